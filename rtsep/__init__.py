@@ -1,0 +1,32 @@
+"""rtsep cleans speech and takes vocals out of music while the sound is playing, on an ordinary CPU.
+
+>>> import rtsep
+>>> model = rtsep.load("denoise")                                   # a shipped name or a path to an .onnx
+>>> y = rtsep.enhance(x, sample_rate=44100, model=model)            # whole signal, aligned with x
+>>> stream = model.stream(sample_rate=48000, channels=1)            # blocks of any size, constant latency
+>>> out = stream.process(block)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+# Bound here and now: loading the module of the same name later would put the module in the function's place.
+from rtsep.enhance import enhance
+from rtsep.errors import InputError, RtsepError
+from rtsep.model import Model, ModelSpec, load
+
+if TYPE_CHECKING:
+    from rtsep.stream import Stream
+
+__version__ = "0.1.0"
+
+__all__ = ["InputError", "Model", "ModelSpec", "RtsepError", "Stream", "__version__", "enhance", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Stream":  # brings numba along, so not before somebody asks
+        from rtsep.stream import Stream
+
+        return Stream
+    raise AttributeError(f"module 'rtsep' has no attribute {name!r}")
