@@ -1,0 +1,73 @@
+"""Peer: a streaming tool with a fixed frame, and how it is run on a whole signal."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from importlib import metadata, util
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from training.evaluate import Enhanced
+from training.scores import resample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Audio = NDArray[np.float32]
+
+
+class Peer(ABC):
+    """One stream of another tool. Instances hold state: make a new one for every signal."""
+
+    name: ClassVar[str]
+    package: ClassVar[str]  # as pip knows it
+    module: ClassVar[str]  # as Python knows it
+    sample_rate: ClassVar[int]  # Hz
+    frame: ClassVar[int]  # samples per call
+    delay: ClassVar[int]  # samples the output lags behind the input
+    parameters: ClassVar[int | None]
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Whether the package can be imported here."""
+        return util.find_spec(cls.module) is not None
+
+    @classmethod
+    def version(cls) -> str | None:
+        """Version of the installed package."""
+        try:
+            return metadata.version(cls.package)
+        except metadata.PackageNotFoundError:
+            return None
+
+    @classmethod
+    def latency_ms(cls) -> float:
+        """Algorithmic latency in ms: delay of the output plus the frame that must be complete before a call."""
+        return 1000 * (cls.delay + cls.frame) / cls.sample_rate
+
+    @abstractmethod
+    def process(self, frame: Audio) -> Audio:
+        """float32 `[frame]`, full scale 1, to the same; the result may be overwritten by the next call."""
+
+
+class Run:
+    """An `Enhancer` (training.evaluate) made of a peer: resampled to its rate, its delay removed, its CPU counted."""
+
+    def __init__(self, peer: type[Peer]) -> None:
+        self.peer = peer
+
+    def __call__(self, noisy: Audio, rate: int) -> Enhanced:
+        """Only the frames are timed: neither the resampling nor the set-up of the peer."""
+        peer = self.peer()
+        x = resample(noisy, rate, peer.sample_rate).astype(np.float32)
+        frames = -(-(len(x) + peer.delay) // peer.frame)
+        padded = np.zeros(frames * peer.frame, np.float32)
+        padded[: len(x)] = x
+        out = np.empty_like(padded)
+        start = time.process_time()
+        for at in range(0, len(padded), peer.frame):
+            out[at : at + peer.frame] = peer.process(padded[at : at + peer.frame])
+        cpu_s = time.process_time() - start
+        return Enhanced(out[peer.delay : peer.delay + len(x)], peer.sample_rate, cpu_s)

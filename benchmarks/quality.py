@@ -1,0 +1,183 @@
+"""Quality of the shipped model beside the noisy input and every peer that is installed, on one test set.
+
+    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--json PATH] [--workers N]
+
+Every method is streamed frame by frame at full strength, its delay removed, scored at 16 kHz (PESQ-NB at 8 kHz).
+Rows marked "cited" were not run here: they come from cited.json, only for the very files it was measured on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import rtsep
+from benchmarks.machine import environment
+from benchmarks.peers import PEERS, Peer
+from benchmarks.peers.peer import Run
+from rtsep.model import shipped
+from training import scores
+from training.evaluate import (
+    Enhancer,
+    Pair,
+    Streamed,
+    Untouched,
+    cell,
+    describe,
+    digest,
+    find_pairs,
+    one_sentence,
+    score_pairs,
+    write_json,
+)
+
+MEASURES = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr")
+CITED = Path(__file__).with_name("cited.json")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: its facts (name, version, sample_rate in Hz, latency_ms, parameters) and what makes its enhancer."""
+
+    facts: dict[str, Any]
+    make: Callable[[], Enhancer]
+
+
+@dataclass(frozen=True)
+class _MakeStreamed:
+    model: str
+
+    def __call__(self) -> Enhancer:
+        return Streamed(self.model)
+
+
+@dataclass(frozen=True)
+class _MakeRun:
+    peer: type[Peer]
+
+    def __call__(self) -> Enhancer:
+        return Run(self.peer)
+
+
+def parameters(path: Path) -> int | None:
+    """Float values stored in an ONNX file: the trained parameters and few constants. None without package onnx."""
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        return None
+    total = 0
+    for tensor in onnx.load(str(path)).graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            size = 1
+            for dim in tensor.dims:
+                size *= dim
+            total += size
+    return total
+
+
+def methods(models: Sequence[str]) -> Iterator[Method]:
+    """Noisy input, shipped models that put out speech, the models asked for, installed peers."""
+    yield Method({"name": "noisy", "latency_ms": 0.0}, Untouched)
+    for model in [*shipped(), *models]:
+        loaded = rtsep.load(model)
+        if loaded.spec.target != "speech" and model not in models:
+            continue  # karaoke has its own benchmark
+        about = describe(loaded)
+        facts = {
+            **about,
+            "name": f"rtsep {about['name']}" if model in shipped() else f"{about['name']} ({about['file']})",
+        }
+        facts |= {"latency_ms": about["algorithmic_latency_ms"], "parameters": parameters(loaded.path)}
+        yield Method(facts, _MakeStreamed(model))
+    for peer in PEERS:
+        if peer.installed():
+            facts = {"name": peer.name, "version": peer.version(), "sample_rate": peer.sample_rate}
+            yield Method(facts | {"latency_ms": peer.latency_ms(), "parameters": peer.parameters}, _MakeRun(peer))
+
+
+def fingerprint(pairs: Sequence[Pair]) -> str:
+    """sha256 over the names and bytes of a set's files: cited rows hold for these bytes and no others."""
+    found = hashlib.sha256()
+    for pair in sorted(pairs, key=lambda pair: pair.name):
+        for path in (pair.clean, pair.noisy):
+            found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def cited(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Rows of cited.json that were measured on exactly these files: facts and the means under `scores`."""
+    content = json.loads(CITED.read_text())
+    mine = fingerprint(pairs)
+    sets = [name for name, sha in content["sets"].items() if sha == mine]
+    return [{**row, "scores": row["scores"][name]} for name in sets for row in content["rows"]]
+
+
+def _facts(facts: dict[str, Any]) -> list[str]:
+    rate, count = facts.get("sample_rate"), facts.get("parameters")
+    size = "-" if count is None else f"{count / 1e6:.2f}M" if count >= 1e6 else f"{count / 1e3:.0f}k"
+    return [f"{rate / 1000:g}" if rate else "-", f"{facts['latency_ms']:.2f}", size]
+
+
+def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[Pair]) -> Table:
+    """Methods down, measures across, with half the width of the 95 % interval; then cited and missing peers."""
+    table = Table(title=f"{name}, {len(pairs)} clips")
+    table.add_column("method")
+    for title in ("kHz", "latency ms", "parameters", *(scores.MEASURES[m][0] for m in MEASURES), "CPU s per s"):
+        table.add_column(title, justify="right")
+    for result in results:
+        cells = []
+        for measure in MEASURES:
+            s = result["summary"][measure]
+            missing = "" if s["n"] == result["clips"] else f" ({s['n']} clips)"
+            half = cell(measure, (s["high"] - s["low"]) / 2)
+            cells.append(f"{cell(measure, s['mean'])} [dim]±{half}[/dim]{missing}")
+        cpu = result["cpu_per_s"]
+        table.add_row(result["method"]["name"], *_facts(result["method"]), *cells, f"{cpu:.4f}" if cpu else "-")
+    table.add_section()
+    for row in cited(pairs):
+        cells = [cell(measure, row["scores"][measure]) for measure in MEASURES]
+        table.add_row(f"{row['name']} (cited, not run here)", *_facts(row), *cells, "-", style="dim")
+    for peer in PEERS:
+        if not peer.installed():
+            table.add_row(f"{peer.name} (not installed: pip install {peer.package})", style="dim")
+    return table
+
+
+def measure(method: Method, pairs: Sequence[Pair], workers: int) -> dict[str, Any]:
+    """Facts, summary, every clip, and CPU seconds per second of audio of one method on one set."""
+    rows = score_pairs(pairs, method.make, workers, f"{pairs[0].set}: {method.facts['name']}")
+    cpu = sum(row["cpu_s"] for row in rows) / sum(row["seconds"] for row in rows)
+    return {"method": method.facts, "cpu_per_s": cpu, **digest(rows)}
+
+
+def main(
+    testset: Annotated[Path, typer.Option(help="Folder with clean/ and noisy/, or a folder of such folders.")],
+    model: Annotated[list[str] | None, typer.Option(help="One more model to score; may be repeated.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to score with.")] = 1,
+) -> None:
+    """Print the quality table of every method on TESTSET."""
+    with one_sentence():
+        sets = find_pairs(testset)
+        chosen = list(methods(model or []))
+        absent = [peer.name for peer in PEERS if not peer.installed()]
+        report: dict[str, Any] = {"format": 1, **environment(), "not_installed": absent, "sets": {}}
+        console = Console()
+        for name, pairs in sets.items():
+            results = [measure(method, pairs, workers) for method in chosen]
+            console.print(quality_table(name, results, pairs))
+            report["sets"][name] = {"sha256": fingerprint(pairs), "measured": results, "cited": cited(pairs)}
+        if json_path:
+            write_json(json_path, report)
+
+
+if __name__ == "__main__":
+    typer.run(main)
