@@ -1,0 +1,162 @@
+"""The data path: splits, banks, mixtures."""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import TINY
+
+from training.data import bank as bank_module
+from training.data.bank import Bank, TestRowError, bank_rate, build_banks, decode
+from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
+from training.data.mix import Mixer, MixSpec, active_power
+from training.data.noises import FAMILIES, synthetic
+from training.data.rooms import simulate_rooms
+
+
+def manifests() -> list[Path]:
+    """The tiny manifest, and the real one where RTSEP_DATA names it."""
+    real = os.environ.get("RTSEP_DATA")
+    return [TINY, Path(real)] if real else [TINY]
+
+
+@pytest.mark.parametrize("manifest", manifests(), ids=lambda path: path.parent.name)
+def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run the very loader of `training.train`, count what it opens."""
+    from training.recipe import parse_recipe
+    from training.train import build_mixer, gather_rows
+
+    opened: list[Path] = []
+
+    def spy(path: Path, *_: object, **__: object) -> tuple[np.ndarray, int]:
+        opened.append(Path(path))
+        return np.zeros((48000, 1), np.float32), 48000  # which file is asked for is what matters here
+
+    monkeypatch.setattr(bank_module.soundfile, "read", spy)
+    recipe = parse_recipe((Path(__file__).parents[2] / "training/recipes/denoise.yaml").read_text(encoding="utf-8"))
+    recipe = recipe.__class__(**{**recipe.__dict__, "rooms": 0})
+    rows = gather_rows(manifest, [], [])
+    for split in ("train", "valid"):
+        build_mixer(recipe, rows, split, None, 0, torch.device("cpu"))
+    forbidden = {row.path for row in read_manifest(manifest) if row.split == "test"}
+    assert forbidden and opened
+    assert not forbidden & set(opened)
+
+
+def test_decoding_a_test_row_is_an_error(rows: list[Row]) -> None:
+    row = next(row for row in rows if row.split == "test")
+    with pytest.raises(TestRowError, match="test split"):
+        decode(row)
+
+
+def test_held_out_rows_are_valid_and_not_trained_on() -> None:
+    patterns = held_out_patterns()
+    assert any("esc10" in pattern for pattern in patterns) and any("speech48" in pattern for pattern in patterns)
+    untouched = {row.path: row.split for row in read_manifest(TINY, held_out=[])}
+    moved = [row for row in read_manifest(TINY) if untouched[row.path] == "train" and row.split == "valid"]
+    assert [row.path.name for row in moved] == ["esc-3-150979-A.opus"]
+    for row in read_manifest(TINY):
+        if any(fnmatch(str(row.path.relative_to(TINY.parent)), pattern) for pattern in patterns):
+            assert row.split == "valid"
+
+
+def test_a_manifest_without_the_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,kind\na.wav,speech\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no column"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_plain_folders(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No audio file"):
+        scan_folder(tmp_path, "speech")
+    for index in range(4):
+        soundfile.write(tmp_path / f"{index}.wav", np.full(22050, 0.1 * (index + 1)), 22050)
+    rows = scan_folder(tmp_path, "speech")
+    assert [row.split for row in rows] == ["train"] * 3 + ["valid"]
+    clip = decode(rows[0])
+    assert len(clip) == 48000  # 22.05 kHz does not fit into 16 kHz
+    assert np.abs(clip[4800:-4800] / 32767 - 0.1).max() < 1e-3
+
+
+def test_bank_rate() -> None:
+    assert [bank_rate(rate) for rate in (8000, 16000, 22050, 44100, 48000, 96000)] == [16000, 16000] + [48000] * 4
+
+
+def test_cut_returns_the_recording(rows: list[Row]) -> None:
+    """A segment of a long clip is a run of its samples; a short clip is padded (speech) or repeated (noise)."""
+    clip = np.arange(1, 1001, dtype=np.int16)
+    bank = Bank(16000, [clip, clip[:10]], rows[:2], [1, 1])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        segment = (bank.cut(np.array([0]), 100, rng, wrap=False)[0] * 32767).round().int()
+        assert torch.equal(segment.diff(), torch.ones(99, dtype=torch.int32))
+        padded = (bank.cut(np.array([1]), 100, rng, wrap=False)[0] * 32767).round().int()
+        assert sorted(padded[padded > 0].tolist()) == list(range(1, 11)) and (padded == 0).sum() == 90
+        wrapped = (bank.cut(np.array([1]), 100, rng, wrap=True)[0] * 32767).round().int()
+        assert sorted(wrapped.tolist()) == sorted(list(range(1, 11)) * 10)
+
+
+def test_decoded_recordings_are_cached(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = [row for row in rows if row.kind == "speech" and row.split == "train"]
+    first = build_banks(speech, {}, 1.0, tmp_path)
+    monkeypatch.setattr(bank_module, "decode", lambda row: pytest.fail("decoded again"))
+    again = build_banks(speech, {}, 1.0, tmp_path)
+    assert first.keys() == again.keys() == {16000, 48000}
+    for rate in first:
+        assert torch.equal(first[rate].samples, again[rate].samples)
+
+
+def test_batches_are_seeded_and_resumable(mixer: Mixer) -> None:
+    stream = mixer.batches(0, 4)
+    batches = [next(stream) for _ in range(3)]
+    assert torch.equal(batches[2], next(mixer.batches(2, 4)))
+    assert not torch.equal(batches[0], batches[1])
+    assert not torch.equal(next(mixer.batches(0, 4, 0, 2)), next(mixer.batches(0, 4, 1, 2)))
+
+
+def test_mixtures_keep_their_promises(mixer: Mixer) -> None:
+    """Levels, SNR, silence and peaks lie where the spec says, measured on the result."""
+    batch = torch.cat([mixer.batch(step, 8) for step in range(30)])
+    assert batch.dtype == torch.float32 and batch.isfinite().all()
+    assert batch.sum(1).abs().max() <= 0.9901
+    speech, noise = active_power(batch[:, 0], 48000), active_power(batch[:, 1], 48000)
+    both = (speech > 0) & (noise > 0)
+    snr = 10 * torch.log10(speech[both] / noise[both])
+    assert snr.min() > -5.1 and snr.max() < 20.1 and snr.max() - snr.min() > 20
+    # A peak limit may lower a level, never raise it.
+    assert 10 * torch.log10(speech[both]).max() < -11.9
+    assert 0 < (speech == 0).sum() < 40 and 0 < (noise == 0).sum() < 40
+
+
+def test_narrow_speech_has_equally_narrow_noise(mixer: Mixer) -> None:
+    """The network must not learn that speech has no treble: 16 kHz speech comes with noise that ends where it ends."""
+    spec = MixSpec(seconds=1.28, wide_share=0.0, noise_kinds={"synthetic": 1.0})
+    narrow = Mixer(mixer.speech, mixer.noise, {}, spec, seed=1)
+    spectrum = torch.fft.rfft(narrow.batch(0, 16)[:, 1]).abs().square()
+    treble = spectrum[:, narrow.hertz > 10000].sum(-1) / spectrum.sum(-1)
+    assert treble.max() < 1e-4
+
+
+def test_synthetic_noise() -> None:
+    rng = np.random.default_rng(0)
+    for family in FAMILIES:
+        sound = family(rng, 2, 24000, 48000)
+        assert sound.shape == (2, 24000) and sound.isfinite().all()
+        assert torch.allclose(sound.square().mean(-1).sqrt(), torch.ones(2), atol=1e-3)
+    assert synthetic(rng, 0, 10, 48000).shape == (0, 10)
+
+
+def test_rooms(tmp_path: Path) -> None:
+    rooms = simulate_rooms(3, 48000, 8192, 1, tmp_path)
+    assert rooms.shape == (3, 8192) and rooms.dtype == np.float32
+    assert np.allclose(rooms[:, 0], 1)
+    assert (np.square(rooms[:, 1:]).sum(1) > 0.01).all()  # there is an echo
+    assert (np.square(rooms[:, :4096]).sum(1) > 5 * np.square(rooms[:, 4096:]).sum(1)).all()  # which decays
+    assert np.array_equal(rooms, simulate_rooms(3, 48000, 8192, 1, tmp_path))
+    assert np.array_equal(rooms, simulate_rooms(3, 48000, 8192, 1, None))

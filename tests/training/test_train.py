@@ -1,0 +1,137 @@
+"""Training, resuming and exporting, end to end on the tiny manifest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import RECIPE, SMALL, TINY
+
+import rtsep
+from training.export import difference, export, load_checkpoint
+from training.network import Network
+from training.recipe import parse_recipe, read_recipe
+from training.train import learning_rate
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder after a few steps through the command a user would type."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = folder / "tiny.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    done = run("training.train", recipe, "--run", folder / "run", "--data", TINY, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_a_run_keeps_what_it_was_made_of(trained: Path) -> None:
+    about = json.loads((trained / "about.json").read_text())
+    assert about["data"] and about["revision"]
+    entries = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert entries[-1]["step"] == 6 and entries[-1]["hours"] == pytest.approx(6 * 2 * 1.28 / 3600, abs=1e-3)
+    network, recipe, state = load_checkpoint(trained / "checkpoint.pt")
+    assert recipe.name == "tiny" and network.spec == SMALL
+    assert "kathleen" in state["trained_on"] and "esc-4" not in state["trained_on"]
+
+
+def test_a_run_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
+    """Stopped after 6 steps and started again for 12, or 12 in one go: the same weights, to the bit."""
+    import shutil
+
+    resumed, whole = tmp_path / "resumed", tmp_path / "whole"
+    shutil.copytree(trained, resumed)
+    recipe = tmp_path / "tiny.yaml"
+    # A flat learning rate: the schedule's end must not depend on where the run was cut.
+    recipe.write_text(RECIPE.replace("warmup_steps: 2", "warmup_steps: 2, decay_share: 1.0e-9"), encoding="utf-8")
+    short = run("training.train", recipe, "--run", tmp_path / "a", "--data", TINY, "--threads", 1)
+    assert short.returncode == 0, short.stderr
+    longer = recipe.with_name("longer.yaml")
+    longer.write_text(recipe.read_text().replace("hours: 0.004", "hours: 0.008"), encoding="utf-8")
+    for folder in (tmp_path / "a", whole):
+        done = run("training.train", longer, "--run", folder, "--data", TINY, "--threads", 1)
+        assert done.returncode == 0, done.stderr
+    one, two = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (tmp_path / "a", whole))
+    assert one["step"] == two["step"] == 12
+    for name, weight in one["weights"].items():
+        assert torch.equal(weight, two["weights"][name]), name
+
+
+def test_export_writes_both_forms_of_one_network(trained: Path, tmp_path: Path) -> None:
+    step, flat = export(trained / "checkpoint.pt", tmp_path / "tiny.onnx")
+    network, _, _ = load_checkpoint(trained / "checkpoint.pt")
+    for file in (step, flat):
+        assert difference(network, file, 1.0) < 1e-4
+    specs = [rtsep.load(file).spec for file in (step, flat)]
+    assert [spec.form for spec in specs] == ["step", "flat"]
+    assert specs[0].target == "speech" and specs[0].algorithmic_latency == 256
+    assert yaml_of(specs[0].recipe) == yaml_of(RECIPE)
+
+
+def yaml_of(text: str) -> dict:
+    import yaml
+
+    return yaml.safe_load(text)
+
+
+def test_the_stream_is_the_network_for_two_minutes(trained: Path, tmp_path: Path) -> None:
+    """120 s in blocks of any size against the sequence form in torch: 1e-4, and no worse at the end."""
+    step, _ = export(trained / "checkpoint.pt", tmp_path / "tiny.onnx")
+    network, _, _ = load_checkpoint(trained / "checkpoint.pt")
+    rng = np.random.default_rng(0)
+    samples = 120 * 48000 // 128 * 128
+    envelope = 10 ** (np.interp(np.arange(samples), np.linspace(0, samples, 200), rng.uniform(-60, -10, 200)) / 20)
+    wave = (rng.standard_normal(samples) * envelope).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(wave)[None])[0, 0].numpy()
+    stream = rtsep.load(step).stream()
+    blocks = np.cumsum(rng.integers(1, 20000, 2000))
+    pieces = [stream.process(block) for block in np.split(wave, blocks[blocks < samples])]
+    streamed = np.concatenate([*pieces, stream.flush()])[stream.latency :]
+    error = np.abs(streamed - expected)
+    assert error.max() < 1e-4
+    assert error[-48000:].max() < 1e-4
+
+
+def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
+    nothing = run("training.train", recipe_file, "--run", tmp_path / "run")
+    assert nothing.returncode == 2 and "No recordings" in nothing.stderr and "Traceback" not in nothing.stderr
+    missing = run("training.export", tmp_path / "no.pt", tmp_path / "out.onnx")
+    assert missing.returncode == 2 and "no checkpoint" in missing.stderr and "Traceback" not in missing.stderr
+    (tmp_path / "bad.pt").write_bytes(b"nonsense")
+    bad = run("training.export", tmp_path / "bad.pt", tmp_path / "out.onnx")
+    assert bad.returncode == 2 and "not a checkpoint" in bad.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_recipes(recipe_file: Path) -> None:
+    changed = read_recipe(recipe_file, ["training.batch=7", "network.filterbank=short"])
+    assert changed.training.batch == 7 and changed.network.filterbank == "short"
+    assert parse_recipe(changed.text) == changed
+    with pytest.raises(ValueError, match="does not fit"):
+        read_recipe(recipe_file, ["training.colour=blue"])
+    with pytest.raises(ValueError, match="filterbank"):
+        read_recipe(recipe_file, ["network.filterbank=wavelet"])
+    for file in (ROOT / "training/recipes").glob("*.yaml"):
+        assert Network(read_recipe(file).network).pairs > 0
+
+
+def test_learning_rate(recipe_file: Path) -> None:
+    recipe = read_recipe(recipe_file, ["training.warmup_steps=10", "training.decay_share=0.5"])
+    assert learning_rate(recipe, 0, 0.0) == pytest.approx(1e-3)
+    assert learning_rate(recipe, 50, 0.3) == pytest.approx(1e-2)
+    assert learning_rate(recipe, 50, 0.75) == pytest.approx(5e-3)
+    assert learning_rate(recipe, 50, 1.0) == 0

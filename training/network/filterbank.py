@@ -1,0 +1,106 @@
+"""Analytic filters that the learned encoder and decoder start from (compare Pariente et al. 2020, arXiv 1910.10400).
+
+A *pair* is a complex filter, stored as two real rows (cosine, sine). Long pairs look at the whole analysis window,
+short pairs at its newest `synthesis_window` samples. The decoder rows turn masked pairs into one frame of the
+overlap-add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Filterbank:
+    """Starting weights, float32. L long and M short pairs, A analysis and S synthesis window in samples.
+
+    `long` `[2, L, A]` and `short` `[2, M, S]`: real and imaginary rows; `decoder` `[2, L + M, S]`. A long pair whose
+    decoder rows are all zero starts as a mere feature.
+    """
+
+    long: np.ndarray
+    short: np.ndarray
+    decoder: np.ndarray
+
+
+def dual(
+    sample_rate: int, analysis: int, synthesis: int, crossover: tuple[float, float] = (1800.0, 2800.0)
+) -> Filterbank:
+    """Low bands through a long window, the rest through a short one; exact reconstruction with all masks at one.
+
+    A long, asymmetric window (slow rise over the past, square-root-Hann fall over the newest half frame) resolves the
+    harmonics below `crossover` (Hz, where it begins and ends) without a sample of latency: the idea of Mauler & Martin
+    (EUSIPCO 2007) and Wang et al. (arXiv 2204.09911). What it leaves over goes to the pairs of a short windowed DFT.
+    """
+    hop = synthesis // 2
+    sine = np.sin(
+        np.pi * (np.arange(synthesis) + 0.5) / synthesis
+    )  # square root of a Hann window: sine**2 overlap-adds to 1
+    rise = np.sin(np.pi / 2 * (np.arange(analysis - hop) + 0.5) / (analysis - hop)) ** 2
+    window = np.concatenate([rise, sine[hop:]])
+
+    bins = np.arange(analysis // 2 + 1)
+    hertz = bins * sample_rate / analysis
+    begin, end = crossover
+    gain = np.where(hertz <= begin, 1.0, 0.5 + 0.5 * np.cos(np.pi * np.clip((hertz - begin) / (end - begin), 0, 1)))
+    used = np.flatnonzero(gain > 1e-6)
+    analysis_rows = window * np.exp(-2j * np.pi * used[:, None] * np.arange(analysis) / analysis)
+    newest = np.arange(analysis - synthesis, analysis)
+    scale = np.where((used == 0) | (used == analysis // 2), 1.0, 2.0) * gain[used] / analysis
+    synthesis_rows = (
+        scale[:, None] * np.exp(2j * np.pi * used[:, None] * newest / analysis) * (sine**2 / window[newest])
+    )
+
+    # What the long pairs give back of the newest samples, as a matrix [S, A]; the short pairs encode the remainder.
+    given = (synthesis_rows.real.T @ analysis_rows.real) - (synthesis_rows.imag.T @ analysis_rows.imag)
+    remainder = -given / sine[:, None]
+    remainder[:, newest] += np.diag(sine)
+    short_bins = np.arange(synthesis // 2 + 1)
+    dft = np.exp(-2j * np.pi * short_bins[:, None] * np.arange(synthesis) / synthesis)
+    encoded = dft @ remainder
+    inverse = (
+        np.where((short_bins == 0) | (short_bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj() * sine
+    )
+    # Low short bins still need the long past to subtract the long pairs; above that the newest samples suffice.
+    deep = int(np.ceil((end + 1000.0) * synthesis / sample_rate))
+    return Filterbank(
+        long=_rows(np.concatenate([analysis_rows, encoded[:deep]])),
+        short=_rows(encoded[deep:, newest]),
+        decoder=_rows(np.concatenate([synthesis_rows, inverse]), conjugate=True),
+    )
+
+
+def short(sample_rate: int, analysis: int, synthesis: int, features: int = 96) -> Filterbank:
+    """A short windowed DFT is masked; `features` gammatone-like pairs over the past only inform the masks.
+
+    The features lie on the ERB scale (Glasberg & Moore 1990) from 40 Hz to 0.44 × `sample_rate`, their windows as long
+    as their bands are narrow.
+    """
+    low, high = 40.0, 0.44 * sample_rate
+    scale = np.linspace(21.4 * np.log10(1 + 0.00437 * low), 21.4 * np.log10(1 + 0.00437 * high), features)
+    centre = (10 ** (scale / 21.4) - 1) / 0.00437
+    bandwidth = 24.7 * (4.37 * centre / 1000 + 1) * 1.5
+    time = np.arange(analysis) - (analysis - 1)
+    rows = []
+    for frequency, width in zip(centre, bandwidth, strict=True):
+        length = int(min(analysis, max(160, sample_rate * 1.3 / width)))
+        window = np.zeros(analysis)
+        window[analysis - length :] = np.sin(np.pi * (np.arange(length) / length) ** 1.6)
+        rows.append(window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate) * synthesis / 4)
+    bins = np.arange(synthesis // 2 + 1)
+    sine = np.sin(np.pi * (np.arange(synthesis) + 0.5) / synthesis)
+    dft = sine * np.exp(-2j * np.pi * bins[:, None] * np.arange(synthesis) / synthesis)
+    inverse = np.where((bins == 0) | (bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj()
+    decoder = np.concatenate([np.zeros((features, synthesis)), inverse])
+    return Filterbank(_rows(np.array(rows)), _rows(dft), _rows(decoder, conjugate=True))
+
+
+FILTERBANKS: dict[str, Callable[[int, int, int], Filterbank]] = {"dual": dual, "short": short}
+
+
+def _rows(pairs: np.ndarray, conjugate: bool = False) -> np.ndarray:
+    """Complex `[pairs, samples]` to float32 `[2, pairs, samples]`; a decoder takes the conjugate's sign."""
+    return np.stack([pairs.real, -pairs.imag if conjugate else pairs.imag]).astype(np.float32)

@@ -1,0 +1,71 @@
+"""The separator: causal dilated depthwise convolutions, channels last (Luo & Mesgarani 2019, Conv-TasNet)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Norm → wide → PReLU → dilated depthwise convolution → PReLU → narrow, added to its input.
+
+    One normalisation a block, over the channels of one frame: nothing looks across time, and a frame's cost is
+    two matrix-vector products. Shapes: `[batch, frames, channels]` in and out.
+    """
+
+    def __init__(self, channels: int, hidden: int, kernel: int, dilation: int):
+        super().__init__()
+        self.kernel, self.dilation = kernel, dilation
+        self.norm = nn.LayerNorm(channels)
+        self.widen = nn.Linear(channels, hidden)
+        self.depthwise = nn.Parameter(torch.randn(kernel, hidden) * 0.3)  # row 0 meets the oldest tap
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.slope = nn.Parameter(torch.full((2,), 0.25))
+        self.narrow = nn.Linear(hidden, channels)
+        with torch.no_grad():
+            self.narrow.weight *= 0.3  # a stack of near-identities trains from the first step
+
+    def column(self, x: Tensor) -> Tensor:
+        """The values that later frames will read as taps, `[..., hidden]`."""
+        return F.prelu(self.widen(self.norm(x)), self.slope[:1])
+
+    def merge(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Adds the convolution's sum `mixed` `[..., hidden]`, bias included, back to `x`."""
+        return x + self.narrow(F.prelu(mixed, self.slope[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        column = self.column(x)
+        frames = column.shape[1]
+        past = (self.kernel - 1) * self.dilation
+        padded = F.pad(column, (0, 0, past, 0))
+        mixed = self.bias + sum(
+            padded[:, k * self.dilation : k * self.dilation + frames] * self.depthwise[k] for k in range(self.kernel)
+        )
+        return self.merge(x, mixed)
+
+
+class Separator(nn.Module):
+    """`len(dilations)` blocks between an input and an output projection.
+
+    `[batch, frames, features]` → `[batch, frames, outputs]`.
+    """
+
+    def __init__(self, features: int, outputs: int, channels: int, hidden: int, kernel: int, dilations: list[int]):
+        super().__init__()
+        self.bottleneck = nn.Linear(features, channels)
+        self.blocks = nn.ModuleList(Block(channels, hidden, kernel, dilation) for dilation in dilations)
+        self.norm = nn.LayerNorm(channels)
+        self.head = nn.Linear(channels, outputs)
+
+    def stack(self) -> list[Block]:
+        """The blocks, in order."""
+        return cast(list[Block], list(self.blocks))
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.bottleneck(features)
+        for block in self.stack():
+            x = block(x)
+        return self.head(self.norm(x))

@@ -1,0 +1,79 @@
+"""The step form: the same weights as `Network`, one hop at a time, laid out for few and small ONNX nodes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.network.network import Network
+
+
+class StepForm(nn.Module):
+    """One hop: `window [1, A]`, `taps [layers, kernel − 1, hidden]` → `frames [sources, 1, S]`, `column [layers, H]`.
+
+    The convolutions' old taps are weighted for all layers in one product before the layers run, and the scale of the
+    log features is folded into the first projection: node count, not arithmetic, decides the time of a step.
+    """
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+        separator = network.separator
+        blocks = separator.stack()
+        self.old = nn.Parameter(torch.stack([block.depthwise[:-1] for block in blocks]).detach())
+        self.bias = nn.Parameter(torch.stack([block.bias for block in blocks]).detach())
+        weight, bias = separator.bottleneck.weight.detach(), separator.bottleneck.bias.detach()
+        self.weight = nn.Parameter(weight * 0.7 / math.log(10))
+        self.offset = nn.Parameter(bias + 1.5 * weight.sum(1))
+
+    def forward(self, window: Tensor, taps: Tensor) -> tuple[Tensor, Tensor]:
+        network = self.network
+        pairs = network.encode(window)  # [1, 2, pairs]
+        power = pairs.square().sum(1) + 1e-7
+        x = F.linear(power.log(), self.weight, self.offset)
+        past = torch.split((taps * self.old).sum(1) + self.bias, 1)  # layers × [1, hidden]
+        columns = []
+        for block, older in zip(network.separator.stack(), past, strict=True):
+            column = block.column(x)
+            columns.append(column)
+            x = block.merge(x, column * block.depthwise[-1] + older)
+        masks = network.separator.head(network.separator.norm(x))
+        frames = network.decode(pairs, masks)[0]  # [sources, S]
+        return frames.unsqueeze(1), torch.cat(columns)
+
+
+class FlatForm(nn.Module):
+    """`hop [1, hop]`, `state [n]` → `audio [sources, 1, hop]`, `next_state [n]`: all history inside one vector.
+
+    `state` holds the past of the window, every layer's past columns (oldest first) and the overlap still to be added;
+    it starts at zero. `audio` is the sound `synthesis_window − hop` samples ago.
+    """
+
+    def __init__(self, step: StepForm):
+        super().__init__()
+        self.step = step
+        spec = step.network.spec
+        self.hop, self.overlap = spec.hop, spec.synthesis_window - spec.hop
+        self.history = [(spec.kernel - 1) * dilation for dilation in spec.dilations]
+        self.past = spec.analysis_window - spec.hop
+        self.sizes = [self.past, *(rows * spec.hidden for rows in self.history), len(spec.sources) * self.overlap]
+
+    @property
+    def state_size(self) -> int:
+        """Length n of the state, in floats."""
+        return sum(self.sizes)
+
+    def forward(self, hop: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        spec = self.step.network.spec
+        past, *layers, overlap = torch.split(state, self.sizes)
+        window = torch.cat([past.unsqueeze(0), hop], 1)
+        layers = [layer.view(rows, spec.hidden) for layer, rows in zip(layers, self.history, strict=True)]
+        taps = torch.stack([layer[::dilation] for layer, dilation in zip(layers, spec.dilations, strict=True)])
+        frames, column = self.step(window, taps)
+        total = frames + F.pad(overlap.view(len(spec.sources), 1, self.overlap), (0, self.hop))
+        moved = [torch.cat([layer[1:], column[i : i + 1]]).flatten() for i, layer in enumerate(layers)]
+        following = torch.cat([window[0, self.hop :], *moved, total[:, :, self.hop :].flatten()])
+        return total[:, :, : self.hop], following

@@ -1,0 +1,83 @@
+"""A recipe: one YAML file that says how a model is made. It travels inside checkpoints and ONNX metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.data.mix import MixSpec
+from training.network import NetworkSpec
+from training.objectives import ObjectiveSpec
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """`hours` of audio in the schedule; `decay_share` of it, at the end, lowers the learning rate to zero."""
+
+    seed: int = 0
+    batch: int = 8
+    hours: float = 1.0
+    learning_rate: float = 2e-3
+    warmup_steps: int = 300
+    decay_share: float = 0.5
+    weight_decay: float = 1e-3
+    clip: float = 3.0
+    ema: float = 0.999
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything but the data's place: see `training/recipes/denoise.yaml` for the commented form."""
+
+    name: str
+    target: str
+    network: NetworkSpec
+    mix: MixSpec
+    objective: ObjectiveSpec
+    training: TrainingSpec
+    rooms: int = 0
+    speech_corpora: dict[str, float] = field(default_factory=dict)
+    text: str = ""
+
+
+def read_recipe(file: Path, changes: list[str] | None = None) -> Recipe:
+    """Reads a recipe, with `changes` such as `training.batch=4` laid over it.
+
+    Raises ValueError with one sentence for unknown keys or values that cannot be.
+    """
+    tree = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    for change in changes or []:
+        place, _, value = change.partition("=")
+        *path, last = place.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = yaml.safe_load(value)
+    return parse_recipe(yaml.safe_dump(tree, sort_keys=False))
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The recipe that a YAML text describes; raises ValueError as `read_recipe`."""
+    tree = yaml.safe_load(text)
+    try:
+        data = dict(tree.get("data") or {})
+        mix: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in (data.pop("mix", None) or {}).items()
+        }
+        return Recipe(
+            name=tree["name"],
+            target=tree["target"],
+            network=NetworkSpec(**(tree.get("network") or {})),
+            mix=MixSpec(**mix),
+            objective=ObjectiveSpec(**(tree.get("objective") or {})),
+            training=TrainingSpec(**(tree.get("training") or {})),
+            text=text,
+            **data,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"The recipe does not fit: {error}.") from None

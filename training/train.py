@@ -1,0 +1,268 @@
+"""Trains a recipe: `python -m training.train training/recipes/denoise.yaml --data MANIFEST.csv --run FOLDER`.
+
+The same script runs on a CPU, a GPU and, under `torchrun`, on many (lightning-fabric). A run folder holds the recipe,
+what the run was made of, a log a line of JSON, and one checkpoint; started again, it goes on from that checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import torch
+import typer
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from training.data.bank import build_banks, data_hash
+from training.data.manifest import Row, read_manifest, scan_folder
+from training.data.mix import Mixer
+from training.data.rooms import simulate_rooms
+from training.network import Network
+from training.objectives import Objective
+from training.objectives.sisdr import si_sdr
+from training.recipe import Recipe, read_recipe
+
+console = Console(stderr=True)
+MUSIC = ("instrumental", "accompaniment")  # without voices: fit to be noise
+
+
+class Batches(IterableDataset):
+    """The mixer's batches from step `first` on, made in the data worker beside the training loop."""
+
+    def __init__(self, mixer: Mixer, first: int, size: int, rank: int, ranks: int):
+        self.mixer, self.arguments = mixer, (first, size, rank, ranks)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.mixer.batches(*self.arguments)
+
+
+def gather_rows(data: Path | None, speech: list[Path], noise: list[Path]) -> list[Row]:
+    """Rows of the manifest, the plain folders, or both, without those of the test split."""
+    rows = read_manifest(data) if data else []
+    rows += [row for folder in speech for row in scan_folder(folder, "speech")]
+    rows += [row for folder in noise for row in scan_folder(folder, "noise")]
+    return [row for row in rows if row.split != "test"]
+
+
+def build_mixer(
+    recipe: Recipe, rows: list[Row], split: str, cache: Path | None, seed: int, device: torch.device
+) -> Mixer:
+    """The mixer of one split; raises ValueError if that split lacks speech or noise."""
+    rate = recipe.network.sample_rate
+    chosen = [row for row in rows if row.split == split]
+    speech, noise, music = (
+        {
+            rate: bank.to(device)
+            for rate, bank in build_banks([row for row in chosen if row.kind in kinds], weights, power, cache).items()
+        }
+        for kinds, weights, power in (
+            (("speech",), recipe.speech_corpora, 1.0),
+            (("noise",), {}, 0.5),
+            (MUSIC, {}, 1.0),
+        )
+    )
+    rooms = simulate_rooms(recipe.rooms, rate, 16384, seed, cache) if recipe.rooms else None
+    return Mixer(speech, noise, music, recipe.mix, rate, seed, rooms, recipe.network.hop)
+
+
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Warm-up by steps, then flat, then linear to zero over the last `decay_share`; `progress` runs from 0 to 1."""
+    spec = recipe.training
+    warm = min(1.0, (step + 1) / spec.warmup_steps)
+    return spec.learning_rate * warm * min(1.0, max(0.0, (1 - progress) / spec.decay_share))
+
+
+class Average:
+    """Exponential moving average of the weights: what is validated, checkpointed and exported."""
+
+    def __init__(self, network: Network, decay: float):
+        self.decay = decay
+        self.network = Network(network.spec).to(next(network.parameters()).device).requires_grad_(False)
+        self.network.load_state_dict(network.state_dict())
+
+    @torch.no_grad()
+    def update(self, network: Network, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+
+
+@torch.no_grad()
+def validate(network: Network, objective: Objective, batches: list[Tensor]) -> dict[str, float]:
+    """Means over fixed pairs: the loss and its parts; SI-SDR of speech and its gain, dB, where speech and noise are."""
+    totals: dict[str, list[float]] = {}
+    for sources in batches:
+        estimate = network(sources.sum(1)).float()
+        loss, parts = objective(estimate, sources)
+        present = sources.square().mean(-1).amin(-1) > 1e-7  # both speech and noise
+        after = si_sdr(estimate[:, 0], sources[:, 0])[present]
+        before = si_sdr(sources.sum(1), sources[:, 0])[present]
+        found = {"loss": loss, **parts, "si_sdr": after.mean(), "si_sdri": (after - before).mean()}
+        for name, value in found.items():
+            totals.setdefault(name, []).append(float(value))
+    return {name: sum(values) / len(values) for name, values in totals.items()}
+
+
+def save(file: Path, content: dict[str, Any]) -> None:
+    """Writes beside, then renames: an interrupted run never loses its last good checkpoint."""
+    partial = file.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(file)
+
+
+def revision() -> str:
+    """The git revision of the code, with + when the tree was changed; `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        name, changes = (
+            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "."))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name + ("+" if changes else "")
+
+
+def train(
+    recipe: Recipe,
+    rows: list[Row],
+    run: Path,
+    minutes: float | None,
+    cache: Path | None,
+    fabric: Fabric,
+    every: int = 500,
+) -> dict[str, float]:
+    """Trains until the schedule ends (`minutes` of wall clock, else the recipe's hours); returns the last scores."""
+    spec = recipe.training
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint = run / "checkpoint.pt"
+    torch.manual_seed(spec.seed)
+    mixer = build_mixer(recipe, rows, "train", cache, spec.seed, fabric.device)
+    # Fixed pairs: validation is the same whatever the run, its mixtures seeded apart from training's.
+    valid = build_mixer(recipe, rows, "valid", cache, 987654321, fabric.device)
+    valid_batches = [valid.batch(index, 16) for index in range(4)]
+
+    network = Network(recipe.network)
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    plain = [weight for weight in network.parameters() if weight.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=spec.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    objective = Objective(recipe.objective, recipe.network.sample_rate).to(fabric.device)
+    step, spent = 0, 0.0
+    average = Average(network.to(fabric.device), spec.ema)
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
+        network.load_state_dict(state["weights"])
+        average.network.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+        console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
+    model, optimizer = fabric.setup(cast(Network, torch.compile(network)) if spec.compile else network, optimizer)
+    criterion = torch.compile(objective) if spec.compile else objective
+
+    arguments = (step, spec.batch, fabric.global_rank, fabric.world_size)
+    if fabric.device.type == "cpu":
+        loader = DataLoader(Batches(mixer, *arguments), batch_size=None, num_workers=1, prefetch_factor=6)
+        batches: Iterator[Tensor] = iter(loader)
+    else:
+        batches = mixer.batches(*arguments)
+    seconds = spec.batch * fabric.world_size * mixer.size / recipe.network.sample_rate
+    log = (run / "log.jsonl").open("a", encoding="utf-8")
+    began, count = time.monotonic() - spent, 0
+    sums: dict[str, float] = {}
+    scores: dict[str, float] = {}
+    while True:
+        spent = time.monotonic() - began
+        progress = spent / 60 / minutes if minutes else step * seconds / 3600 / spec.hours
+        done = progress >= 1
+        if not done:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step, progress)
+            sources = next(batches)
+            loss, parts = criterion(model(sources.sum(1)), sources)
+            fabric.backward(loss)
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
+            if math.isfinite(norm):
+                optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            average.update(network, step)
+            for name, value in {"loss": loss.detach(), **parts}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            count += 1
+        if done or step % every == 0:
+            scores = validate(average.network, objective, valid_batches)
+            if fabric.is_global_zero:
+                entry: dict[str, Any] = {
+                    "step": step,
+                    "minutes": round(spent / 60, 2),
+                    "hours": round(step * seconds / 3600, 3),
+                }
+                entry["train"] = {name: round(value / max(count, 1), 5) for name, value in sums.items()}
+                entry["valid"] = {name: round(value, 5) for name, value in scores.items()}
+                log.write(json.dumps(entry) + "\n")
+                log.flush()
+                console.print(json.dumps(entry))
+                content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
+                content |= {"optimizer": optimizer.state_dict(), "spent": spent, "hours": step * seconds / 3600}
+                save(checkpoint, content | {"recipe": recipe.text, "trained_on": described(rows), "scores": scores})
+            sums, count = {}, 0
+        if done:
+            return scores
+
+
+def described(rows: list[Row]) -> str:
+    """Corpora, minutes and licences of the train rows, one a line: what a model card must list."""
+    minutes: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        if row.split == "train" and row.kind in ("speech", "noise", *MUSIC):
+            key = (row.kind, row.corpus, row.licence)
+            minutes[key] = minutes.get(key, 0.0) + row.seconds / 60
+    return "\n".join(f"{kind}: {name}, {m:.0f} min, {licence}" for (kind, name, licence), m in sorted(minutes.items()))
+
+
+def main(
+    recipe: Annotated[Path, typer.Argument(help="A YAML of training/recipes.")],
+    run: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log, recipe. Resumed if there.")],
+    data: Annotated[Path | None, typer.Option(help="A manifest.csv.")] = None,
+    speech: Annotated[list[Path], typer.Option(help="A folder of clean speech; may be repeated.")] = [],  # noqa: B006
+    noise: Annotated[list[Path], typer.Option(help="A folder of noise; may be repeated.")] = [],  # noqa: B006
+    minutes: Annotated[float | None, typer.Option(help="End the schedule after this much wall clock.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and simulated rooms.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the training loop.")] = None,
+    precision: Annotated[str, typer.Option(help="As lightning-fabric: 32-true, bf16-mixed, …")] = "32-true",
+    change: Annotated[list[str], typer.Option("--set", help="Change a value of the recipe: training.batch=4.")] = [],  # noqa: B006
+) -> None:
+    """Train a recipe. Never opens a recording of the test split."""
+    try:
+        parsed = read_recipe(recipe, change)
+        rows = gather_rows(data, speech, noise)
+        if not rows:
+            raise ValueError("No recordings: give --data MANIFEST.csv, or --speech FOLDER and --noise FOLDER.")
+    except (OSError, ValueError) as error:
+        console.print(str(error))
+        raise typer.Exit(2) from None
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
+    about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
+    (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    train(parsed, rows, run, minutes, cache, fabric)
+
+
+if __name__ == "__main__":
+    typer.run(main)
