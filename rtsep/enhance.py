@@ -132,7 +132,10 @@ def _checked(block: NDArray[Any], channels: int) -> NDArray[np.float32]:
         raise InputError(f"The signal is {block.dtype}; convert it to float32 with full scale at 1.")
     if block.ndim != 2 or block.shape[1] != channels:
         raise InputError(f"The block has shape {list(block.shape)}; it must be [samples, {channels}].")
-    if not np.isfinite(block).all():
-        where = int(np.argmin(np.isfinite(block).all(axis=1)))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        signal = block.astype(np.float32)
+    finite = np.isfinite(signal)
+    if not finite.all():
+        where = int(np.argmin(finite.all(axis=1)))
         raise InputError(f"The signal has a sample that is not finite (number {where}); repair it first.")
-    return block.astype(np.float32)
+    return signal

@@ -10,28 +10,29 @@ Each kernel has a slow numpy twin in tests/test_framing.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-Kernel = TypeVar("Kernel", bound=Callable[..., object])
-
 LIMIT = 8.0  # full scale is 1; beyond this a sample is a fault, and a network must not see it
-TINY = 1e-30  # smaller than any sound, larger than any denormal that would slow the arithmetic down
+# Below -300 dB there is no sound, only the way down to denormals, which slow some processors a hundredfold. Values that
+# live on are cut here, because onnxruntime's own switch changes the arithmetic of the thread that loads, for good, and
+# of no other thread.
+TINY = np.float32(1e-15)
 
 
-def compiled(*signatures: str, fastmath: bool = False) -> Callable[[Kernel], Kernel]:
+def compiled(*signatures: str, fastmath: bool = False) -> Callable[[Callable[..., None]], Any]:
     """Compile at import for ``signatures``, so that nothing compiles while sound is running; cached where possible.
 
     The cache lies beside this file, or, when that is read-only, where numba keeps a user's caches. When there is no
     such place either, or it is full, the kernels are compiled anew in every process.
     """
 
-    def compile_now(function: Kernel) -> Kernel:
+    def compile_now(function: Callable[..., None]) -> Any:
         try:
             return njit(list(signatures), fastmath=fastmath, cache=True)(function)
-        except (RuntimeError, OSError):  # no locator; no space
+        except Exception:  # no place for a cache, no space, a broken file: no cache is worth failing for
             return njit(list(signatures), fastmath=fastmath)(function)
 
     return compile_now
@@ -91,7 +92,16 @@ def scatter(history, dilations, starts, time, reach, column):
     for layer in range(layers):
         row = starts[layer] + time % (reach * dilations[layer])
         for i in range(hidden):
-            history[row, i] = column[layer, i]
+            value = column[layer, i]
+            history[row, i] = value if abs(value) >= TINY else np.float32(0.0)
+
+
+@compiled("void(float32[::1])")
+def settle(state):
+    """Set what is below TINY in ``state`` to zero, so that a state that fades does not fade through denormals."""
+    for i in range(len(state)):
+        if not abs(state[i]) >= TINY:  # NaN too: no state may stay broken
+            state[i] = 0.0
 
 
 @compiled("void(float32[:,:,::1], int64, int64, float32[:,:,::1], int64, int64)")

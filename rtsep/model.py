@@ -156,14 +156,14 @@ class ModelSpec:
             raise read.wrong("weights_sha256", "is not a sha256 in hexadecimal")
         dilations = read.positive_integers("dilations")
         found_in, found_out = list(inputs), list(outputs)
+        values: dict[str, Any] = texts | numbers
         spec = cls(
             form=form,
             sources=sources,
             dilations=dilations,
             weights_sha256=digest,
             activity=form == "step" and any(node.name == "activity" for node in found_out),
-            **texts,
-            **numbers,
+            **values,
         )
         _compare(spec.inputs(), found_in, "input", where)
         _compare(spec.outputs(), found_out, "output", where)
@@ -322,7 +322,6 @@ def _session(path: Path) -> Any:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception:  # onnxruntime has a dozen exception types without a common base of their own

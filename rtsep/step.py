@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.framing import gather, scatter
+from rtsep.framing import gather, scatter, settle
 from rtsep.model import ModelSpec
 
 Floats = NDArray[np.float32]
@@ -86,8 +86,10 @@ class OnnxStep:
                 self._outputs | {"next_state": self._inputs["state"]},
             )
             self._bindings = (there, back)
+            self._states: tuple[Floats, ...] = (self._inputs["state"], self._outputs["next_state"])
         else:
             self._bindings = (there, there)
+            self._states = ()
         self._reach = spec.kernel - 1
         self._dilations = np.array(spec.dilations, np.int64)
         ends = np.cumsum(self._reach * self._dilations)
@@ -102,15 +104,16 @@ class OnnxStep:
         gather(self._history, self._dilations, self._starts, time, self._taps)
         self._bindings[time & 1].run()
         scatter(self._history, self._dilations, self._starts, time, self._reach, self._column)
+        if self._states:
+            settle(self._states[1 - (time & 1)])
         self._time = time + 1
         return self._frames
 
     def reset(self) -> None:
         """See Step.reset; the condition stays."""
         self._history[:] = 0
-        for name in ("state", "next_state"):
-            if self.spec.state:
-                (self._inputs | self._outputs)[name][:] = 0
+        for state in self._states:
+            state[:] = 0
         if self.activity is not None:
             self.activity[:] = 0
         self._time = 0
@@ -122,7 +125,7 @@ class FlatStep:
     Its frames are one hop wide: there is nothing left to overlap.
     """
 
-    activity = None
+    activity: Floats | None = None
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:
         self.spec = spec
@@ -144,6 +147,7 @@ class FlatStep:
         self._hop[:] = window[:, -self.spec.hop :]
         self._bindings[self._turn].run()
         self._turn = 1 - self._turn
+        settle(self._states[self._turn])
         return self._audio
 
     def reset(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,13 @@ RAMP_S = 0.020  # a change of strength takes this long
 NO_MASK = (1 << 62) - 1
 
 
+def _whole(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
+
+
 def check_rate(sample_rate: float) -> int:
     """``sample_rate`` (Hz) as an int; InputError unless it is a whole number from 8000 to 192000."""
-    if isinstance(sample_rate, bool) or sample_rate != int(sample_rate) or not MIN_RATE <= sample_rate <= MAX_RATE:
+    if not _whole(sample_rate) or not MIN_RATE <= sample_rate <= MAX_RATE:
         raise InputError(
             f"sample_rate is {sample_rate}; it must be a whole number of Hz from {MIN_RATE} to {MAX_RATE}."
         )
@@ -34,7 +39,7 @@ def check_rate(sample_rate: float) -> int:
 
 def check_channels(channels: int, spec: ModelSpec) -> int:
     """``channels``, or InputError when ``spec``'s model cannot run on so many."""
-    if isinstance(channels, bool) or channels != int(channels) or not 1 <= channels <= MAX_CHANNELS:
+    if not _whole(channels) or not 1 <= channels <= MAX_CHANNELS:
         raise InputError(f"channels is {channels}; it must be from 1 to {MAX_CHANNELS}.")
     if spec.channels > 1 and channels not in (1, spec.channels):
         raise InputError(
@@ -47,9 +52,9 @@ def gain_of(strength: float | None) -> float:
     """The dry gain g = 10^(-strength/20) of an attenuation limit in dB; None is no limit, g = 0."""
     if strength is None:
         return 0.0
-    if isinstance(strength, bool | str) or not math.isfinite(strength) or strength < 0:
+    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength < math.inf:
         raise InputError(f"strength is {strength!r}; it must be None (no limit) or a number of dB from 0 up.")
-    return 10.0 ** (-strength / 20.0)
+    return 10.0 ** (-float(strength) / 20.0)
 
 
 def latency_of(spec: ModelSpec, inward: Converter, outward: Converter, grain: int) -> int:
@@ -87,7 +92,7 @@ class Stream:
         self.spec = spec
         self.sample_rate = rate = spec.sample_rate if sample_rate is None else check_rate(sample_rate)
         self.channels = check_channels(channels, spec)
-        if isinstance(block_multiple, bool) or block_multiple != int(block_multiple) or block_multiple < 1:
+        if not _whole(block_multiple) or block_multiple < 1:
             raise InputError(f"block_multiple is {block_multiple}; it must be a whole number from 1 up.")
         if block_multiple > 1 and rate != spec.sample_rate:
             raise InputError(f"block_multiple needs the model's own rate of {spec.sample_rate} Hz, not {rate} Hz.")
@@ -169,8 +174,9 @@ class Stream:
         shape = (len(self.spec.sources), *block.shape) if sources else block.shape
         if out is None:
             out = np.empty(shape, np.float32)
-        elif out.shape != shape or out.dtype != np.float32:
-            raise InputError(f"out is {out.dtype} {list(out.shape)}; this block needs float32 {list(shape)}.")
+        elif out.shape != shape or out.dtype != np.float32 or not out.flags.writeable:
+            kind = f"{out.dtype} {list(out.shape)}" + ("" if out.flags.writeable else " read-only")
+            raise InputError(f"out is {kind}; this block needs writable float32 {list(shape)}.")
         places = out if sources else out[None]
         if block.ndim == 1:
             self._run(block[:, None], places[..., None], sources)

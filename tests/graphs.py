@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,12 +52,12 @@ class Network:
         hann *= np.sqrt(2 * self.hop / self.synthesis_window)
         if self.identity:
             self.basis = frame
-            encoder = np.zeros((self.channels, self.analysis_window, self.channels, self.synthesis_window))
+            basis = np.zeros((self.channels, self.analysis_window, self.channels, self.synthesis_window))
             first = self.analysis_window - self.lookahead - self.synthesis_window
             for channel in range(self.channels):
-                encoder[channel, first : first + self.synthesis_window, channel] = np.diag(hann)
-            encoder = encoder.reshape(window, frame)
-            decoder = np.eye(frame)
+                basis[channel, first : first + self.synthesis_window, channel] = np.diag(hann)
+            encoder = basis.reshape(window, frame)
+            decoder: np.ndarray = np.eye(frame)
         else:
             encoder = draw((window, self.basis)) / np.sqrt(window)
             decoder = draw((self.basis, frame)) / np.sqrt(self.basis)
@@ -265,7 +266,7 @@ class _Graph:
         self.node(kind, *values, name=name, **attributes)
         self.outputs.append((name, shape))
 
-    def node(self, kind: str, *values: str, name: str = "", **attributes: int) -> str:
+    def node(self, kind: str, *values: str, name: str = "", **attributes: Any) -> str:
         self._count += 1
         name = name or f"v{self._count}"
         self.nodes.append(helper.make_node(kind, list(values), [name], **attributes))
