@@ -1,6 +1,6 @@
 """Quality of the shipped model beside the noisy input and every peer that is installed, on one test set.
 
-    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--json PATH] [--workers N]
+    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--gtcrn PATH] [--json PATH] [--workers N]
 
 Every method is streamed frame by frame at full strength, its delay removed, scored at 16 kHz (PESQ-NB at 8 kHz).
 Rows marked "cited" were not run here: they come from cited.json, only for the very files it was measured on.
@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from rich.table import Table
 import rtsep
 from benchmarks.machine import environment
 from benchmarks.peers import PEERS, Peer
+from benchmarks.peers.gtcrn import GTCRN
 from benchmarks.peers.peer import Run
 from rtsep.model import shipped
 from training import scores
@@ -32,10 +34,10 @@ from training.evaluate import (
     Untouched,
     cell,
     describe,
-    digest,
     find_pairs,
     one_sentence,
     score_pairs,
+    summarise,
     write_json,
 )
 
@@ -61,7 +63,7 @@ class _MakeStreamed:
 
 @dataclass(frozen=True)
 class _MakeRun:
-    peer: type[Peer]
+    peer: Callable[[], Peer]
 
     def __call__(self) -> Enhancer:
         return Run(self.peer)
@@ -83,8 +85,8 @@ def parameters(path: Path) -> int | None:
     return total
 
 
-def methods(models: Sequence[str]) -> Iterator[Method]:
-    """Noisy input, shipped models that put out speech, the models asked for, installed peers."""
+def methods(models: Sequence[str], gtcrn: Path | None = None) -> Iterator[Method]:
+    """Noisy input, shipped models that put out speech, the models asked for, installed peers, GTCRN's file if given."""
     yield Method({"name": "noisy", "latency_ms": 0.0}, Untouched)
     for model in [*shipped(), *models]:
         loaded = rtsep.load(model)
@@ -99,8 +101,15 @@ def methods(models: Sequence[str]) -> Iterator[Method]:
         yield Method(facts, _MakeStreamed(model))
     for peer in PEERS:
         if peer.installed():
-            facts = {"name": peer.name, "version": peer.version(), "sample_rate": peer.sample_rate}
-            yield Method(facts | {"latency_ms": peer.latency_ms(), "parameters": peer.parameters}, _MakeRun(peer))
+            yield Method({"version": peer.version(), **_about(peer)}, _MakeRun(peer))
+    if gtcrn:
+        GTCRN(str(gtcrn))  # refuse a wrong file before an hour of scoring, not after
+        yield Method({"file": gtcrn.name, **_about(GTCRN)}, _MakeRun(partial(GTCRN, str(gtcrn))))
+
+
+def _about(peer: type[Peer]) -> dict[str, Any]:
+    latency = peer.latency_ms()
+    return {"name": peer.name, "sample_rate": peer.sample_rate, "latency_ms": latency, "parameters": peer.parameters}
 
 
 def fingerprint(pairs: Sequence[Pair]) -> str:
@@ -155,22 +164,25 @@ def measure(method: Method, pairs: Sequence[Pair], workers: int) -> dict[str, An
     """Facts, summary, every clip, and CPU seconds per second of audio of one method on one set."""
     rows = score_pairs(pairs, method.make, workers, f"{pairs[0].set}: {method.facts['name']}")
     cpu = sum(row["cpu_s"] for row in rows) / sum(row["seconds"] for row in rows)
-    return {"method": method.facts, "cpu_per_s": cpu, **digest(rows)}
+    return {"method": method.facts, "cpu_per_s": cpu, "clips": len(rows), "summary": summarise(rows), "rows": rows}
 
 
 def main(
     testset: Annotated[Path, typer.Option(help="Folder with clean/ and noisy/, or a folder of such folders.")],
     model: Annotated[list[str] | None, typer.Option(help="One more model to score; may be repeated.")] = None,
+    gtcrn: Annotated[Path | None, typer.Option(help="GTCRN's published stream/onnx_models/gtcrn_simple.onnx.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to score with.")] = 1,
 ) -> None:
     """Print the quality table of every method on TESTSET."""
     with one_sentence():
         sets = find_pairs(testset)
-        chosen = list(methods(model or []))
+        chosen = list(methods(model or [], gtcrn))
         absent = [peer.name for peer in PEERS if not peer.installed()]
         report: dict[str, Any] = {"format": 1, **environment(), "not_installed": absent, "sets": {}}
         console = Console()
+        if not any(method.facts.get("target") == "speech" for method in chosen):
+            console.print("No model that puts out speech is shipped; give one with --model.")
         for name, pairs in sets.items():
             results = [measure(method, pairs, workers) for method in chosen]
             console.print(quality_table(name, results, pairs))

@@ -118,7 +118,9 @@ def test_evaluate_prints_and_writes_what_it_measured(testset, identity, tmp_path
 def test_two_workers_score_the_same(testset):
     pairs = evaluate.find_pairs(testset)["mini"]
     one, two = (evaluate.score_pairs(pairs, evaluate.Untouched, workers) for workers in (1, 2))
-    np.testing.assert_equal(one, two)  # NaN equals NaN here
+    assert [row["name"] for row in one] == [row["name"] for row in two] == list(CLIPS)
+    for a, b in zip(one, two, strict=True):  # to rounding: sums in BLAS depend on where memory is aligned
+        assert [b[m] for m in scores.MEASURES] == pytest.approx([a[m] for m in scores.MEASURES], rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("trouble", ["folder", "empty", "twin", "length", "stereo", "audio", "model"])
@@ -191,6 +193,11 @@ def test_a_peer_is_aligned_and_cleans(testset, peer: type[Peer]):
 def test_latency_of_peers_is_delay_plus_frame():
     assert RNNoise.latency_ms() == 30
     assert WebRTC.latency_ms() == 16
+
+
+def test_a_wrong_gtcrn_file_is_refused(testset, identity):
+    result = run(quality.main, "--testset", testset, "--gtcrn", identity)
+    assert result.exit_code == 2 and "is not GTCRN's streaming model" in result.output
 
 
 def test_quality_lists_measured_cited_and_missing(testset, identity, tmp_path, monkeypatch):
@@ -266,8 +273,8 @@ def test_environment_names_the_processor_and_nothing_private():
     import socket
 
     found = environment()
-    assert found["cpu"] and found["versions"]["numpy"] == np.__version__
     text = json.dumps(found)
+    assert found["cpu"] and f'"numpy": "{np.__version__}"' in text
     assert str(Path.home()) not in text or len(str(Path.home())) < 2
     assert len(socket.gethostname()) < 4 or socket.gethostname() not in text
 

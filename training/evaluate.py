@@ -225,13 +225,13 @@ def set_table(title: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table:
         cells = []
         for values, signed in ((before, False), (after, False), (gain, True)):
             mean, low, high = (cell(measure, value, signed) for value in scores.bootstrap(values))
-            cells.append(f"{mean} [dim]\\[{low}, {high}][/dim]")
+            cells.append(mean if mean == "-" else f"{mean} [dim]\\[{low}, {high}][/dim]")
         defined = int(np.sum(~np.isnan(after)))
         table.add_row(label if defined == len(after) else f"{label} ({defined} of {len(after)} clips)", *cells)
     return table
 
 
-_SHORT = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "csig", "cbak", "covl", "segsnr")
+_SHORT = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "covl", "segsnr")
 
 
 def group_table(title: str, key: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table | None:

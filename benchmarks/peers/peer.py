@@ -13,6 +13,8 @@ from training.evaluate import Enhanced
 from training.scores import resample
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Audio = NDArray[np.float32]
@@ -55,12 +57,12 @@ class Peer(ABC):
 class Run:
     """An `Enhancer` (training.evaluate) made of a peer: resampled to its rate, its delay removed, its CPU counted."""
 
-    def __init__(self, peer: type[Peer]) -> None:
-        self.peer = peer
+    def __init__(self, make: Callable[[], Peer]) -> None:
+        self.make = make
 
     def __call__(self, noisy: Audio, rate: int) -> Enhanced:
         """Only the frames are timed: neither the resampling nor the set-up of the peer."""
-        peer = self.peer()
+        peer = self.make()
         x = resample(noisy, rate, peer.sample_rate).astype(np.float32)
         frames = -(-(len(x) + peer.delay) // peer.frame)
         padded = np.zeros(frames * peer.frame, np.float32)
