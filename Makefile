@@ -1,0 +1,51 @@
+# Two commands: `make demo` and `make test`. Both make .venv first and need nothing but Python 3.10 or newer.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+APT := libportaudio2 ffmpeg build-essential python3-dev
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.PHONY: demo test check system clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo $(if $(MODEL),--model $(MODEL))
+
+test: system $(VENV)/.test
+	$(MAKE) --no-print-directory check
+
+check:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy rtsep training benchmarks
+	$(BIN)/python -m pytest -q --durations=10
+
+# As root the missing packages are installed, as anybody else they are named.
+system:
+	@missing=""; for package in $(APT); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ] || ! command -v apt-get >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null </dev/null; \
+	else echo "Missing packages, some tests may fail; install them with: sudo apt install$$missing"; fi
+
+# Debian keeps a part of venv in a package of its own; what a failed attempt left is removed.
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null </dev/null; \
+	    $(PYTHON) -m venv $(VENV); \
+	  else echo "Python cannot make a virtual environment; install it with: sudo apt install python3-venv"; exit 1; fi; }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[report]'
+	@touch $@
+
+# torch first and by its exact version, so that the extras do not pull a CUDA build.
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[train,bench,report,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo

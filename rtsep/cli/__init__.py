@@ -1,0 +1,39 @@
+"""The `rtsep` program: one module a verb, and no logic of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from rtsep.cli import bench, denoise, models
+
+app = typer.Typer(
+    name="rtsep",
+    help="Clean speech at 5 ms of algorithmic latency on an ordinary CPU core.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("denoise")(denoise.denoise)
+app.command("models")(models.models)
+app.add_typer(bench.app, name="bench")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rtsep import __version__
+
+        typer.echo(f"rtsep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """What the `rtsep` script calls."""
+    app(prog_name="rtsep")

@@ -1,0 +1,63 @@
+"""`rtsep bench`: measurements on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rtsep.cli.shared import MODEL_HELP, verb, write_json
+
+app = typer.Typer(help="Measure latency and speed on this machine.", no_args_is_help=True)
+
+ModelOption = Annotated[str, typer.Option(metavar="M", help=MODEL_HELP)]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="PATH|-", help="Write JSON to a file, or - for standard output.")
+]
+
+
+@app.command()
+@verb
+def step(
+    model: ModelOption = "denoise",
+    json: JsonOption = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of sound to time, hop by hop.")] = 30.0,
+) -> None:
+    """Latency of the stream by a probe, and the time a hop takes on one thread."""
+    from rtsep.model import load
+    from rtsep.report.step import measure_step
+
+    result = measure_step(load(model), seconds)
+    if json is not None:
+        write_json(result, json)
+    if json != "-":
+        from rtsep.report.text import step_lines
+
+        _print(step_lines(result))
+
+
+@app.command()
+@verb
+def files(
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings to clean, file to file.")],
+    model: ModelOption = "denoise",
+    json: JsonOption = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs a file; the fastest counts.")] = 3,
+) -> None:
+    """How many times faster than real time files are cleaned, on one core."""
+    from rtsep.model import load
+    from rtsep.report.throughput import measure_files
+
+    result = measure_files(load(model), recordings, repeat)
+    if json is not None:
+        write_json(result, json)
+    if json != "-":
+        from rtsep.report.text import files_lines
+
+        _print(files_lines(result))
+
+
+def _print(lines: list[Any]) -> None:
+    for line in lines:
+        typer.echo(line)

@@ -1,0 +1,66 @@
+"""What all verbs share: errors as one sentence, and options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from rtsep.errors import InputError, RtsepError
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+INTERRUPTED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
+
+MODEL_HELP = "A shipped model (see `rtsep models`) or the path of an .onnx file."
+
+
+def complain(sentence: str) -> None:
+    typer.echo(f"rtsep: {sentence}", err=True)
+
+
+def verb(function: Verb) -> Verb:
+    """Turn what rtsep raises on purpose, and Ctrl-C, into one sentence on stderr and an exit code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except RtsepError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            complain("Stopped; nothing half-written was left behind.")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def parse_strength(text: str) -> float | None:
+    """`max` (no limit, None) or a number of dB."""
+    if text == "max":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise InputError(f"--strength is {text!r}; it must be max or a number of dB from 0 up.")
+    return value
+
+
+def write_json(values: Any, target: str) -> None:
+    """Write ``values`` to a new file, or to standard output when ``target`` is "-"."""
+    text = json.dumps(values, indent=2) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}.") from None

@@ -1,0 +1,1 @@
+"""Measurements of rtsep on this machine, and pictures of what it does to a sound."""

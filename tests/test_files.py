@@ -1,0 +1,359 @@
+"""Files in and out: formats, lengths, alignment, tags, truncation, memory."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import rtsep
+from rtsep import InputError, RtsepError
+from rtsep.batch import Job, exit_code, plan, run
+from rtsep.files import Sink, Source, enhance_file
+from rtsep.headers import Extent, extent
+from rtsep.tags import copy_tags
+from tests.recordings import CLEAN, NOISY, identity_model, noisy
+
+ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+
+
+def convert(source: Path, target: Path, *options: str) -> Path:
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-y", "-i", str(source), *options, str(target)]
+    subprocess.run(command, check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return rtsep.load(identity_model(tmp_path_factory.mktemp("model")))
+
+
+FORMATS = [
+    ("wav", "PCM_16", 44100, 2),
+    ("wav", "PCM_24", 48000, 1),
+    ("wav", "PCM_U8", 8000, 1),
+    ("wav", "PCM_32", 96000, 1),
+    ("wav", "FLOAT", 22050, 3),
+    ("wav", "ULAW", 8000, 1),
+    ("flac", "PCM_16", 192000, 1),
+    ("flac", "PCM_24", 11025, 8),
+    ("ogg", "VORBIS", 32000, 2),
+    ("ogg", "OPUS", 48000, 2),
+    ("opus", "OPUS", 16000, 1),
+]
+
+
+@pytest.mark.parametrize(("suffix", "subtype", "rate", "channels"), FORMATS)
+def test_a_file_keeps_rate_channels_length_subtype_and_alignment(tmp_path, model, suffix, subtype, rate, channels):
+    sound = noisy(rate, channels, seconds=1.003)
+    source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    kind = "OGG" if suffix == "opus" else None
+    soundfile.write(source, sound, rate, subtype=subtype, format=kind)
+
+    report = enhance_file(source, target, model)
+
+    before, after = soundfile.info(source), soundfile.info(target)
+    assert (report.samples, report.sample_rate, report.channels) == (before.frames, rate, channels)
+    assert (after.frames, after.samplerate, after.channels) == (before.frames, rate, channels)
+    assert (after.format, after.subtype) == (before.format, subtype)
+    heard, _ = soundfile.read(source, always_2d=True)
+    got, _ = soundfile.read(target, always_2d=True)
+    # The model hands its input through, so what is left is resampling at the band edge and the coder's own loss;
+    # one sample of misalignment would leave far more.
+    error = np.sqrt(((got - heard) ** 2).mean() / (heard**2).mean())
+    shifted = np.sqrt(((got[1:] - heard[:-1]) ** 2).mean() / (heard**2).mean())
+    assert error < (0.5 if subtype in ("VORBIS", "OPUS") else 0.05)
+    assert error < shifted
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_U8"), ("wav", "PCM_16"), ("flac", "PCM_24")])
+def test_strength_0_gives_the_very_integers_back(tmp_path, model, suffix, subtype):
+    sound = noisy(44100, 2).copy()
+    sound[:4, 0] = 1.0, -1.0, 0.99999, -0.99999
+    source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    soundfile.write(source, sound, 44100, subtype=subtype)
+    enhance_file(source, target, model, strength=0.0)
+    assert np.array_equal(soundfile.read(source, dtype="int32")[0], soundfile.read(target, dtype="int32")[0])
+
+
+def test_a_whisper_below_the_last_bit_is_rounded_to_silence(tmp_path):
+    source = tmp_path / "in.wav"
+    soundfile.write(source, np.zeros(8000), 8000, subtype="PCM_16")
+    with Source(source) as sound, Sink(tmp_path / "out.wav", sound) as sink:
+        sink.write(np.full((8000, 1), -1e-6, np.float32))
+        sink.commit()
+    assert not soundfile.read(tmp_path / "out.wav", dtype="int16")[0].any()
+
+
+def test_overs_are_clipped_not_wrapped(tmp_path):
+    source = tmp_path / "in.wav"
+    soundfile.write(source, np.zeros(2), 8000, subtype="PCM_16")
+    with Source(source) as sound, Sink(tmp_path / "out.wav", sound) as sink:
+        sink.write(np.array([[1.5], [-1.5]], np.float32))
+        sink.commit()
+    assert soundfile.read(tmp_path / "out.wav", dtype="int16")[0].tolist() == [32767, -32768]
+
+
+def test_mp3_becomes_flac_of_the_same_length(tmp_path, model):
+    source = tmp_path / "in.mp3"
+    soundfile.write(source, noisy(44100, 2), 44100)
+    (job,) = plan([str(source)])
+    assert job.target == tmp_path / "in.denoised.flac"
+    assert job.target is not None
+    enhance_file(source, job.target, model)
+    after = soundfile.info(job.target)
+    assert (after.format, after.frames, after.samplerate) == ("FLAC", soundfile.info(source).frames, 44100)
+
+
+@ffmpeg
+@pytest.mark.parametrize("how", ["without a table", "joined"])
+def test_an_mp3_that_hides_its_length_is_read_to_its_end(tmp_path, model, how):
+    sound = np.concatenate([0.001 * noisy(48000, 1, 4.0), noisy(48000, 1, 4.0)])
+    soundfile.write(tmp_path / "in.wav", sound, 48000)
+    mp3 = tmp_path / "in.mp3"
+    if how == "joined":
+        convert(tmp_path / "in.wav", mp3, "-q:a", "2")
+        mp3.write_bytes(mp3.read_bytes() * 2)
+        expected = 2 * len(sound)
+    else:
+        convert(tmp_path / "in.wav", mp3, "-q:a", "2", "-write_xing", "0")
+        expected = len(sound)
+    assert extent(mp3) is Extent.UNKNOWN
+    report = enhance_file(mp3, tmp_path / "out.flac", model)
+    assert expected <= report.samples <= expected + 2 * 4 * 1152  # the coder pads either end by up to two frames
+    assert soundfile.info(tmp_path / "out.flac").frames == report.samples
+
+
+@ffmpeg
+def test_a_flac_from_a_pipe_is_read_to_its_end(tmp_path, model):
+    with (tmp_path / "in.flac").open("wb") as file:
+        subprocess.run(f"ffmpeg -v error -i '{NOISY}' -f flac - | cat", shell=True, stdout=file, check=True)
+    assert extent(tmp_path / "in.flac") is Extent.UNKNOWN
+    assert enhance_file(tmp_path / "in.flac", tmp_path / "out.flac", model).samples == soundfile.info(NOISY).frames
+
+
+@ffmpeg
+def test_the_sound_of_a_video(tmp_path, model):
+    video = tmp_path / "clip.mp4"
+    picture = ("-f", "lavfi", "-i", "color=size=64x64:rate=10:duration=3", "-shortest", "-c:a", "aac")
+    convert(NOISY, video, *picture, "-metadata", "title=A clip")
+    (job,) = plan([str(video)])
+    assert job.target == tmp_path / "clip.denoised.flac"
+    report = enhance_file(video, job.target, model)
+    assert report.sample_rate == 16000
+    assert abs(report.seconds - 3.0) < 0.2
+    with soundfile.SoundFile(tmp_path / "clip.denoised.flac") as sound:
+        assert sound.title == "A clip"
+
+
+@ffmpeg
+def test_a_video_without_sound_and_one_without_its_end_are_refused(tmp_path, model):
+    silent = tmp_path / "silent.mp4"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "color=size=64x64:rate=10:duration=1", str(silent)], check=True
+    )
+    with pytest.raises(InputError, match="holds no sound"):
+        enhance_file(silent, tmp_path / "out.flac", model)
+    whole = convert(NOISY, tmp_path / "whole.mkv", "-c:a", "flac")
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[:100_000])
+    with pytest.raises(InputError, match="ends before its sound does"):
+        enhance_file(tmp_path / "cut.mkv", tmp_path / "out.flac", model)
+    assert not (tmp_path / "out.flac").exists()
+
+
+def test_a_video_without_ffmpeg_is_refused_with_advice(tmp_path, model, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="ffmpeg, which is not installed"):
+        enhance_file(tmp_path / "clip.mp4", tmp_path / "out.flac", model)
+
+
+# Truncation
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_truncated_file_is_refused_and_a_whole_one_is_not(tmp_path, model, suffix, share, capfd):
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    soundfile.write(whole, noisy(48000, 1, 5.0), 48000, format="OGG" if suffix == "opus" else None, subtype=None)
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(share * len(content))])
+    assert extent(whole) is Extent.WHOLE
+    with pytest.raises(InputError, match=r"cut\."):
+        enhance_file(cut, tmp_path / "out.wav", model)
+    assert capfd.readouterr().err == ""  # the decoders' own complaints would be a second sentence
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([whole.name, cut.name])
+
+
+def test_a_wav_from_a_pipe_promises_nothing_and_is_whole(tmp_path):
+    soundfile.write(tmp_path / "in.wav", noisy(), 16000)
+    content = bytearray((tmp_path / "in.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    (tmp_path / "in.wav").write_bytes(content)
+    assert extent(tmp_path / "in.wav") is Extent.WHOLE
+    with Source(tmp_path / "in.wav") as sound:
+        assert sum(len(block) for block in sound.blocks()) == len(noisy())
+
+
+def test_rf64_is_measured_by_its_own_size_field(tmp_path):
+    soundfile.write(tmp_path / "in.wav", noisy(), 16000, format="RF64")
+    assert extent(tmp_path / "in.wav") is Extent.WHOLE
+    content = (tmp_path / "in.wav").read_bytes()
+    (tmp_path / "in.wav").write_bytes(content[:-1000])
+    assert extent(tmp_path / "in.wav") is Extent.CUT
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_sample_that_is_no_number_is_refused_with_its_place(tmp_path, model, bad):
+    sound = noisy(16000, 2, 3.0).copy()
+    sound[40000, 1] = bad
+    soundfile.write(tmp_path / "in.wav", sound, 16000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"2\.500 s"):
+        enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", model)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+# Tags
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_common_tags_are_kept(tmp_path, model, suffix):
+    source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    with soundfile.SoundFile(source, "w", 16000, 1, format=suffix.upper()) as sound:
+        sound.title, sound.artist, sound.comment = "Rain", "Somebody", "at the window"
+        sound.write(noisy())
+    enhance_file(source, target, model)
+    with soundfile.SoundFile(target) as sound:
+        assert (sound.title, sound.artist, sound.comment) == ("Rain", "Somebody", "at the window")
+
+
+def test_all_tags_and_the_cover_are_kept_but_not_the_old_loudness(tmp_path, model):
+    flac = pytest.importorskip("mutagen.flac")
+    from mutagen import File
+    from mutagen.id3 import APIC, ID3, TIT2, TPE2
+
+    soundfile.write(tmp_path / "in.flac", noisy(), 16000)
+    tagged = File(tmp_path / "in.flac")
+    tagged["composer"], tagged["replaygain_track_gain"] = ["A", "B"], ["-3 dB"]
+    cover = flac.Picture()
+    cover.data, cover.mime = b"\x89PNG", "image/png"
+    tagged.add_picture(cover)
+    tagged.save()
+    enhance_file(tmp_path / "in.flac", tmp_path / "out.flac", model)
+    enhance_file(tmp_path / "in.flac", tmp_path / "out.ogg", model)
+    for name in ("out.flac", "out.ogg"):
+        result = File(tmp_path / name)
+        assert result["composer"] == ["A", "B"]
+        assert "replaygain_track_gain" not in result
+    assert File(tmp_path / "out.flac").pictures[0].data == b"\x89PNG"
+    picture = flac.Picture(base64.b64decode(File(tmp_path / "out.ogg")["metadata_block_picture"][0]))
+    assert picture.data == b"\x89PNG"
+
+    soundfile.write(tmp_path / "in.mp3", noisy(), 16000)
+    tags = ID3()
+    tags.add(TIT2(encoding=3, text="Rain"))
+    tags.add(TPE2(encoding=3, text="The Album Artist"))
+    tags.add(APIC(mime="image/png", type=3, data=b"\x89PNG"))
+    tags.save(tmp_path / "in.mp3")
+    enhance_file(tmp_path / "in.mp3", tmp_path / "mp3.flac", model)
+    result = File(tmp_path / "mp3.flac")
+    assert (result["title"], result["albumartist"]) == (["Rain"], ["The Album Artist"])
+    assert result.pictures[0].data == b"\x89PNG"
+
+
+def test_tags_that_cannot_be_read_do_not_cost_the_sound(tmp_path):
+    soundfile.write(tmp_path / "out.flac", noisy(), 16000)
+    (tmp_path / "in.flac").write_bytes(b"fLaC" + bytes(3))
+    assert copy_tags(tmp_path / "in.flac", tmp_path / "out.flac") is False
+
+
+# Whole or nothing
+
+
+def test_an_exception_half_way_leaves_nothing_and_an_old_output_as_it_was(tmp_path, model):
+    soundfile.write(tmp_path / "in.wav", noisy(16000, 1, 10.0), 16000)
+    (tmp_path / "out.wav").write_bytes(b"precious")
+    seen = []
+
+    def stop(done, total):
+        seen.append(done)
+        if done:
+            raise RtsepError("enough")
+
+    with pytest.raises(RtsepError, match="enough"):
+        enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", model, overwrite=True, progress=stop)
+    assert 0 < seen[-1] < 160000
+    assert (tmp_path / "out.wav").read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav", "out.wav"]
+
+
+def test_an_output_made_meanwhile_by_somebody_else_survives(tmp_path, model):
+    def meanwhile(done, total):
+        (tmp_path / "out.flac").write_bytes(b"theirs")
+
+    with pytest.raises(InputError, match="already exists"):
+        enhance_file(NOISY, tmp_path / "out.flac", model, progress=meanwhile)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.flac"]
+    assert (tmp_path / "out.flac").read_bytes() == b"theirs"
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, model):
+    def peak(seconds):
+        source = tmp_path / f"{seconds}.wav"
+        soundfile.write(source, np.tile(noisy(16000, 1, 10.0), (seconds // 10, 1)), 16000)
+        tracemalloc.start()
+        enhance_file(source, tmp_path / "out.wav", model, overwrite=True)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(10)
+    assert peak(40) < 1.1 * peak(20) + 100_000
+
+
+# Many files
+
+
+def test_plan_pairs_inputs_with_outputs(tmp_path):
+    for name in ("a.wav", "b.MP3", "c.txt", "a.denoised.wav", ".rtsep-x.part.wav", "d.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    targets = [job.target_name for job in plan([str(tmp_path)])]
+    assert targets == [str(tmp_path / f"{n}") for n in ("a.denoised.wav", "b.denoised.flac", "d.denoised.flac")]
+    assert plan(["x/song.flac"], str(tmp_path)) == [Job("x/song.flac", tmp_path / "song.denoised.flac")]
+    assert plan(["song.flac"], "other.wav") == [Job("song.flac", Path("other.wav"))]
+    with pytest.raises(InputError, match="no sound file in the folder"):
+        plan([str(tmp_path / "sub")])
+    with pytest.raises(InputError, match="2 inputs need a folder"):
+        plan(["a.wav", "b.wav"], "c.wav")
+    with pytest.raises(InputError, match="does not exist"):
+        plan(["a.wav"], str(tmp_path / "nowhere") + "/")
+
+
+def test_two_inputs_never_write_the_same_output(tmp_path, model):
+    soundfile.write(tmp_path / "a.mp3", noisy(), 16000)
+    soundfile.write(tmp_path / "a.flac", noisy(), 16000)
+    first, second = run(plan([str(tmp_path / "a.flac"), str(tmp_path / "a.mp3")]), str(model.path))
+    assert first.error is None
+    assert second.error is not None
+    assert "choose another output" in second.error
+    assert exit_code([first, second]) == 2
+
+
+def test_workers_give_the_same_bits_as_one_process(tmp_path, model):
+    jobs = [Job(str(path), tmp_path / f"{n}.{path.name}") for n in range(2) for path in (NOISY, CLEAN)]
+    jobs.append(Job(str(tmp_path / "missing.wav"), tmp_path / "missing.out.wav"))
+    heard = set()
+    outcomes = run(jobs, str(model.path), workers=2, progress=lambda number, done, total: heard.add(number))
+    assert [outcome.error is None for outcome in outcomes] == [True] * 4 + [False]
+    assert heard == {0, 1, 2, 3}
+    for outcome in outcomes[:4]:
+        enhance_file(Path(outcome.job.source), tmp_path / "alone.flac", model, overwrite=True)
+        assert outcome.job.target is not None
+        assert outcome.job.target.read_bytes() == (tmp_path / "alone.flac").read_bytes()
