@@ -158,7 +158,7 @@ class Network:
         tail = len(self.sources) * self.channels * (self.synthesis_window - self.hop)
         return self.channels * (self.analysis_window - self.hop) + history + self.state + tail
 
-    def save(self, path: Path, form: str = "step", **overrides: str | None) -> Path:
+    def save(self, path: Path, form: str = "step", /, **overrides: str | None) -> Path:
         """Write the graph to ``path``; ``overrides`` replace metadata (key without prefix), None removes a key."""
         model = self.step_graph() if form == "step" else self.flat_graph()
         metadata = self.metadata(form) | {f"rtsep.{key}": value for key, value in overrides.items()}

@@ -1,0 +1,52 @@
+"""Fixtures that several test files share: tiny real models on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from graphs import Network
+from hypothesis import HealthCheck, settings
+
+import rtsep
+
+# Machines that build are slow and shared: a deadline an example would only measure them.
+settings.register_profile("rtsep", deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+settings.register_profile("thorough", parent=settings.get_profile("rtsep"), max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rtsep"))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., rtsep.Model]:
+    """``models(network, form="step", **metadata)``: the network written to disk and loaded, once a session each."""
+    folder = tmp_path_factory.mktemp("models")
+    loaded: dict[str, rtsep.Model] = {}
+
+    def model(network: Network, form: str = "step", /, **overrides: str | None) -> rtsep.Model:
+        key = repr((network, form, sorted(overrides.items())))
+        if key not in loaded:
+            loaded[key] = rtsep.load(network.save(folder / f"{len(loaded)}.onnx", form, **overrides))
+        return loaded[key]
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mono 48 kHz model of speech and noise with random weights."""
+    return Network().save(tmp_path_factory.mktemp("tiny") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def identity_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mono 48 kHz model whose speech is the input, and whose noise is silence."""
+    return Network(identity=True).save(tmp_path_factory.mktemp("identity") / "identity.onnx")
+
+
+@pytest.fixture(scope="session")
+def stereo_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stereo 44.1 kHz model of vocals and accompaniment with random weights; its target is the accompaniment."""
+    network = Network(channels=2, sample_rate=44100, sources=("accompaniment", "vocals"))
+    return network.save(tmp_path_factory.mktemp("stereo") / "stereo.onnx")
