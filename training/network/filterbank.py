@@ -66,21 +66,33 @@ def dual(
     )
     # Low short bins still need the long past to subtract the long pairs; above that the newest samples suffice.
     deep = int(np.ceil((end + 1000.0) * synthesis / sample_rate))
+    # The short pairs are coarse and jumpy above the crossover: long features there tell the masks what is steady.
+    features = erb_pairs(sample_rate, analysis, begin, 0.44 * sample_rate, 48) * synthesis / 4
+    nothing = np.zeros((len(features), synthesis))
     return Filterbank(
-        long=_rows(np.concatenate([analysis_rows, encoded[:deep]])),
+        long=_rows(np.concatenate([features, analysis_rows, encoded[:deep]])),
         short=_rows(encoded[deep:, newest]),
-        decoder=_rows(np.concatenate([synthesis_rows, inverse]), conjugate=True),
+        decoder=_rows(np.concatenate([nothing, synthesis_rows, inverse]), conjugate=True),
     )
 
 
 def short(sample_rate: int, analysis: int, synthesis: int, features: int = 96) -> Filterbank:
-    """A short windowed DFT is masked; `features` gammatone-like pairs over the past only inform the masks.
+    """A short windowed DFT is masked; `features` pairs over the past only inform the masks."""
+    long = erb_pairs(sample_rate, analysis, 40.0, 0.44 * sample_rate, features) * synthesis / 4
+    bins = np.arange(synthesis // 2 + 1)
+    sine = np.sin(np.pi * (np.arange(synthesis) + 0.5) / synthesis)
+    dft = sine * np.exp(-2j * np.pi * bins[:, None] * np.arange(synthesis) / synthesis)
+    inverse = np.where((bins == 0) | (bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj()
+    decoder = np.concatenate([np.zeros((features, synthesis)), inverse])
+    return Filterbank(_rows(long), _rows(dft), _rows(decoder, conjugate=True))
 
-    The features lie on the ERB scale (Glasberg & Moore 1990) from 40 Hz to 0.44 × `sample_rate`, their windows as long
-    as their bands are narrow.
+
+def erb_pairs(sample_rate: int, analysis: int, low: float, high: float, count: int) -> np.ndarray:
+    """Gammatone-like pairs, complex `[count, analysis]`, on the ERB scale (Glasberg & Moore 1990), `low` to `high` Hz.
+
+    Their windows end at the newest sample and are as long as their bands are narrow; unit gain at their centres.
     """
-    low, high = 40.0, 0.44 * sample_rate
-    scale = np.linspace(21.4 * np.log10(1 + 0.00437 * low), 21.4 * np.log10(1 + 0.00437 * high), features)
+    scale = np.linspace(21.4 * np.log10(1 + 0.00437 * low), 21.4 * np.log10(1 + 0.00437 * high), count)
     centre = (10 ** (scale / 21.4) - 1) / 0.00437
     bandwidth = 24.7 * (4.37 * centre / 1000 + 1) * 1.5
     time = np.arange(analysis) - (analysis - 1)
@@ -89,13 +101,8 @@ def short(sample_rate: int, analysis: int, synthesis: int, features: int = 96) -
         length = int(min(analysis, max(160, sample_rate * 1.3 / width)))
         window = np.zeros(analysis)
         window[analysis - length :] = np.sin(np.pi * (np.arange(length) / length) ** 1.6)
-        rows.append(window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate) * synthesis / 4)
-    bins = np.arange(synthesis // 2 + 1)
-    sine = np.sin(np.pi * (np.arange(synthesis) + 0.5) / synthesis)
-    dft = sine * np.exp(-2j * np.pi * bins[:, None] * np.arange(synthesis) / synthesis)
-    inverse = np.where((bins == 0) | (bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj()
-    decoder = np.concatenate([np.zeros((features, synthesis)), inverse])
-    return Filterbank(_rows(np.array(rows)), _rows(dft), _rows(decoder, conjugate=True))
+        rows.append(window / window.sum() * np.exp(2j * np.pi * frequency * time / sample_rate))
+    return np.array(rows)
 
 
 FILTERBANKS: dict[str, Callable[[int, int, int], Filterbank]] = {"dual": dual, "short": short}
