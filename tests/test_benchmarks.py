@@ -255,7 +255,7 @@ def test_throughput_measures_every_stream(identity, tmp_path):
         assert stream["calls"] == pytest.approx(1000 / stream["frame_ms"], abs=throughput.ROUNDS)
         assert 0 < stream["p50_ms"] <= stream["p95_ms"] <= stream["p99_ms"] <= stream["p99.9_ms"] <= stream["max_ms"]
         assert 0 < stream["cpu_per_s"] < 100
-    assert report["offline"]["times_real_time"] > 0 and report["cpu"]
+    assert report["offline"]["times_real_time"] > 0 and report["processor"]
     assert str(tmp_path) not in json.dumps(report)
 
 
@@ -274,7 +274,7 @@ def test_environment_names_the_processor_and_nothing_private():
 
     found = environment()
     text = json.dumps(found)
-    assert found["cpu"] and f'"numpy": "{np.__version__}"' in text
+    assert found["processor"] and f'"numpy": "{np.__version__}"' in text
     assert str(Path.home()) not in text or len(str(Path.home())) < 2
     assert len(socket.gethostname()) < 4 or socket.gethostname() not in text
 
