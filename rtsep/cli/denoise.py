@@ -73,13 +73,14 @@ class _Bar:
     """Progress with the time left, on stderr; nothing when that is not a terminal."""
 
     def __init__(self, jobs: Sequence[Job], quiet: bool) -> None:
-        self._jobs, self._bar = jobs, None
+        self._jobs = jobs
+        self._bar: Any = None
         if not quiet and os.isatty(2):
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-            self._bar: Any = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self._tasks: dict[int, Any] = {}
 
     def __enter__(self) -> Callable[[int, int, int], None] | None:

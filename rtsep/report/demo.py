@@ -28,8 +28,8 @@ def speech_pauses(clean: NDArray[np.float32], sample_rate: int) -> NDArray[np.bo
     """Which samples [samples] of mono ``clean`` lie in a pause of the speech, at least 100 ms away from it."""
     size = round(_FRAME_S * sample_rate)
     frames = clean[: len(clean) // size * size].reshape(-1, size)
-    power = (frames.astype(np.float64) ** 2).mean(axis=1)
-    speech = power > power.max() * 10 ** (-_BELOW_DB / 10)
+    power = np.mean(frames.astype(np.float64) ** 2, axis=1)
+    speech = power > np.max(power) * 10 ** (-_BELOW_DB / 10)
     near = np.convolve(speech, np.ones(2 * _MARGIN + 1), "same") > 0
     pauses = np.zeros(len(clean), np.bool_)
     pauses[: len(near) * size] = np.repeat(~near, size)
@@ -38,7 +38,7 @@ def speech_pauses(clean: NDArray[np.float32], sample_rate: int) -> NDArray[np.bo
 
 def level(sound: NDArray[np.float32]) -> float:
     """RMS of ``sound`` in dB re full scale; silence is -120."""
-    return float(10 * np.log10(max(np.mean(sound.astype(np.float64) ** 2), 1e-12)))
+    return float(10 * np.log10(max(float(np.mean(sound.astype(np.float64) ** 2)), 1e-12)))
 
 
 def demonstrate(noisy: Path, clean: Path, folder: Path, model_name: str = "denoise") -> list[str]:
