@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import tempfile
 import warnings
 from pathlib import Path
@@ -40,8 +41,8 @@ def load_checkpoint(file: Path) -> tuple[Network, Recipe, dict[str, Any]]:
         network.load_state_dict(state["average"])
     except FileNotFoundError:
         raise ValueError(f"There is no checkpoint {file}.") from None
-    except Exception as error:
-        raise ValueError(f"{file} is not a checkpoint of training.train: {error}.") from None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError, EOFError):
+        raise ValueError(f"{file} is not a checkpoint of training.train.") from None
     return network.eval().requires_grad_(False), recipe, state
 
 
@@ -156,7 +157,7 @@ def main(
     try:
         export(checkpoint, out, version)
     except (OSError, ValueError) as error:
-        console.print(str(error))
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
 
 

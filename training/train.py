@@ -250,7 +250,7 @@ def main(
         if not rows:
             raise ValueError("No recordings: give --data MANIFEST.csv, or --speech FOLDER and --noise FOLDER.")
     except (OSError, ValueError) as error:
-        console.print(str(error))
+        typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if threads:
         torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ import torch
 from conftest import TINY
 
 from training.data import bank as bank_module
-from training.data.bank import Bank, TestRowError, bank_rate, build_banks, decode
+from training.data.bank import Bank, ForbiddenRow, bank_rate, build_banks, decode
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
 from training.data.mix import Mixer, MixSpec, active_power
 from training.data.noises import FAMILIES, synthetic
@@ -51,7 +51,7 @@ def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.Mon
 
 def test_decoding_a_test_row_is_an_error(rows: list[Row]) -> None:
     row = next(row for row in rows if row.split == "test")
-    with pytest.raises(TestRowError, match="test split"):
+    with pytest.raises(ForbiddenRow, match="test split"):
         decode(row)
 
 

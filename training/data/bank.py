@@ -18,17 +18,17 @@ from training.data.manifest import Row
 RATES = (16000, 48000)  # what banks hold; other rates are brought to the nearest above, at most 48 kHz
 
 
-class TestRowError(RuntimeError):
+class ForbiddenRow(RuntimeError):
     """Somebody asked training to open a recording of the test split."""
 
 
 def decode(row: Row) -> np.ndarray:
     """The row's samples, int16 `[samples]`, mono, at the bank's rate.
 
-    Raises TestRowError for a row of the test split: training never opens those.
+    Raises ForbiddenRow for a row of the test split: training never opens those.
     """
     if row.split == "test":
-        raise TestRowError(f"{row.path.name} belongs to the test split; training must not open it.")
+        raise ForbiddenRow(f"{row.path.name} belongs to the test split; training must not open it.")
     samples, rate = soundfile.read(row.path, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     target = bank_rate(row.sample_rate)
