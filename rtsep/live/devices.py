@@ -1,0 +1,148 @@
+"""Sound devices: what there is, and which one is meant by a name, a part of a name or a number.
+
+A device is chosen once and then pinned by its full name: sound never follows a change of the system's default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rtsep.errors import InputError, RtsepError
+
+OWN_NAME = "rtsep"  # our JACK client, our virtual microphone
+# Of two host APIs that offer the same device, the one with the shorter way comes first.
+_HOSTS = ("JACK Audio Connection Kit", "Core Audio", "ASIO", "Windows WASAPI", "Windows WDM-KS", "ALSA")
+_EASY_HOSTS = ("Windows WASAPI", "Windows DirectSound", "MME")  # their shared mode works in 10 ms
+JACK = _HOSTS[0]
+
+_client = ctypes.create_string_buffer(64)  # PortAudio keeps the pointer, so the name lives as long as the process
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of one host API. inputs, outputs: channels; rate: the device's own, Hz."""
+
+    index: int
+    name: str
+    host: str
+    inputs: int
+    outputs: int
+    rate: int
+    default_input: bool
+    default_output: bool
+
+    def channels(self, kind: str) -> int:
+        return self.inputs if kind == "input" else self.outputs
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.host})"
+
+
+def open_portaudio(client: str = OWN_NAME) -> Any:
+    """The sounddevice module with PortAudio initialised now, so that its list of devices is today's.
+
+    client: our name among the JACK clients. Raises RtsepError when PortAudio is not there.
+    """
+    try:
+        import sounddevice
+    except OSError:
+        raise RtsepError(
+            "PortAudio was not found; install it (Debian and Ubuntu: sudo apt install libportaudio2)."
+        ) from None
+    if sounddevice._initialized:
+        sounddevice._terminate()
+    _client.value = client.encode()
+    with contextlib.suppress(AttributeError, OSError):  # a PortAudio without JACK has no such function
+        ctypes.CDLL(sounddevice._libname).PaJack_SetClientName(_client)
+    sounddevice._initialize()
+    return sounddevice
+
+
+def listed(sounddevice: Any) -> list[Device]:
+    """All devices, in PortAudio's order."""
+    hosts = sounddevice.query_hostapis()
+    devices = []
+    for entry in sounddevice.query_devices():
+        host = hosts[entry["hostapi"]]
+        devices.append(
+            Device(
+                index=entry["index"],
+                name=entry["name"],
+                host=host["name"],
+                inputs=entry["max_input_channels"],
+                outputs=entry["max_output_channels"],
+                rate=round(entry["default_samplerate"]),
+                default_input=host["default_input_device"] == entry["index"],
+                default_output=host["default_output_device"] == entry["index"],
+            )
+        )
+    return devices
+
+
+def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | None = None) -> Device:
+    """The device meant by ``wanted``: a number of the list, a name, or a part of one; None is the default.
+
+    kind: "input" or "output". host: only of this host API, if there is a choice. Raises InputError for none, more than
+    one, or our own output as an input.
+    """
+    able = [device for device in devices if device.channels(kind)]
+    if wanted is None:
+        found = [d for d in able if (d.default_input if kind == "input" else d.default_output) and not is_own(d)]
+        if not found:
+            raise InputError(f"There is no default {kind} device; plug one in, or name one that `rtsep devices` lists.")
+        return _best(found, host)
+    if wanted.isdecimal():
+        found = [device for device in able if device.index == int(wanted)]
+    else:
+        low = wanted.lower()
+        found = [device for device in able if low in (device.name.lower(), str(device).lower())]
+        found = found or [device for device in able if low in str(device).lower()]
+    if not found:
+        known = ", ".join(sorted({device.name for device in able})) or "none"
+        raise InputError(f"There is no {kind} device {wanted!r}; there are: {known}.")
+    if kind == "input" and all(is_own(device) for device in found):
+        raise InputError(f"{found[0].name} is rtsep's own output; recording it would feed the sound back to itself.")
+    if len({device.name for device in found}) > 1:
+        names = ", ".join(f"{device.index}: {device}" for device in found)
+        raise InputError(f"{kind.capitalize()} device {wanted!r} could be any of {names}; give more of the name.")
+    return _best(found, host)
+
+
+def is_own(device: Device) -> bool:
+    """Whether rtsep itself puts its sound there."""
+    return OWN_NAME in device.name.lower().replace(" ", "_").split(":")[0].split("_")
+
+
+def pair(devices: list[Device], wanted_input: str | None, wanted_output: str | None) -> tuple[Device, Device]:
+    """Input and output device, of one host API wherever both have one in common."""
+    source = find(devices, wanted_input, "input")
+    target = find(devices, wanted_output, "output", host=source.host)
+    if target.host != source.host:
+        source = find(devices, wanted_input, "input", host=target.host)
+    return source, target
+
+
+def block_size(wanted: int | None, source: Device, target: Device) -> int:
+    """Frames a callback to ask PortAudio for; 0 lets the server decide.
+
+    On JACK always 0: any other size, even the server's own, delays by a whole block. PulseAudio's plugin needs 480, as
+    smaller blocks come in bursts and every underrun makes the delay grow.
+    """
+    if source.host == JACK:
+        return 0
+    if wanted is not None:
+        return wanted
+    slow = source.host in _EASY_HOSTS or any("pulse" in d.name or d.name == "default" for d in (source, target))
+    return 480 if slow else 128
+
+
+def _best(found: list[Device], host: str | None) -> Device:
+    def order(device: Device) -> tuple[bool, bool, int]:
+        rank = _HOSTS.index(device.host) if device.host in _HOSTS else len(_HOSTS)
+        return (device.host != host, is_own(device), rank)
+
+    return min(found, key=order)

@@ -1,0 +1,52 @@
+"""What a process can do so that the system lets it run in time: priority, locked memory, no garbage collection."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import sys
+import threading
+from typing import IO
+
+WORKER_PRIORITY = 60  # below JACK's (70) and PortAudio's callbacks (65): those must never wait for a model
+_LOCK_ALL = 3  # MCL_CURRENT | MCL_FUTURE
+
+
+def lock_memory() -> bool:
+    """Keep all pages in memory, so that no page fault waits for a disk; False where that is not allowed."""
+    if sys.platform != "linux":
+        return False
+    return ctypes.CDLL(None).mlockall(_LOCK_ALL) == 0
+
+
+def raise_priority() -> bool:
+    """SCHED_FIFO for the calling thread where allowed (else a higher nice value where that is); True for FIFO."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(WORKER_PRIORITY))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.nice(-10)
+        return False
+    return True
+
+
+def still_garbage() -> None:
+    """Collect once and never again: what lives now lives as long as the process, and the loop makes no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def die_with_parent(stdin: IO[bytes]) -> None:
+    """End this process, at once and without asking PortAudio, when the parent's end of ``stdin`` closes."""
+
+    def wait() -> None:
+        while stdin.read(1):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True, name="parent").start()
