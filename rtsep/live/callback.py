@@ -253,11 +253,11 @@ def _callback(source, target, frames, times, status, user):
     return 0
 
 
-def compile_callback() -> Any:
+def compile_callback(cache: bool = True) -> Any:
     """The C function; keep what this returns as long as PortAudio may call ``.address``."""
     pointer = types.voidptr
     signature = types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer)
     try:
-        return cfunc(signature, cache=True)(_callback)
+        return cfunc(signature, cache=cache)(_callback)
     except Exception:  # no place for a cache is no reason to fail
         return cfunc(signature)(_callback)

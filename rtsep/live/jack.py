@@ -58,36 +58,40 @@ def library() -> ctypes.CDLL:
     return jack
 
 
-def _callbacks() -> tuple[Any, Any]:
-    get_buffer: Any = types.ExternalFunction("jack_port_get_buffer", types.voidptr(types.intp, types.uint32))
+_get_buffer: Any = types.ExternalFunction("jack_port_get_buffer", types.voidptr(types.intp, types.uint32))
 
-    def process(frames, user):
-        words = carray(user, (_WORDS,), np.int64)
-        size = words[SIZE]
-        signals = carray(user, (2 * _WORDS + 2 * size,), np.float32)
-        out = carray(get_buffer(words[OUT], frames), (frames,), np.float32)
-        source = carray(get_buffer(words[IN], frames), (frames,), np.float32)
-        words[BEATS] += 1
-        at = words[AT]
-        going = words[GO] == 1
-        for i in range(frames):
-            out[i] = np.float32(0.0)
-            if going and at < size:
-                out[i] = signals[2 * _WORDS + at]
-                signals[2 * _WORDS + size + at] = source[i]
-                at += 1
-        words[AT] = at
-        return 0
 
-    def xrun(user):
-        words = carray(user, (_WORDS,), np.int64)
-        words[XRUNS] += 1
-        return 0
+def _process(frames, user):
+    """JackProcessCallback: the next samples out, what came in beside them down."""
+    words = carray(user, (_WORDS,), np.int64)
+    size = words[SIZE]
+    signals = carray(user, (2 * _WORDS + 2 * size,), np.float32)
+    out = carray(_get_buffer(words[OUT], frames), (frames,), np.float32)
+    source = carray(_get_buffer(words[IN], frames), (frames,), np.float32)
+    words[BEATS] += 1
+    at = words[AT]
+    going = words[GO] == 1
+    for i in range(frames):
+        out[i] = np.float32(0.0)
+        if going and at < size:
+            out[i] = signals[2 * _WORDS + at]
+            signals[2 * _WORDS + size + at] = source[i]
+            at += 1
+    words[AT] = at
+    return 0
 
-    return (
-        cfunc(types.int32(types.uint32, types.voidptr))(process),
-        cfunc(types.int32(types.voidptr))(xrun),
-    )
+
+def _xrun(user):
+    words = carray(user, (_WORDS,), np.int64)
+    words[XRUNS] += 1
+    return 0
+
+
+def _compiled(function: Any, signature: Any) -> Any:
+    try:
+        return cfunc(signature, cache=True)(function)
+    except Exception:  # no place for a cache is no reason to fail
+        return cfunc(signature)(function)
 
 
 class Instrument:
@@ -110,7 +114,8 @@ class Instrument:
 
         address = ctypes.cast(self.jack.jack_port_get_buffer, ctypes.c_void_p).value
         llvmlite.binding.add_symbol("jack_port_get_buffer", address)
-        self._process, self._xrun = _callbacks()
+        self._process = _compiled(_process, types.int32(types.uint32, types.voidptr))
+        self._xrun = _compiled(_xrun, types.int32(types.voidptr))
         user = self.words.ctypes.data
         self.jack.jack_set_process_callback(self.client, self._process.address, user)
         self.jack.jack_set_xrun_callback(self.client, self._xrun.address, user)

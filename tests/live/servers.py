@@ -22,7 +22,7 @@ _PDEATHSIG = 1
 
 
 def install(*packages: str, program: str) -> None:
-    """Make sure that ``program`` is there: by apt where that is allowed, else skip; in CI a missing one is a failure."""
+    """Make sure that ``program`` is there: in CI by apt, and its lack is a failure; elsewhere a skip."""
     if shutil.which(program):
         return
     if os.environ.get("CI") and shutil.which("apt-get"):
