@@ -175,7 +175,7 @@ def speak(head, gains, heard, made, played, out):
 if sys.platform == "win32":  # PortAudio's own clock: there is no clock_gettime
 
     @compiled("int64(int64[::1], float64[::1])")
-    def _clock(scratch, times):
+    def clock(scratch, times):
         return np.int64(times[1] * 1e9)
 
 else:
@@ -183,7 +183,7 @@ else:
     _gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
 
     @compiled("int64(int64[::1], float64[::1])")
-    def _clock(scratch, times):
+    def clock(scratch, times):
         _gettime(np.int32(_MONOTONIC), scratch.ctypes.data)
         return scratch[0] * 1_000_000_000 + scratch[1]
 
@@ -215,7 +215,7 @@ def _callback(source, target, frames, times, status, user):
     head = carray(user, (HEAD,), np.int64)
     words = carray(user, (head[TOTAL],), np.int64)
     gains = words[HEAD : HEAD + GAINS].view(np.float64)
-    now = _clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
+    now = clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
     out = carray(target, (frames, head[OUT_CHANNELS]), np.float32)
     head[FRAMES] = frames
     if head[RUN] == 0:
@@ -243,7 +243,7 @@ def _callback(source, target, frames, times, status, user):
         head[MISFITS] += 1
     row = head[CALLBACKS] % rows
     calls[row, BEGAN] = now
-    calls[row, ENDED] = _clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
+    calls[row, ENDED] = clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
     calls[row, COUNT] = frames
     calls[row, FLAGS] = flags
     calls[row, AT] = head[WRITTEN]

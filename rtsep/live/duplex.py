@@ -15,15 +15,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import rtsep
 from rtsep.errors import InputError, RtsepError
 from rtsep.live import block as b
 from rtsep.live.block import Block, ring_length
+from rtsep.live.children import child_environment, end, how_ended
 from rtsep.live.devices import OWN_NAME
 from rtsep.model import Model, load
 
@@ -134,7 +133,7 @@ class Live:
         self._wake()
         for process in (self._audio, self._worker):
             if process is not None:
-                _end(process, 1.5)
+                end(process, 1.5)
         self.state = "stopped"
         if self.block.head[b.EVENT] >= 0:
             os.close(int(self.block.head[b.EVENT]))
@@ -206,14 +205,14 @@ class Live:
         if self._refusal is not None:
             return
         if self._worker is not None and self._worker.poll() is not None:
-            self._worker_lost(f"The worker ended ({_how(self._worker)})")
+            self._worker_lost(f"The worker ended ({how_ended(self._worker)})")
         if self.state == "waiting":
             if self._audio is None and now >= self._again:
                 self._start_audio()
             elif self._audio is not None and (ended or now >= self._again + _OPENING_S):
                 self._end_audio()
         elif self._audio is None or ended:
-            how = "" if self._audio is None else f" ({_how(self._audio)})"
+            how = "" if self._audio is None else f" ({how_ended(self._audio)})"
             self._device_lost(f"The audio process ended{how}")
         elif self.state == "preparing" and head[b.EPOCH_READY] == head[b.EPOCH]:
             head[b.RUN] = 1
@@ -279,7 +278,7 @@ class Live:
 
     def _end_audio(self) -> None:
         if self._audio is not None:
-            _end(self._audio, 0.0)
+            end(self._audio, 0.0)
         self._audio = None
         self._again = time.monotonic() + _AGAIN_S
 
@@ -290,7 +289,7 @@ class Live:
         self._say(f"{why}; the dry signal plays until it is back.")
         self.restarts["worker"] += 1
         if self._worker is not None:
-            _end(self._worker, 0.0)
+            end(self._worker, 0.0)
         self._start_worker()
 
     def _start_worker(self) -> None:
@@ -316,13 +315,12 @@ class Live:
         descriptors = list(self.block.descriptors)
         if self.block.head[b.EVENT] >= 0:
             descriptors.append(int(self.block.head[b.EVENT]))
-        paths = [str(Path(rtsep.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         return subprocess.Popen(
             [sys.executable, "-m", f"rtsep.live.{module}", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if module == "audio" else subprocess.DEVNULL,
             stderr=None if os.environ.get("RTSEP_DEBUG") else subprocess.DEVNULL,  # ALSA chatters there
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+            env=child_environment(),
             pass_fds=descriptors if os.name == "posix" else (),
             start_new_session=os.name == "posix",  # Ctrl-C is for the parent, which ends them in order
         )
@@ -358,19 +356,3 @@ class Live:
     def as_dict(self) -> dict[str, Any]:
         """The settings, for a report."""
         return asdict(self.settings)
-
-
-def _end(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Wait for a child that was told to stop, then end it by force: it may hang in a sound server that is no more."""
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _how(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ import rtsep
 from rtsep.live import block as b
 from rtsep.live.duplex import Live, LiveSettings
 from rtsep.live.status import gaps_ms
+from rtsep.live.through import Through
 
 RING = 1 << 20  # 21 s: nothing of a test is overwritten
 
@@ -73,7 +75,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 )
 def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) -> None:
     """Synthesis window - hop + slack x block: 8.0, 5.3 and 8.0 ms; at most a hop more for other periods."""
-    sound = noise(1.0)
+    sound = noise(0.6)
     with jack_server(period), Live(LiveSettings(model=random_model, slack=slack, ring=RING)) as live:
         assert live.added_samples == added
         live.block.gains[b.BYPASS_AIM] = 0.0
@@ -88,20 +90,18 @@ def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) 
 
 
 def test_added_delay_against_an_empty_pass_through(identity_model: str) -> None:
-    """The difference of two probes: through a pass-through callback, and through rtsep."""
-    sound = noise(0.5)
-    with jack_server(128) as server:
-        direct = delay_of(sound, probe(sound, "-", "-")[0])
-        with Live(LiveSettings(model=identity_model, ring=RING)) as live:
-            recording, _ = probe(sound, "rtsep:in_0", "rtsep:out_0")
-            tape = Tape(live)
-        assert server.process.poll() is None
-    # PortAudio at blocksize 0 adds one server period to a loop, which an empty client does as well.
-    total = delay_of(sound, recording)
-    assert direct == 0
-    assert total - 128 == live.model.stream(block_multiple=128).latency + 2 * 128 == 384
+    """The difference of two probes, one through an empty callback; and our own output is refused as input."""
+    sound = noise(0.4)
+    with jack_server(128):
+        with Through(48000):
+            direct = delay_of(sound, probe(sound, "rtsep-through:in_0", "rtsep-through:out_0")[0])
+        with Live(LiveSettings(model=identity_model)) as live:
+            total = delay_of(sound, probe(sound, "rtsep:in_0", "rtsep:out_0")[0])
+            with pytest.raises(rtsep.InputError, match="own output"):
+                Live(LiveSettings(model=identity_model, input="rtsep")).start()
+    assert direct == 128  # one server period, as in any loop: PortAudio at blocksize 0 adds nothing
+    assert total - direct == live.model.stream(block_multiple=128).latency + 2 * 128 == 384
     assert 1000 * total / 48000 < 11.0
-    assert tape.late <= 0.5 * len(tape.blocks)
 
 
 def test_a_worker_that_stalls_loses_blocks_and_they_are_counted(random_model: str) -> None:
@@ -109,7 +109,6 @@ def test_a_worker_that_stalls_loses_blocks_and_they_are_counted(random_model: st
         sound = noise(1.2, 1)
         worker = live.processes["worker"]
         assert worker
-        import threading
 
         def stall() -> None:
             time.sleep(0.8)
@@ -178,14 +177,6 @@ def test_waiting_for_results_loses_nothing(random_model: str) -> None:
     made = rtsep.load(random_model).stream(block_multiple=128).process(heard[: tape_end // 128 * 128])
     inside = slice(begin, begin + len(sound))
     assert np.array_equal(played[256:][inside], made[inside])
-
-
-@pytest.mark.parametrize("client", ["rtsep"])
-def test_our_own_output_is_refused_as_input(random_model: str, client: str) -> None:
-    with jack_server(128), Live(LiveSettings(model=random_model)):
-        again = Live(LiveSettings(model=random_model, input=client))
-        with pytest.raises(rtsep.InputError, match="own output"):
-            again.start()
 
 
 def test_callbacks_come_in_time_where_the_machine_lets_them(random_model: str) -> None:
