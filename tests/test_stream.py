@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 import tracemalloc
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 import rtsep
 from rtsep import InputError
+from rtsep.resample import Converter
+from rtsep.stream import latency_of
 
 RATES = [8000, 11025, 12345, 16000, 22050, 32000, 44100, 47999, 48000, 88200, 96000, 192000]
 NETWORKS = {
@@ -192,6 +196,30 @@ def test_a_probe_measures_the_latency(models, network, rate):
     else:  # both filters, and at most a sample or two of each clock for the grid
         both = stream._inward.after / rate + stream._outward.after / 48000
         assert late / rate <= network.synthesis_window / 48000 + both + 2 / rate
+
+
+@given(
+    rate=st.sampled_from(RATES),
+    hop=st.integers(1, 40),
+    extra=st.integers(0, 60),
+    lookahead=st.integers(0, 30),
+    grain=st.integers(1, 40),
+)
+def test_latency_is_the_smallest_that_is_always_met(rate, hop, extra, lookahead, grain):
+    """Counted out block end by block end: with one sample less, some output would be asked for too early."""
+    network = Network(hop=hop, synthesis_window=hop + extra, lookahead=lookahead)
+    inward, outward = Converter(rate, 48000), Converter(48000, rate)
+    grain = math.gcd(hop, grain) if rate == 48000 else 1
+    worst = 0
+    for ends in range(grain, 4 * hop * max(1, rate // 8000) * max(8, inward.down) + 400, grain)[:60_000]:
+        complete = (inward.ready(ends) // hop + 1) * hop - network.synthesis_window - lookahead
+        position = (complete - 1 - outward.after + 1) * outward.up  # floor(p) + after < complete  <=>  p < this
+        worst = max(worst, ends - 1 - (-(-position // outward.down) - 1))
+    spec = SimpleNamespace(hop=hop, algorithmic_latency=network.synthesis_window + lookahead)
+    latency = latency_of(spec, inward, outward, grain)
+    assert worst <= latency
+    if inward.down * hop < 60_000:  # a whole period was counted
+        assert worst == latency
 
 
 @pytest.mark.parametrize(("multiple", "latency"), [(1, 255), (2, 254), (32, 224), (480, 224), (128, 128), (256, 128)])
