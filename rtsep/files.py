@@ -121,6 +121,8 @@ def _extent(path: Path) -> Extent:
             raise InputError(f"{path} is a folder; name a sound file.")
         if not path.exists():
             raise InputError(f"{path} does not exist.")
+        if not path.is_file():
+            raise InputError(f"{path} is not an ordinary file; pipe a WAV to `rtsep denoise -` instead.")
         if not path.stat().st_size:
             raise InputError(f"{path} is empty.")
         found = extent(path)

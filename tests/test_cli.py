@@ -159,10 +159,11 @@ def test_progress_is_drawn_on_a_terminal_unless_quiet(here, model, quiet):
         assert b"0:00:0" in shown  # the time left
 
 
-def test_no_file_is_a_question_for_help(here):
-    result = rtsep("denoise")
+@pytest.mark.parametrize(("verb", "word"), [((), "denoise"), (("denoise",), "--strength"), (("bench",), "step")])
+def test_nothing_to_do_is_a_question_for_help(here, verb, word):
+    result = rtsep(*verb)
     assert result.exit_code == 0
-    assert "--strength" in result.stdout
+    assert word in result.stdout
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
@@ -272,6 +273,8 @@ BAD = {
     "output links to input": (_link, "a.wav -o b.wav --overwrite", "is the input itself"),
     "output is a device": (_existing, "a.wav -o dev.wav --overwrite", "not an ordinary file"),
     "folder missing": (_existing, "a.wav -o nowhere/c.wav", "nowhere does not exist"),
+    "a pipe": (lambda: os.mkfifo("bad.wav"), "bad.wav", "bad.wav is not an ordinary file"),
+    "a folder": (lambda: Path("bad.wav").mkdir(), "bad.wav", "no sound file in the folder bad.wav"),
     "mp3 out": (_existing, "a.wav -o c.mp3", "choose another suffix"),
     "opus at 44.1 kHz": (lambda: write("a.wav", rate=44100), "a.wav -o c.opus", "cannot hold"),
     "strength in words": (_existing, "a.wav -o c.wav --strength strong", "--strength is 'strong'"),
@@ -400,6 +403,7 @@ def test_ctrl_c_half_way_leaves_nothing(here, model, workers, kind):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
+        start_new_session=True,  # a group of its own, all of which Ctrl-C reaches
     )
     try:
         deadline = time.monotonic() + 30
@@ -407,7 +411,7 @@ def test_ctrl_c_half_way_leaves_nothing(here, model, workers, kind):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(kind)
+        os.killpg(process.pid, kind) if kind == signal.SIGINT else process.send_signal(kind)
         stdout, stderr = process.communicate(timeout=20)
     finally:
         process.kill()
