@@ -168,18 +168,23 @@ def test_nothing_to_do_is_a_question_for_help(here, verb, word):
 
 def test_help_is_quick_and_imports_nothing_heavy():
     assert spawn("--help").returncode == 0  # byte code is compiled now
-    quickest = min(_timed_help() for _ in range(3))
-    assert quickest < 0.5
+    assert min(_help_seconds() for _ in range(3)) < 0.5
     heavy = ("torch", "onnxruntime", "numba", "sounddevice", "soundfile")
     look = f"import sys, rtsep.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, env=environment())
     assert done.stdout.strip() == "[]"
 
 
-def _timed_help() -> float:
-    start = time.perf_counter()
+def _help_seconds() -> float:
+    """Processor time where the system tells it, which other programs on the machine do not lengthen."""
+
+    def clock() -> float:
+        times = os.times()
+        return times.children_user + times.children_system if os.name != "nt" else time.perf_counter()
+
+    start = clock()
     spawn("--help")
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def test_version():

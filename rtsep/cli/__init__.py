@@ -10,7 +10,6 @@ app = typer.Typer(
     name="rtsep",
     help="Clean speech at 5 ms of algorithmic latency on an ordinary CPU core.",
     add_completion=False,
-    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
