@@ -45,7 +45,8 @@ def test_both_forms_equal_the_sequence(models, name, form):
     result = overlapped(network, step, x)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(result[..., :complete], expected[..., :complete], rtol=0, atol=1e-5)
-    if form == "step" and network.activity:
+    if form == "step" and activity is not None:
+        assert step.activity is not None
         np.testing.assert_allclose(step.activity, activity[-1], atol=1e-5)
     else:
         assert step.activity is None
