@@ -363,16 +363,21 @@ def test_one_bad_file_does_not_stop_the_others(here, model, workers):
 def test_a_limit_on_file_size_leaves_nothing(here, model):
     import resource
 
-    write("a.wav", 10.0, 48000)
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    for target in ("b.wav", "b.flac"):
-        result = spawn("denoise", "a.wav", "-o", target, "--model", model, preexec_fn=limit)
-        assert result.returncode == 1
-        assert_one_sentence(result, target)
-        assert names(here) == ["a.wav"]
+    write("a.wav", 5.0, 48000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for target in ("b.wav", "b.flac", "b.ogg"):
+        assert rtsep("denoise", "a.wav", "-o", target, "--model", model).exit_code == 0
+        size = Path(target).stat().st_size
+        Path(target).unlink()
+        for room in (size // 2, size - 1):  # the last byte is only missed when the file is closed
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+            try:
+                result = rtsep("denoise", "a.wav", "-o", target, "--model", model)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert result.exit_code == 1, (target, room, size)
+            assert_one_sentence(result, target)
+            assert names(here) == ["a.wav"]
 
 
 @posix
