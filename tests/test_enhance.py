@@ -142,8 +142,8 @@ def test_an_enhancer_refuses_a_block_and_goes_on(models):
     x = noise(3000, 2)
     enhancer = Enhancer(models(PLAIN), 44100, 2)
     first = enhancer.process(x[:1000])
-    for bad in (x[:, :1], x[:, 0], np.full((4, 2), np.nan, np.float32)):
-        with pytest.raises(InputError):
+    for bad, message in ((x[:, :1], r"\[3000, 1\]"), (x[:, 0], r"\[3000\]"), (x * np.nan, "number 1000")):
+        with pytest.raises(InputError, match=message):
             enhancer.process(bad)
     result = np.concatenate([first, enhancer.process(x[1000:]), enhancer.flush()])
     np.testing.assert_array_equal(result, rtsep.enhance(x, 44100, models(PLAIN)))
