@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rtsep.cli import bench, denoise, models
+from rtsep.cli import bench, denoise, devices, models
 
 app = typer.Typer(
     name="rtsep",
@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 app.command("denoise")(denoise.denoise)
 app.command("models")(models.models)
+app.command("devices")(devices.devices)
+app.command("doctor")(devices.doctor)
 app.add_typer(bench.app, name="bench")
 
 

@@ -1,4 +1,4 @@
-"""`rtsep denoise`: files in, clean files out."""
+"""`rtsep denoise`: files in, clean files out; or live, from a microphone (see rtsep.cli.live)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from rtsep.batch import Job
 
+_LIVE = "Live"
+
 
 @verb
 def denoise(
@@ -29,14 +31,46 @@ def denoise(
         str | None,
         typer.Option("--output", "-o", metavar="OUT|DIR|-", help="Default: NAME.denoised.EXT beside the input."),
     ] = None,
-    strength: Annotated[str, typer.Option(metavar="max|DB", help="Most attenuation of the noise, in dB.")] = "max",
-    model: Annotated[str, typer.Option(metavar="M", help=MODEL_HELP)] = "denoise",
+    strength: Annotated[
+        str | None, typer.Option(metavar="max|DB", help="Most attenuation of the noise, in dB.", show_default="max")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="denoise")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON on standard output.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="From a microphone to --output DEVICE.", rich_help_panel=_LIVE)
+    ] = False,
+    virtual_mic: Annotated[
+        bool, typer.Option("--virtual-mic", help="To a microphone that other programs see.", rich_help_panel=_LIVE)
+    ] = False,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="To the loudspeaker (use headphones).", rich_help_panel=_LIVE)
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option("--input", metavar="DEV", help="See `rtsep devices`.", rich_help_panel=_LIVE)
+    ] = None,
+    block: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Frames to ask the device for.", rich_help_panel=_LIVE)
+    ] = None,
+    slack: Annotated[
+        int | None, typer.Option(metavar="N", help="Blocks of delay; 2, more if needed.", rich_help_panel=_LIVE)
+    ] = None,
+    record: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Record what is heard and played.", rich_help_panel=_LIVE)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Begin with these settings.", rich_help_panel=_LIVE)
+    ] = None,
+    save: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Save the settings as a preset.", rich_help_panel=_LIVE)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop after so long.", rich_help_panel=_LIVE)
+    ] = None,
 ) -> None:
-    """Take the noise out of recordings of speech.
+    """Take the noise out of recordings of speech, or out of a microphone while you speak.
 
     WAV, FLAC, Ogg and MP3 are read; WAV, FLAC and Ogg are written, with the
     rate, channels, length, sample format and tags of the input. Everything
@@ -48,6 +82,19 @@ def denoise(
     from rtsep import batch
     from rtsep.errors import InputError
 
+    if live or virtual_mic or monitor or preset is not None:
+        from rtsep.cli.live import run_live
+
+        run_live(
+            *(files, virtual_mic, monitor, source, output, strength, model, block, slack, record),
+            *(preset, save, as_json, seconds),
+        )
+        return
+    strength, model = strength or "max", model or "denoise"
+    only_live = {"--input": source, "--block": block, "--slack": slack, "--record": record, "--save": save}
+    for option, value in (only_live | {"--seconds": seconds}).items():
+        if value is not None:
+            raise InputError(f"{option} is for live sound; add --live, --virtual-mic or --monitor.")
     if not files:
         typer.echo(context.get_help())
         return

@@ -24,6 +24,8 @@ from rtsep.live import block as b
 from rtsep.live.block import Block, ring_length
 from rtsep.live.children import child_environment, end, how_ended
 from rtsep.live.devices import OWN_NAME
+from rtsep.live.governor import WINDOW_S, Governor
+from rtsep.live.status import compute_ms, snapshot
 from rtsep.model import Model, load
 
 DEFAULT_SLACK = 2
@@ -43,7 +45,8 @@ class LiveSettings:
     strength: most attenuation in dB, None is no limit. block: frames to ask the device for (JACK decides itself).
     slack: block periods from handing a block over to playing its result; None is 2, and more when the machine is slow.
     portable: worker as a thread, no eventfd, no real-time priority; None is so outside Linux. ring: samples kept.
-    muted: start muted; ``Live.mute(False)`` then fades in.
+    muted: start muted; ``Live.mute(False)`` then fades in. environment, launcher: variables for and command before
+    the audio process, as some sound servers need them.
     """
 
     model: str = "denoise"
@@ -57,6 +60,8 @@ class LiveSettings:
     ring: int | None = None
     client: str = OWN_NAME
     muted: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+    launcher: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.slack is not None and not 1 <= self.slack <= 16:
@@ -90,6 +95,7 @@ class Live:
         self._messages: deque[dict[str, Any]] = deque()
         self._refusal: RtsepError | None = None
         self._over = threading.Event()
+        self._governor = Governor(may_slack=settings.slack is None)
         self._pinned: tuple[str | None, str | None] = (settings.input, settings.output)
 
     # Beginning and end
@@ -154,7 +160,8 @@ class Live:
         self.block.head[b.TURN] += 1
 
     def bypass(self, on: bool) -> None:
-        """Play the dry signal instead, delayed just as much, crossfaded within 20 ms."""
+        """Play the dry signal instead, delayed just as much, crossfaded within 20 ms; off also tries again."""
+        self.block.head[b.PAUSE] = 0
         self.block.gains[b.BYPASS_AIM] = 1.0 if on else 0.0
 
     @property
@@ -217,6 +224,7 @@ class Live:
         elif self.state == "preparing" and head[b.EPOCH_READY] == head[b.EPOCH]:
             head[b.RUN] = 1
             self.state = "running"
+            self._judged = (now, int(head[b.CALLBACKS]), int(head[b.LATE]))
             self._calls, self._runs = (int(head[b.CALLBACKS]), now), (int(head[b.RUNS]), now)
             if self.restarts["device"]:
                 self._say(f"{self.device['input']} to {self.device['output']} is back.")
@@ -243,6 +251,26 @@ class Live:
         if head[b.FRAMES] != head[b.BLOCK] and head[b.MISFITS] > self._misfits + 20:
             self._say(f"The device now works in blocks of {head[b.FRAMES]} frames.")
             self._configure(int(head[b.RATE]), int(head[b.FRAMES]))
+        elif now - self._judged[0] > WINDOW_S and not head[b.PAUSE] and not self.bypassed:
+            self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        """Too slow a machine: more slack, then the dry signal."""
+        block, head = self.block, self.block.head
+        calls, late = int(head[b.CALLBACKS]), int(head[b.LATE])
+        share = (late - self._judged[2]) / max(1, calls - self._judged[1])
+        runs = compute_ms(block, max(1, calls - self._judged[1]))
+        block_ms = 1000 * head[b.BLOCK] / head[b.RATE]
+        verdict = self._governor.judge(runs, block_ms, self._slack, share)
+        self._judged = (now, calls, late)
+        if verdict == "slack":
+            self.set_slack(self._slack + 1)
+            added = 1000 * self.added_samples / head[b.RATE]
+            self._say(f"This machine is slow for the model; slack is now {self._slack} and the delay {added:.1f} ms.")
+        elif verdict == "bypass":
+            self.bypass(True)
+            head[b.PAUSE] = 1
+            self._say("This machine is too slow for the model; the dry signal plays (press b to try again).")
 
     def _hear_of(self, message: dict[str, Any]) -> None:
         if message["event"] == "opened":
@@ -315,12 +343,13 @@ class Live:
         descriptors = list(self.block.descriptors)
         if self.block.head[b.EVENT] >= 0:
             descriptors.append(int(self.block.head[b.EVENT]))
+        audio = module == "audio"
         return subprocess.Popen(
-            [sys.executable, "-m", f"rtsep.live.{module}", *arguments],
+            [*(self.settings.launcher if audio else ()), sys.executable, "-m", f"rtsep.live.{module}", *arguments],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE if module == "audio" else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if audio else subprocess.DEVNULL,
             stderr=None if os.environ.get("RTSEP_DEBUG") else subprocess.DEVNULL,  # ALSA chatters there
-            env=child_environment(),
+            env=child_environment() | (dict(self.settings.environment) if audio else {}),
             pass_fds=descriptors if os.name == "posix" else (),
             start_new_session=os.name == "posix",  # Ctrl-C is for the parent, which ends them in order
         )
@@ -349,8 +378,6 @@ class Live:
 
     def status(self) -> dict[str, Any]:
         """Counters since the start, latency and levels now, and compute over the last seconds."""
-        from rtsep.live.status import snapshot
-
         return snapshot(self)
 
     def as_dict(self) -> dict[str, Any]:

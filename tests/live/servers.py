@@ -63,10 +63,14 @@ class JackServer:
                 start_new_session=True,
                 preexec_fn=_dies_with_us,
             )
-            wait = ["jack_wait", "-s", self.name, "-w", "-t", "10"]
-            subprocess.run(wait, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            if self.process.poll() is None:
-                return self
+            check = ["jack_wait", "-s", self.name, "-c"]  # -w looks but once a second
+            end = time.monotonic() + 10
+            while self.process.poll() is None and time.monotonic() < end:
+                found = subprocess.run(check, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                if found.stdout.strip() == "running":
+                    return self
+                time.sleep(0.05)
+            self.stop()
             time.sleep(0.5)
         raise RuntimeError(f"jackd ended with {self.process.returncode}")
 

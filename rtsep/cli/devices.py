@@ -1,0 +1,60 @@
+"""`rtsep devices` and `rtsep doctor`: what there is to hear and play with, and how well it will go."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rtsep.cli.shared import verb, write_json
+
+
+@verb
+def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the sound devices. `--input` and `--output` take a number, a name or a part of one."""
+    from dataclasses import asdict
+
+    from rtsep.live.devices import is_own, listed, open_portaudio
+
+    found = listed(open_portaudio())
+    if as_json:
+        write_json([asdict(device) for device in found], "-")
+        return
+    if not found:
+        typer.echo("No sound device was found; `rtsep doctor` says what to do.", err=True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for heading in ("", "name", "through", "in", "out", "rate Hz", ""):
+        table.add_column(heading, overflow="fold")
+    for device in found:
+        marks = ["default in"] * device.default_input + ["default out"] * device.default_output
+        marks += ["rtsep itself"] * is_own(device)
+        table.add_row(
+            *(str(device.index), device.name, device.host, str(device.inputs), str(device.outputs)),
+            *(str(device.rate), ", ".join(marks)),
+        )
+    Console().print(table)
+
+
+@verb
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    systemd: Annotated[bool, typer.Option("--systemd", help="Print a systemd user unit instead.")] = False,
+) -> None:
+    """Say what on this machine helps or hinders live sound, and what to do about it."""
+    from rtsep.live.doctor import as_dicts, examine, unit
+
+    if systemd:
+        typer.echo(unit(), nl=False)
+        return
+    findings = examine()
+    if as_json:
+        write_json(as_dicts(findings), "-")
+        return
+    for finding in findings:
+        mark = "ok " if finding.fine else "-- "
+        advice = f"; {finding.advice}" if finding.advice else ""
+        typer.echo(f"{mark} {finding.subject}: {finding.found}{advice}")

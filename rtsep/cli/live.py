@@ -1,0 +1,82 @@
+"""What `rtsep denoise --live`, `--virtual-mic` and `--monitor` have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from rtsep.cli.shared import parse_strength
+from rtsep.errors import InputError
+
+
+def run_live(
+    files: list[str] | None,
+    virtual_mic: bool,
+    monitor: bool,
+    source: str | None,
+    output: str | None,
+    strength: str | None,
+    model: str | None,
+    block: str | None,
+    slack: int | None,
+    record: str | None,
+    preset: str | None,
+    save: str | None,
+    as_json: bool,
+    seconds: float | None,
+) -> None:
+    """Fill in from the preset, choose where the sound goes, and run until stopped."""
+    from rtsep.live import presets
+    from rtsep.live.choice import choose
+    from rtsep.live.duplex import LiveSettings
+    from rtsep.live.session import Session
+    from rtsep.live.view import choose as choose_view
+
+    if files and not (as_json and files == ["-"]):  # `--json -`, as other verbs have it
+        raise InputError("Live sound comes from a microphone, not from files; leave the files out.")
+    chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
+    given = {
+        "model": model,
+        "input": source,
+        "output": output,
+        "strength": strength,
+        "block": None if block in (None, "auto") else whole(block),
+        "slack": slack,
+        "virtual_mic": virtual_mic or None,
+        "monitor": monitor or None,
+    }
+    chosen |= {key: value for key, value in given.items() if value is not None}
+    if save is not None:
+        typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
+    if chosen.get("virtual_mic") and chosen.get("monitor"):
+        raise InputError("--virtual-mic and --monitor are two places; choose one of them.")
+    if not any(chosen.get(key) for key in ("virtual_mic", "monitor", "output")):
+        raise InputError("Say where the sound goes: --virtual-mic, --output DEVICE, or --monitor for the loudspeaker.")
+    name = chosen.get("model", "denoise")
+    values: dict[str, Any] = {
+        "model": choose() if name == "auto" else name,
+        "input": chosen.get("input"),
+        "output": chosen.get("output"),
+        "strength": parse_strength(str(chosen.get("strength", "max"))),
+        "block": chosen.get("block"),
+        "slack": chosen.get("slack"),
+        "muted": bool(chosen.get("monitor")),
+    }
+    if chosen.get("virtual_mic"):
+        from rtsep.live.virtual import VirtualMicrophone
+
+        with VirtualMicrophone(values["input"]) as microphone:
+            values |= microphone.settings()
+            view = choose_view(as_json)
+            view.tell(f"Other programs now list the microphone {microphone.description!r}.")
+            Session(LiveSettings(**values), view, record).run(seconds)
+    else:
+        Session(LiveSettings(**values), choose_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
+
+
+def whole(text: str | None) -> int:
+    """A number of frames."""
+    if text is None or not text.isdecimal():
+        raise InputError(f"--block is {text!r}; it must be auto or a number of frames.")
+    return int(text)

@@ -1,0 +1,217 @@
+"""The parts of a session that need no sound: devices by name, howling, the governor, keys, presets, the choice."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtsep.errors import InputError
+from rtsep.live import presets
+from rtsep.live.choice import choose
+from rtsep.live.devices import JACK, Device, block_size, find, pair
+from rtsep.live.doctor import unit
+from rtsep.live.duplex import LiveSettings
+from rtsep.live.governor import MAX_SLACK, Governor
+from rtsep.live.howl import SIZE, HowlDetector
+from rtsep.live.keys import DOWN, UP, parse
+from rtsep.live.recorder import Recorder
+from rtsep.live.session import stepped
+from rtsep.live.view import line, meter, table
+
+RATE = 48000
+
+
+def device(
+    index: int, name: str, host: str = "ALSA", inputs: int = 1, outputs: int = 1, default: bool = False
+) -> Device:
+    return Device(index, name, host, inputs, outputs, RATE, default, default)
+
+
+LIST = [
+    device(0, "USB Audio", inputs=1, outputs=0),
+    device(1, "USB Audio", JACK, inputs=1, outputs=0),
+    device(2, "Speakers", outputs=2, inputs=0, default=True),
+    device(3, "Headset", JACK, default=True),
+    device(4, "rtsep", JACK),
+    device(5, "USB Audio 2", "OSS"),
+]
+
+
+def test_a_device_is_found_by_number_name_and_part() -> None:
+    assert find(LIST, "3", "input").name == "Headset"
+    assert find(LIST, "usb audio", "input").index == 1  # JACK before ALSA
+    assert find(LIST, "usb audio", "input", host="ALSA").index == 0
+    assert find(LIST, "speak", "output").index == 2
+    assert find(LIST, None, "input").index == 3
+    assert find(LIST, "rtsep", "output").index == 4
+    source, target = pair(LIST, "usb audio", "speakers")
+    assert (source.index, target.index) == (0, 2)  # one host API for both
+
+
+@pytest.mark.parametrize(
+    "wanted,kind,words",
+    [
+        ("usb", "input", "could be any of"),
+        ("nowhere", "input", "there are: Headset"),
+        ("17", "output", "There is no output device"),
+        ("rtsep", "input", "own output"),
+        ("4", "input", "own output"),
+        ("2", "input", "There is no input device"),
+    ],
+)
+def test_what_is_no_device_is_refused(wanted: str, kind: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        find(LIST, wanted, kind)
+
+
+def test_no_device_at_all_is_refused() -> None:
+    with pytest.raises(InputError, match="no default input"):
+        find([], None, "input")
+
+
+def test_block_sizes() -> None:
+    assert block_size(128, LIST[3], LIST[3]) == 0  # JACK: any other size delays by a whole block
+    assert block_size(None, LIST[0], LIST[2]) == 128 and block_size(64, LIST[0], LIST[2]) == 64
+    pulse = device(9, "pulse")
+    assert block_size(None, pulse, pulse) == 480
+
+
+@pytest.mark.parametrize(
+    "values", [{"slack": 0}, {"slack": 17}, {"block": 8}, {"strength": -1.0}, {"strength": float("inf")}]
+)
+def test_impossible_settings_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        LiveSettings(**values)
+
+
+def looks(sound: np.ndarray) -> bool:
+    """Whether a detector that looks ten times a second hears a howl."""
+    detector = HowlDetector()
+    return any([detector.hears(sound[end - SIZE : end]) for end in range(SIZE, len(sound) + 1, RATE // 10)])
+
+
+def test_a_growing_tone_howls_and_voices_music_and_noise_do_not() -> None:
+    t = np.arange(2 * RATE) / RATE
+    rng = np.random.default_rng(0)
+    noise = 0.003 * rng.standard_normal(len(t))
+    for hertz in (300.0, 1234.5, 3000.0, 9000.0):
+        assert looks((np.minimum(0.5, 1e-4 * np.exp(6 * t)) * np.sin(2 * np.pi * hertz * t) + noise).astype(np.float32))
+    voice = sum(np.sin(2 * np.pi * 120 * k * t + 0.3 * np.sin(2 * np.pi * 5 * t) * k) / k for k in range(1, 20))
+    held = sum(np.sin(2 * np.pi * 220 * k * t) / k**2 for k in range(1, 10))  # a note of an instrument
+    for sound in (0.1 * voice, 0.1 * held, 0.1 * rng.standard_normal(len(t)), 0 * t):
+        assert not looks((sound + noise).astype(np.float32))
+
+
+def test_the_governor_gives_slack_then_the_dry_signal() -> None:
+    quick, slow, hopeless = np.full(300, 0.5), np.full(300, 2.0), np.full(300, 3.0)
+    slow[::20] = 9.0
+    governor, slack = Governor(may_slack=True), 2
+    assert [governor.judge(quick, 2.67, 2, 0.0) for _ in range(5)] == [None] * 5
+    assert [governor.judge(slow, 2.67, 2, 0.05), governor.judge(quick, 2.67, 2, 0.0)] == [None, None]  # one burst
+    verdicts = []
+    for _ in range(20):
+        verdict = governor.judge(hopeless, 2.67, slack, 0.6)
+        slack += verdict == "slack"
+        verdicts.append(verdict)
+    assert slack == MAX_SLACK and "bypass" in verdicts
+    assert verdicts.index("bypass") > verdicts.index("slack")
+    set_by_user = Governor(may_slack=False)
+    assert [set_by_user.judge(hopeless, 2.67, 1, 0.6) for _ in range(2)] == [None, "bypass"]
+    assert [set_by_user.judge(slow, 2.67, 1, 0.05) for _ in range(4)] == [None] * 4
+
+
+def test_keys_and_strength() -> None:
+    assert list(parse("bq\x1b[A\x1b[B+-R1")) == ["b", "q", UP, DOWN, UP, DOWN, "r"]
+    assert stepped(None, -1) == 30.0 and stepped(None, 1) is None and stepped(30.0, 1) is None
+    assert stepped(2.0, -1) == 0.0 and stepped(6.0, 1) == 9.0
+
+
+def test_presets_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "path", lambda: tmp_path / "deep" / "presets.toml")
+    settings = {"input": 'Mic "A"\\é', "slack": 3, "virtual_mic": True, "strength": "24", "output": None}
+    presets.save_preset("desk", settings)
+    presets.save_preset("road", {"slack": 1})
+    assert presets.load_preset("desk") == {k: v for k, v in settings.items() if v is not None}
+    assert presets.load_preset("road") == {"slack": 1}
+    with pytest.raises(InputError, match="desk, road"):
+        presets.load_preset("sea")
+    with pytest.raises(InputError, match="letters"):
+        presets.save_preset("a b", {})
+    presets.path().write_text("[x]\nslack: 3\n")
+    with pytest.raises(InputError, match="line 2"):
+        presets.load_preset("x")
+
+
+def test_presets_are_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tomllib = pytest.importorskip("tomllib")
+    monkeypatch.setattr(presets, "path", lambda: tmp_path / "presets.toml")
+    presets.save_preset("desk", {"input": 'Mic "A"\\é', "slack": 3, "monitor": True})
+    assert tomllib.loads(presets.path().read_text(encoding="utf-8"))["desk"] == presets.load_preset("desk")
+
+
+def test_the_largest_model_that_is_quick_enough_is_chosen(
+    random_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = tmp_path / "large.onnx"
+    large.write_bytes(Path(random_model).read_bytes())
+    models = {"small": Path(random_model), "large": large}
+    shares = {large: 0.9, Path(random_model): 0.1}
+    monkeypatch.setattr("rtsep.live.choice.share_of_hop", lambda model: shares[model.path])
+    assert choose("speech", models) == "small"
+    shares[Path(random_model)] = 0.95
+    assert choose("speech", models) == "large"
+    with pytest.raises(InputError, match="vocals"):
+        choose("vocals", models)
+
+
+def test_the_unit_starts_the_virtual_microphone() -> None:
+    assert "denoise --virtual-mic" in unit() and "[Install]" in unit()
+
+
+STATUS: dict[str, Any] = {
+    "state": "running", "model": "denoise", "input": "Mic", "output": "Out", "bypass": False, "paused": False,
+    "heard_db": -20.0, "played_db": -32.0, "reduction_db": 12.0, "strength": None, "added_ms": 8.0, "block": 128,
+    "slack": 2, "rate": RATE, "budget_ms": 5.33, "late": 1, "callbacks": 900, "xruns": 0,
+    "compute_ms": {"p50": 0.3, "p99": 0.5, "max": 1.0}, "gap_ms": {"p50": 2.67, "p99": 2.8, "max": 3.0},
+}  # fmt: skip
+
+
+def test_views() -> None:
+    from rich.console import Console
+
+    assert "delay 8.0 ms" in line(STATUS) and "late 1 of 900" in line(STATUS)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table(STATUS, ["Something [odd] happened."]))
+    shown = console.export_text()
+    assert "8.00 ms" in shown and "12.0 dB" in shown and "[odd]" in shown
+    assert meter(0.0).count("█") == 30 and meter(-60.0).count("█") == 0 and len(meter(-30.0)) == 30
+    assert line({"state": "waiting"}) == "waiting"
+
+
+def test_a_recording_holds_what_was_heard_and_played(tmp_path: Path) -> None:
+    import soundfile
+    from test_callback import Rig
+
+    class Pretended:
+        block: Any = None
+
+    rig = Rig(128)
+    live = Pretended()
+    live.block = rig.block
+    recorder = Recorder(live, tmp_path / "new")  # type: ignore[arg-type]
+    sound = (0.1 * np.random.default_rng(0).standard_normal(128 * 50)).astype(np.float32)
+    played = []
+    for k in range(50):
+        played.append(rig.call(sound[k * 128 :][:128]))
+        recorder.pull()
+    recorder.close()
+    rig.close()
+    for path, wanted in zip(recorder.paths, (sound, np.concatenate(played)), strict=True):
+        assert np.abs(soundfile.read(path, dtype="float32")[0] - wanted).max() < 2e-7
+    assert recorder.missed == 0
+    with pytest.raises(InputError, match="another folder"):
+        Recorder(live, "/proc/nowhere")  # type: ignore[arg-type]

@@ -1,0 +1,86 @@
+"""The program itself, live, from outside."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import jack_server
+
+from rtsep.live import block as b
+from rtsep.live.duplex import LiveSettings
+from rtsep.live.session import Session
+from rtsep.live.view import JsonView
+
+
+def rtsep(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rtsep", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["denoise", "--live"], "where the sound goes"),
+        (["denoise", "--live", "a.wav", "--monitor"], "leave the files out"),
+        (["denoise", "--slack", "2", "a.wav"], "--slack is for live sound"),
+        (["denoise", "--live", "--output", "x", "--block", "many"], "--block"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(arguments: list[str], words: str) -> None:
+    done = rtsep(*arguments)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_live_from_the_command_line(random_model: str, tmp_path: Path) -> None:
+    """JSON, a recording, a list of devices, a device that is not there, and a clean end by SIGTERM."""
+    with jack_server(128):
+        listed = json.loads(rtsep("devices", "--json").stdout)
+        assert any(device["name"] == "system" and device["inputs"] == 2 for device in listed)
+        findings = json.loads(rtsep("doctor", "--json").stdout)
+        assert any(finding["subject"] == "shortest way" and finding["fine"] for finding in findings)
+        common = ["denoise", "--live", "--model", random_model, "--output", "system", "--json", "-"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rtsep", *common, "--record", str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        statuses = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(10) == 0
+        assert statuses[-1]["state"] == "running" and statuses[-1]["added_ms"] == 8.0
+        assert statuses[2]["callbacks"] - statuses[1]["callbacks"] > 200
+        assert len(list(tmp_path.glob("*.wav"))) == 2
+        missing = rtsep(*common[:-2], "--input", "nowhere")
+        assert missing.returncode == 2 and "there are: system" in missing.stderr
+
+
+def test_monitor_fades_in_and_keys_work(random_model: str) -> None:
+    settings = LiveSettings(model=random_model, input="system", output="system", muted=True)
+    louds: list[float] = []
+
+    class Pressing(JsonView):
+        def show(self, status: dict[str, Any]) -> None:
+            louds.append(float(session.live.block.gains[b.LOUD]))
+            if len(louds) == 3:
+                for key in ("b", "down", "down"):
+                    session.press(key)
+            if len(louds) > 12:
+                seen.update(status)
+                session.press("q")
+
+    seen: dict[str, Any] = {}
+    with jack_server(128):
+        session = Session(settings, Pressing(), monitor=True)
+        began = time.monotonic()
+        session.run()
+        assert time.monotonic() - began < 30
+    assert session.live.state == "stopped"
+    assert louds[0] < 0.6 and louds[-1] == 1.0 and louds == sorted(louds)
+    assert seen["bypass"] and seen["strength"] == 27.0
