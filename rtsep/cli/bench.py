@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rtsep.cli.shared import MODEL_HELP, verb, write_json
+from rtsep.cli.shared import MODEL_HELP, verb, write_json, write_text
 
 app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
 
@@ -63,6 +63,29 @@ def files(
         from rtsep.report.text import files_lines
 
         _print(files_lines(result))
+
+
+@app.command()
+@verb
+def live(
+    model: ModelOption = "denoise",
+    json: JsonOption = None,
+    html: Annotated[str | None, typer.Option(metavar="PATH", help="Write a page with pictures.")] = None,
+    period: Annotated[int, typer.Option(min=16, max=4096, metavar="N", help="Frames a block of the server.")] = 128,
+    slack: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="Blocks of delay for the worker.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Seconds under each load.")] = 10.0,
+) -> None:
+    """The true round trip through a private JACK server, what it is made of, and how steady it is under load."""
+    from rtsep.report.live import measure_live
+    from rtsep.report.live_page import live_lines, live_page
+
+    result = measure_live(model, period, slack, seconds, say=lambda text: typer.echo(text, err=True))
+    if json is not None:
+        write_json(result, json)
+    if html is not None:
+        write_text(live_page(result), html)
+    if json != "-":
+        _print(live_lines(result))
 
 
 def _print(lines: list[Any]) -> None:

@@ -60,6 +60,11 @@ def write_json(values: Any, target: str) -> None:
     if target == "-":
         sys.stdout.write(text)
         return
+    write_text(text, target)
+
+
+def write_text(text: str, target: str) -> None:
+    """Write ``text`` to a file; raises InputError when that cannot be."""
     try:
         Path(target).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -64,7 +64,8 @@ TOTAL, CHANNELS, LENGTH, ROWS = range(4)
     PAUSE,  # 1: the worker rests, the dry signal plays
     STOP,
     JOIN,  # samples that a join takes
-) = range(32, 41)
+    COPY,  # measurements only: the worker copies instead of running the model
+) = range(32, 42)
 HEAD = 64
 
 # Words of ``gains``, float64

@@ -46,7 +46,7 @@ class LiveSettings:
     slack: block periods from handing a block over to playing its result; None is 2, and more when the machine is slow.
     portable: worker as a thread, no eventfd, no real-time priority; None is so outside Linux. ring: samples kept.
     muted: start muted; ``Live.mute(False)`` then fades in. environment, launcher: variables for and command before
-    the audio process, as some sound servers need them.
+    the audio process, as some sound servers need them. copy: leave the model out, for measurements.
     """
 
     model: str = "denoise"
@@ -60,6 +60,7 @@ class LiveSettings:
     ring: int | None = None
     client: str = OWN_NAME
     muted: bool = False
+    copy: bool = False
     environment: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
 
@@ -109,6 +110,7 @@ class Live:
         self._began = time.monotonic()
         if not self._portable:
             self.block.head[b.EVENT] = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]
+        self.block.head[b.COPY] = int(self.settings.copy)
         self.set_strength(self.settings.strength)
         if self.settings.muted:
             self.block.gains[b.LOUD] = self.block.gains[b.LOUD_AIM] = 0.0

@@ -13,6 +13,7 @@ import threading
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtsep.framing import compiled
 from rtsep.live import realtime
@@ -21,6 +22,7 @@ from rtsep.live.block import (
     AT,
     BEGAN,
     BLOCK,
+    COPY,
     COUNT,
     DONE,
     ENDED,
@@ -66,6 +68,20 @@ def _store(ring, at, chunk, head, end):
     head[DONE] = end
 
 
+class _Copy:
+    """Stands in for a Stream when a measurement takes the model away: what went in comes out, at once."""
+
+    latency = 0
+    strength: float | None = None
+    activity: float | None = None
+
+    def process(self, block: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        out[:] = block
+
+    def reset(self) -> None:
+        pass
+
+
 class Worker:
     """Results for one shared block. ``run`` returns when the parent says stop."""
 
@@ -74,7 +90,7 @@ class Worker:
         self._model = model
         self._epoch = -1
         self._turn = -1
-        self._stream: Stream
+        self._stream: Stream | _Copy
         self._grain = self._size = 1
         self._rows = len(block.works)
 
@@ -106,7 +122,10 @@ class Worker:
         # Whole grains only, as promised to the stream; the less a block shares with the hop, the more that costs.
         self._grain = math.gcd(size, spec.hop) if rate == spec.sample_rate else 1
         self._size = max(self._grain, size // self._grain * self._grain)
-        self._stream = self._model.stream(rate, block.channels, self._strength(), self._grain)
+        if head[COPY]:
+            self._stream = _Copy()
+        else:
+            self._stream = self._model.stream(rate, block.channels, self._strength(), self._grain)
         self._turn = int(head[TURN])
         self._chunk = np.zeros((self._size, block.channels), np.float32)
         self._out = np.zeros_like(self._chunk)

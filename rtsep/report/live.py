@@ -1,0 +1,185 @@
+"""`rtsep bench live`: the true round trip, what it is made of, and how steady it is under load.
+
+Every figure is measured: delays by a probe from another process that comes out somewhere, sample for sample; times by
+the clock in the compiled callback. PortAudio's own latency figures are not used: they are wrong on JACK and PipeWire.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtsep.errors import RtsepError
+from rtsep.live import block as b
+from rtsep.live.block import LOG_ROWS, Block
+from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.probe import delay_of, probe
+from rtsep.live.server import JackServer
+from rtsep.live.status import compute_ms, gaps_ms
+from rtsep.live.through import Through
+from rtsep.report.loads import LOADS, load
+from rtsep.report.machine import machine
+
+_PROBE_S = 0.5
+_PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+
+
+def measure_live(
+    model: str,
+    period: int = 128,
+    slack: int = 2,
+    seconds: float = 10.0,
+    rate: int = 48000,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """All of `bench live` on a private dummy JACK server. seconds: under each load, as much as the log holds.
+
+    Raises RtsepError when JACK is not there, or a probe does not come out as it went in.
+    """
+    seconds = min(seconds, 0.9 * LOG_ROWS * period / rate)
+    with JackServer(period, rate):
+        say("round trip and its parts")
+        budget = _budget(model, slack, rate)
+        loads = []
+        for name in LOADS:
+            say(f"{seconds:.0f} s, {name}")
+            loads.append(_under_load(name, model, slack, seconds, rate))
+    return {
+        "model": budget.pop("model"),
+        "server": {"kind": "jackd -S -d dummy, private", "rate": rate, "period": period},
+        "slack": slack,
+        "budget": budget,
+        "loads": loads,
+        "machine": machine(),
+    }
+
+
+def _budget(model: str, slack: int, rate: int) -> dict[str, Any]:
+    """The round trip in samples with everything, and again after taking one part more away each time."""
+    sound = (0.25 * np.random.default_rng(0).standard_normal(round(_PROBE_S * rate))).astype(np.float32)
+
+    def through(settings: LiveSettings) -> tuple[int, Live]:
+        with Live(settings) as live:
+            return _probed(sound, "rtsep:in_0", "rtsep:out_0"), live
+
+    # With strength 0 the stream puts out its delayed input, so that the probe comes out as it went in.
+    whole, live = through(LiveSettings(model=model, strength=0.0, slack=slack))
+    without_stream, _ = through(LiveSettings(model=model, slack=slack, copy=True))
+    with Through(rate):
+        without_slack = _probed(sound, "rtsep-through:in_0", "rtsep-through:out_0")
+    server = _probed(sound, "-", "-")
+    parts = {
+        "stream": whole - without_stream,
+        "slack": without_stream - without_slack,
+        "portaudio": without_slack - server,
+        "server": server,
+    }
+    spec = live.model.spec
+    return {
+        "model": {"name": spec.name, "version": spec.version, "weights_sha256": spec.weights_sha256},
+        "round_trip_samples": whole,
+        "round_trip_ms": 1000 * whole / rate,
+        "added_samples": whole - without_slack,
+        "added_ms": 1000 * (whole - without_slack) / rate,
+        "announced_samples": live.added_samples,
+        "parts_samples": parts,
+        "parts_ms": {name: 1000 * samples / rate for name, samples in parts.items()},
+        "probed_samples": {
+            "everything": whole,
+            "without the stream": without_stream,
+            "and without the slack": without_slack,
+            "and without PortAudio": server,
+        },
+    }
+
+
+def _probed(sound: NDArray[np.float32], target: str, source: str, tries: int = 3) -> int:
+    """Delay in samples at which ``sound`` came out bit for bit; a busy machine's late block gets another try."""
+    for _ in range(tries):
+        recording, _ = probe(sound, target, source)
+        delay = delay_of(sound, recording)
+        if np.array_equal(recording[delay:], sound[: len(sound) - delay]):
+            return delay
+    raise RtsepError(f"The probe through {target} did not come out as it went in, {tries} times.")
+
+
+def _under_load(name: str, model: str, slack: int, seconds: float, rate: int) -> dict[str, Any]:
+    """Gaps, compute and losses of a running system, and of an empty callback beside it, under one load."""
+    with Live(LiveSettings(model=model, slack=slack)) as live, Through(rate) as empty:
+        time.sleep(0.5)
+        head = live.block.head
+        words = (b.CALLBACKS, b.RUNS, b.LATE, b.LOST, b.XRUNS, b.RESETS)
+        before, beside = [int(head[word]) for word in words], int(empty.block.head[b.CALLBACKS])
+        began = time.monotonic()
+        with load(name):
+            time.sleep(seconds)
+        took = time.monotonic() - began
+        after = [int(head[word]) for word in words]
+        callbacks, runs, late, lost, xruns, resets = (now - then for now, then in zip(after, before, strict=True))
+        gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, runs)
+        alone = gaps_ms(empty.block, int(empty.block.head[b.CALLBACKS]) - beside)
+        timeline = _timeline(live.block, callbacks, runs)
+        block_ms = 1000 * int(head[b.BLOCK]) / rate
+        realtime = int(head[b.WORKER_REALTIME])
+    return {
+        "load": name,
+        "seconds": took,
+        "callbacks": callbacks,
+        "late_blocks": late,
+        "late_share": late / max(1, callbacks),
+        "lost_blocks": lost,
+        "lost_share": lost / max(1, callbacks),
+        "xruns": xruns,
+        "resets": resets,
+        "worker_fifo": realtime > 0,
+        "block_ms": block_ms,
+        "gap_ms": quantiles(gaps),
+        "late_callbacks": int(np.sum(gaps > 1.5 * block_ms)),
+        "compute_ms": quantiles(compute),
+        "empty_callback": {
+            "gap_ms": quantiles(alone),
+            "late_callbacks": int(np.sum(alone > 1.5 * block_ms)),
+            "callbacks": len(alone) + 1,
+        },
+        "histogram": {
+            "edges_ms": [round(float(edge), 4) for edge in EDGES],
+            "gap": _counts(gaps),
+            "compute": _counts(compute),
+            "empty_gap": _counts(alone),
+        },
+        "timeline": timeline,
+    }
+
+
+EDGES = np.geomspace(0.02, 200.0, 161)
+
+
+def _counts(values: NDArray[np.float64]) -> list[int]:
+    return np.histogram(np.clip(values, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
+
+
+def _timeline(block: Block, callbacks: int, runs: int, cells: int = 400) -> dict[str, list[float]]:
+    """The worst gap and compute of each of ``cells`` stretches of time, and how many blocks were late in it."""
+    calls = block.recent(block.calls, int(block.head[b.CALLBACKS]), callbacks)
+    works = block.recent(block.works, int(block.head[b.RUNS]), runs)
+    start, end = int(calls[0, b.BEGAN]), int(calls[-1, b.BEGAN])
+    edges = np.linspace(start, end, cells + 1)
+    gap = np.diff(calls[:, b.BEGAN], prepend=calls[0, b.BEGAN]) / 1e6
+    late = (calls[:, b.FLAGS] & b.FLAG_LATE) > 0
+    place = np.clip(np.searchsorted(edges, calls[:, b.BEGAN], "right") - 1, 0, cells - 1)
+    where = np.clip(np.searchsorted(edges, works[:, b.BEGAN], "right") - 1, 0, cells - 1)
+    result = {key: np.zeros(cells) for key in ("gap_ms", "compute_ms", "late")}
+    np.maximum.at(result["gap_ms"], place, gap)
+    np.add.at(result["late"], place, late)
+    np.maximum.at(result["compute_ms"], where, (works[:, b.ENDED] - works[:, b.BEGAN]) / 1e6)
+    seconds = (edges[:-1] - start) / 1e9
+    return {"seconds": np.round(seconds, 3).tolist()} | {key: np.round(v, 4).tolist() for key, v in result.items()}
+
+
+def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
+    """p50, p99, p99.9 and max of times in ms."""
+    return {name: round(float(np.percentile(values, p)), 4) for name, p in _PERCENTILES.items()}
