@@ -70,7 +70,7 @@ def run_live(
             values |= microphone.settings()
             view = choose_view(as_json)
             view.tell(f"Other programs now list the microphone {microphone.description!r}.")
-            Session(LiveSettings(**values), view, record).run(seconds)
+            Session(LiveSettings(**values), view, record, opened=microphone.pin).run(seconds)
     else:
         Session(LiveSettings(**values), choose_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
 

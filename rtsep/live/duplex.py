@@ -34,6 +34,7 @@ _TICK_S = 0.05
 _SILENT_S = 0.5  # without a callback for so long, the device is lost
 _STUCK_S = 2.0  # without a result for so long, the worker is stuck
 _AGAIN_S = 0.5  # between attempts to open a lost device
+_SETTLE_S = 5.0  # after a worker was lost, before its speed is judged
 _OPENING_S = 10.0  # that an attempt may take: PortAudio can hang when a server half exists
 
 
@@ -79,8 +80,17 @@ class Live:
     events: (seconds since the start, sentence), newest last. state: starting, preparing, running, waiting or stopped.
     """
 
-    def __init__(self, settings: LiveSettings, tell: Callable[[str], None] | None = None) -> None:
-        """Raises InputError for a model that does not exist; ``tell`` gets every event's sentence."""
+    def __init__(
+        self,
+        settings: LiveSettings,
+        tell: Callable[[str], None] | None = None,
+        opened: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Raises InputError for a model that does not exist.
+
+        tell: gets every event's sentence. opened: gets what the audio process says whenever it has opened the device,
+        before sound runs; both are called by the watchdog.
+        """
         self.settings = settings
         self.model: Model = load(settings.model)
         self.state = "stopped"
@@ -88,6 +98,7 @@ class Live:
         self.restarts = {"worker": 0, "device": 0}
         self.device: dict[str, Any] = {}
         self._tell = tell
+        self._opened = opened
         self._slack = settings.slack or DEFAULT_SLACK
         self._portable = sys.platform != "linux" if settings.portable is None else settings.portable
         self._lock = threading.RLock()
@@ -96,6 +107,7 @@ class Live:
         self._messages: deque[dict[str, Any]] = deque()
         self._refusal: RtsepError | None = None
         self._over = threading.Event()
+        self._worker_back = 0.0
         self._governor = Governor(may_slack=settings.slack is None)
         self._pinned: tuple[str | None, str | None] = (settings.input, settings.output)
 
@@ -257,8 +269,12 @@ class Live:
             self._judge(now)
 
     def _judge(self, now: float) -> None:
-        """Too slow a machine: more slack, then the dry signal."""
+        """Too slow a machine: more slack, then the dry signal. A worker not yet back is no slow machine."""
         block, head = self.block, self.block.head
+        if head[b.EPOCH_READY] != head[b.EPOCH] or now - self._worker_back < _SETTLE_S:
+            self._governor.forget()
+            self._judged = (now, int(head[b.CALLBACKS]), int(head[b.LATE]))
+            return
         calls, late = int(head[b.CALLBACKS]), int(head[b.LATE])
         share = (late - self._judged[2]) / max(1, calls - self._judged[1])
         runs = compute_ms(block, max(1, calls - self._judged[1]))
@@ -278,6 +294,11 @@ class Live:
         if message["event"] == "opened":
             self.device = message
             self._pinned = (message["input"], message["output"])
+            if self._opened is not None:
+                try:
+                    self._opened(message)
+                except RtsepError as error:
+                    self._say(str(error))
             self._configure(message["rate"], message["block"])
         elif message["event"] == "error" and self.state == "starting":
             kind = InputError if message["code"] == InputError.exit_code else RtsepError
@@ -318,6 +339,7 @@ class Live:
             return
         self._say(f"{why}; the dry signal plays until it is back.")
         self.restarts["worker"] += 1
+        self._worker_back = time.monotonic()
         if self._worker is not None:
             end(self._worker, 0.0)
         self._start_worker()

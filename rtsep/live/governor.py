@@ -19,6 +19,10 @@ class Governor:
         self._may_slack = may_slack
         self._slow = self._worse = 0
 
+    def forget(self) -> None:
+        """What went before was not the machine's fault."""
+        self._slow = self._worse = 0
+
     def judge(self, compute_ms: NDArray[np.float64], block_ms: float, slack: int, late_share: float) -> str | None:
         """One window: times of the worker's runs, length of a block, slack, share of late blocks.
 
@@ -32,9 +36,9 @@ class Governor:
         self._slow = self._slow + 1 if slow else 0
         can = self._may_slack and slack < MAX_SLACK
         if can and self._slow >= _PATIENCE:
-            self._slow = self._worse = 0
+            self.forget()
             return "slack"
         if not can and self._worse >= _PATIENCE:
-            self._slow = self._worse = 0
+            self.forget()
             return "bypass"
         return None

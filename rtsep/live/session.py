@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rtsep.live import block as b
@@ -22,10 +23,20 @@ _LOOK_S = 0.1
 class Session:
     """``run`` returns when q is pressed, a signal comes or ``seconds`` are over."""
 
-    def __init__(self, settings: LiveSettings, view: View, record: str | None = None, monitor: bool = False) -> None:
-        """record: folder to record to from the start. monitor: fade in from mute, and mute when it howls."""
+    def __init__(
+        self,
+        settings: LiveSettings,
+        view: View,
+        record: str | None = None,
+        monitor: bool = False,
+        opened: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """record: folder to record to from the start. monitor: fade in from mute, and mute when it howls.
+
+        opened: see Live.
+        """
         self.view = view
-        self.live = Live(settings, tell=view.tell)
+        self.live = Live(settings, tell=view.tell, opened=opened)
         self._folder = record
         self._howl = HowlDetector() if monitor else None
         self._recorder: Recorder | None = None

@@ -34,9 +34,10 @@ def measure_live(
     slack: int = 2,
     seconds: float = 10.0,
     rate: int = 48000,
+    names: tuple[str, ...] = LOADS,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """All of `bench live` on a private dummy JACK server. seconds: under each load, as much as the log holds.
+    """All of `bench live` on a private dummy JACK server. seconds: under each load of ``names``, if the log holds it.
 
     Raises RtsepError when JACK is not there, or a probe does not come out as it went in.
     """
@@ -45,7 +46,7 @@ def measure_live(
         say("round trip and its parts")
         budget = _budget(model, slack, rate)
         loads = []
-        for name in LOADS:
+        for name in names:
             say(f"{seconds:.0f} s, {name}")
             loads.append(_under_load(name, model, slack, seconds, rate))
     return {

@@ -13,7 +13,7 @@ from rtsep.errors import RtsepError
 from rtsep.report.text import machine_lines
 
 _PARTS = {
-    "stream": "stream: the model's algorithmic part and hop",
+    "stream": "stream: synthesis window - hop + look-ahead",
     "slack": "slack x block: the worker's time",
     "portaudio": "PortAudio",
     "server": "device in and out: the server's own loop",
@@ -179,6 +179,7 @@ def _draw_timeline(result: dict[str, Any]) -> Any:
         axes.plot(seconds, line["compute_ms"], color="#e09f3e", lw=0.8, label="worst compute")
         axes.plot(seconds[late > 0], np.array(line["gap_ms"])[late > 0], "x", color="#9e2a2b", ms=5, label="late block")
         axes.set_yscale("log")
+        axes.set_ylim(0.05, max(50.0, 2 * max(line["gap_ms"]), 2 * max(line["compute_ms"])))
         axes.set_ylabel("ms")
         axes.set_title(entry["load"], loc="left", fontsize=10)
     rows[0, 0].legend(frameon=False, fontsize=8, ncol=3)

@@ -16,7 +16,6 @@ import rtsep
 from rtsep.live import block as b
 from rtsep.live.duplex import Live, LiveSettings
 from rtsep.live.status import gaps_ms
-from rtsep.live.through import Through
 
 RING = 1 << 20  # 21 s: nothing of a test is overwritten
 
@@ -71,7 +70,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "period,slack,added",
-    [(128, 2, 384), (128, 1, 256), (256, 1, 384), (64, 2, 192 + 128), (96, 2, 256 - 32 + 192)],
+    [(128, 2, 384), (128, 1, 256), (256, 1, 384), (64, 2, 192 + 128)],
 )
 def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) -> None:
     """Synthesis window - hop + slack x block: 8.0, 5.3 and 8.0 ms; at most a hop more for other periods."""
@@ -89,23 +88,8 @@ def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) 
     check_bits(tape, offline(random_model, tape, int(np.gcd(period, 128))))
 
 
-def test_added_delay_against_an_empty_pass_through(identity_model: str) -> None:
-    """The difference of two probes, one through an empty callback; and our own output is refused as input."""
-    sound = noise(0.4)
-    with jack_server(128):
-        with Through(48000):
-            direct = delay_of(sound, probe(sound, "rtsep-through:in_0", "rtsep-through:out_0")[0])
-        with Live(LiveSettings(model=identity_model)) as live:
-            total = delay_of(sound, probe(sound, "rtsep:in_0", "rtsep:out_0")[0])
-            with pytest.raises(rtsep.InputError, match="own output"):
-                Live(LiveSettings(model=identity_model, input="rtsep")).start()
-    assert direct == 128  # one server period, as in any loop: PortAudio at blocksize 0 adds nothing
-    assert total - direct == live.model.stream(block_multiple=128).latency + 2 * 128 == 384
-    assert 1000 * total / 48000 < 11.0
-
-
 def test_a_worker_that_stalls_loses_blocks_and_they_are_counted(random_model: str) -> None:
-    with jack_server(128), Live(LiveSettings(model=random_model, ring=RING)) as live:
+    with jack_server(128), Live(LiveSettings(model=random_model, slack=2, ring=RING)) as live:
         sound = noise(1.2, 1)
         worker = live.processes["worker"]
         assert worker
@@ -133,7 +117,7 @@ def test_a_worker_that_stalls_loses_blocks_and_they_are_counted(random_model: st
 
 
 def test_an_overrun_starts_anew_and_is_then_exact(random_model: str) -> None:
-    with jack_server(128), Live(LiveSettings(model=random_model, ring=1 << 14)) as live:
+    with jack_server(128), Live(LiveSettings(model=random_model, slack=2, ring=1 << 14)) as live:
         head = live.block.head
         worker = live.processes["worker"]
         assert worker
@@ -152,18 +136,19 @@ def test_the_portable_way_gives_the_same_bits(random_model: str) -> None:
     """Worker as a thread of the audio process, no eventfd, no priority: as on macOS and Windows."""
     sound = noise(0.8)
     settings = LiveSettings(model=random_model, portable=True, ring=RING, slack=4)
-    with jack_server(256), Live(settings) as live:
+    with jack_server(96), Live(settings) as live:  # 96 shares but 32 with the hop
+        assert live.added_samples == 256 - 32 + 4 * 96
         assert live.processes["worker"] is None and live.block.head[b.EVENT] == -1
         probe(sound, "rtsep:in_0", "rtsep:out_0")
         tape = Tape(live)
-    check_bits(tape, offline(random_model, tape, 128))
+    check_bits(tape, offline(random_model, tape, 32))
     assert len(tape.flagged(b.FLAG_LATE)) < len(tape.blocks)
 
 
 def test_waiting_for_results_loses_nothing(random_model: str) -> None:
     """The test-only flag, while the server runs as fast as it can: 60 s of sound, bit-exact, without one late block."""
     sound = noise(60.0, 2)
-    with jack_server(128), Live(LiveSettings(model=random_model, ring=1 << 22)) as live:
+    with jack_server(128), Live(LiveSettings(model=random_model, slack=2, ring=1 << 22)) as live:
         live.block.head[b.WAIT] = 1
         probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel")
         resident = memory_of(live.processes["worker"])
@@ -177,20 +162,6 @@ def test_waiting_for_results_loses_nothing(random_model: str) -> None:
     made = rtsep.load(random_model).stream(block_multiple=128).process(heard[: tape_end // 128 * 128])
     inside = slice(begin, begin + len(sound))
     assert np.array_equal(played[256:][inside], made[inside])
-
-
-def test_callbacks_come_in_time_where_the_machine_lets_them(random_model: str) -> None:
-    """Only ratios, and three tries: this measures the machine as much as rtsep."""
-    seen: list[Any] = []
-    for _ in range(3):
-        with jack_server(256), Live(LiveSettings(model=random_model, ring=RING)) as live:
-            time.sleep(1.5)
-            tape = Tape(live)
-        gaps = tape.gaps[20:]
-        seen.append((tape.late / len(tape.blocks), float(np.mean(gaps > 1.5 * 256 / 48))))
-        if seen[-1][0] <= 0.02 and seen[-1][1] <= 0.05:
-            return
-    pytest.skip(f"this machine is too busy for timing: late blocks, late callbacks {seen}")
 
 
 def memory_of(pid: int | None) -> int:
