@@ -11,7 +11,9 @@ import threading
 from typing import IO
 
 WORKER_PRIORITY = 60  # below JACK's (70) and PortAudio's callbacks (65): those must never wait for a model
-_LOCK_ALL = 3  # MCL_CURRENT | MCL_FUTURE
+# MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT: pages stay once they were touched. Without the last, every thread's untouched
+# stack and every arena would be filled: half a gigabyte a process.
+_LOCK_ALL = 7
 
 
 def lock_memory() -> bool:

@@ -13,17 +13,16 @@ from rtsep.report.live_page import live_lines, live_page
 
 def test_bench_live(random_model: str) -> None:
     install("jackd2", "libportaudio2", program="jackd")
-    result = json.loads(json.dumps(measure_live(random_model, seconds=1.0, names=("all cores busy",))))
+    result = json.loads(json.dumps(measure_live(random_model, slack=1, seconds=0.5, names=("all cores busy",))))
     budget = result["budget"]
     # Delay added to an empty pass-through: synthesis window - hop + slack x block
-    assert budget["parts_samples"] == {"stream": 128, "slack": 256, "portaudio": 0, "server": 128}
+    assert budget["parts_samples"] == {"stream": 128, "slack": 128, "portaudio": 0, "server": 128}
     assert sum(budget["parts_samples"].values()) == budget["round_trip_samples"]
-    assert budget["added_samples"] == budget["announced_samples"] == 384
-    assert budget["round_trip_ms"] < 11.0
+    assert budget["added_samples"] == budget["announced_samples"] == 256
     (entry,) = result["loads"]
-    assert entry["callbacks"] > 100 and 0 <= entry["late_blocks"] <= entry["lost_blocks"] <= entry["callbacks"]
-    assert sum(entry["histogram"]["compute"]) > 100
+    assert entry["callbacks"] > 50 and 0 <= entry["late_blocks"] <= entry["lost_blocks"] <= entry["callbacks"]
+    assert sum(entry["histogram"]["compute"]) > 50
     assert sum(entry["histogram"]["gap"]) == entry["callbacks"] - 1
     page, lines = live_page(result), live_lines(result)
     assert page.count("data:image/png;base64,") == 3 and not re.search(r"""(src|href)=["']?http""", page)
-    assert "10.67 ms" in page and any("all cores busy" in line for line in lines)
+    assert "8.00 ms" in page and any("all cores busy" in line for line in lines)

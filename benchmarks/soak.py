@@ -1,0 +1,129 @@
+"""Hours of live sound on a private JACK server: late blocks, xruns, memory, and the bits against the offline result.
+
+    python -m benchmarks.soak [--model NAME|M.onnx] [--minutes 30] [--json PATH]
+    python -m benchmarks.soak --freewheel RECORDING ... [--minutes 10]
+
+The first runs in real time and reports once a minute. The second lets the server run as fast as it can while the
+callback waits for its results (the test-only flag), feeds real speech, compares every bit, and watches memory.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import soundfile
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import environment
+from rtsep.cli.shared import verb, write_json
+from rtsep.errors import InputError, RtsepError
+from rtsep.live import block as b
+from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.probe import probe
+from rtsep.live.server import JackServer
+from rtsep.model import load
+
+RATE = 48_000
+_RUN_S = 60.0  # of free-wheeling sound at a time
+
+
+def memory(live: Live) -> float:
+    """Resident MB of both children."""
+    total = 0
+    for pid in live.processes.values():
+        if pid is not None:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return total / 1024
+
+
+def soak(model: str, seconds: float, every: float = 60.0) -> list[dict[str, Any]]:
+    """Real time: one row every ``every`` seconds, counters since the start."""
+    rows = []
+    with JackServer(128, RATE), Live(LiveSettings(model=model, slack=2)) as live:
+        began = time.monotonic()
+        while (past := time.monotonic() - began) < seconds:
+            time.sleep(min(every, seconds - past))
+            status = live.status()
+            keys = ("callbacks", "late", "lost", "xruns", "resets")
+            rows.append(
+                {
+                    "seconds": round(time.monotonic() - began),
+                    **{key: status[key] for key in keys},
+                    "compute p99 ms": round(status["compute_ms"]["p99"], 3),
+                    "gap max ms": round(status["gap_ms"]["max"], 3),
+                    "memory MB": round(memory(live), 2),
+                }
+            )
+            if live.state != "running":
+                raise RtsepError(f"The sound stopped: {live.events[-1][1]}")
+    return rows
+
+
+def freewheel(model: str, speech: NDArray[np.float32], seconds: float) -> list[dict[str, Any]]:
+    """As fast as it goes, a minute of ``speech`` [samples] at a time: bits that differ, and memory after each."""
+    rows = []
+    loaded = load(model)
+    with JackServer(128, RATE), Live(LiveSettings(model=model, slack=2, ring=1 << 22)) as live:
+        block, head = live.block, live.block.head
+        head[b.WAIT] = 1
+        stream, at, late = loaded.stream(block_multiple=loaded.spec.hop), 0, np.zeros(0, np.float32)
+        for turn in range(max(1, round(seconds / _RUN_S))):
+            size = round(_RUN_S * RATE)
+            sound = np.take(speech, np.arange(turn * size, (turn + 1) * size), mode="wrap")
+            began = time.monotonic()
+            probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel")
+            took = time.monotonic() - began
+            end = int(head[b.WRITTEN]) // 128 * 128
+            heard, played = block.last(block.heard, end, end - at)[:, 0], block.last(block.played, end, end - at)[:, 0]
+            # What is played is the result of DELAY samples ago, so the newest results wait for the next turn.
+            made = np.concatenate([late, stream.process(heard)])
+            if turn == 0:
+                made = np.concatenate([np.zeros(int(head[b.DELAY]), np.float32), made])
+            differing = int(np.sum(played != made[: len(played)]))
+            late, at = made[len(played) :], end
+            rows.append(
+                {"minute": turn + 1, "samples": len(played), "differing": differing, "speech samples": len(sound)}
+                | {"times real time": round(_RUN_S / took, 1), "memory MB": round(memory(live), 2)}
+            )
+    return rows
+
+
+@verb
+def main(
+    speech: Annotated[list[Path] | None, typer.Argument(metavar="[RECORDING]...", help="For --freewheel.")] = None,
+    model: Annotated[str, typer.Option(metavar="NAME|M.onnx")] = "denoise",
+    minutes: Annotated[float, typer.Option(min=0.1)] = 30.0,
+    free: Annotated[bool, typer.Option("--freewheel", help="As fast as it goes, every bit compared.")] = False,
+    json: Annotated[str | None, typer.Option("--json", metavar="PATH|-")] = None,
+) -> None:
+    """Print one row a minute; see the module."""
+    if free:
+        if not speech:
+            raise InputError("--freewheel needs recordings of speech at 48000 Hz; name some.")
+        read = [soundfile.read(path, dtype="float32", always_2d=True) for path in speech]
+        if any(rate != RATE for _, rate in read):
+            raise InputError(f"All recordings must have {RATE} Hz.")
+        rows = freewheel(model, np.concatenate([sound[:, 0] for sound, _ in read]), 60 * minutes)
+    else:
+        rows = soak(model, 60 * minutes)
+    result = {"model": model, "freewheel": free, "rows": rows, "environment": environment()}
+    if json is not None:
+        write_json(result, json)
+    if json != "-":
+        table = Table(box=None)
+        for name in rows[0]:
+            table.add_column(name, justify="right")
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
