@@ -7,6 +7,7 @@ writes samples, then the counter (with a fence between); the reader reads the co
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from rtsep.errors import RtsepError
 
 MAX_CHANNELS = 8
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE: all pages mapped now, so that the callback never meets a page fault
 LOG_ROWS = 1 << 14  # callbacks and worker runs remembered: 44 s of blocks of 128 samples at 48 kHz
 
 # Words of ``head``, int64. The first four are the shape of the block and never change.
@@ -94,6 +96,8 @@ class Block:
     def __init__(self, memory: mmap.mmap, handle: str) -> None:
         self._memory = memory
         self.handle = handle
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # Linux from 5.14 on; elsewhere at first touch
+            memory.madvise(_POPULATE_WRITE)
         words: NDArray[np.int64] = np.frombuffer(memory, np.int64)
         self.head = words[:HEAD]
         self.gains: NDArray[np.float64] = words[HEAD : HEAD + GAINS].view(np.float64)
