@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,6 @@ class Live:
         self._opened = opened
         self._slack = settings.slack or DEFAULT_SLACK
         self._portable = sys.platform != "linux" if settings.portable is None else settings.portable
-        self._lock = threading.RLock()
         self._audio: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
         self._messages: deque[dict[str, Any]] = deque()
@@ -213,8 +212,10 @@ class Live:
 
     def _watch(self) -> None:
         while not self._over.wait(_TICK_S):
-            with self._lock:
+            try:
                 self._tick(time.monotonic())
+            except OSError as error:  # no process, no memory, no descriptors left: perhaps there are next time
+                self._say(f"The watchdog could not act ({error.strerror or error}).")
 
     def _tick(self, now: float) -> None:
         head = self.block.head
@@ -403,7 +404,3 @@ class Live:
     def status(self) -> dict[str, Any]:
         """Counters since the start, latency and levels now, and compute over the last seconds."""
         return snapshot(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The settings, for a report."""
-        return asdict(self.settings)
