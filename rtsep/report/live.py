@@ -25,6 +25,7 @@ from rtsep.report.loads import LOADS, load
 from rtsep.report.machine import machine
 
 _PROBE_S = 0.5
+_MOST = 0.5  # of the probe must come out bit for bit; noise that is off by one sample agrees nowhere
 _PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
 
@@ -99,13 +100,13 @@ def _budget(model: str, slack: int, rate: int) -> dict[str, Any]:
 
 
 def _probed(sound: NDArray[np.float32], target: str, source: str, tries: int = 3) -> int:
-    """Delay in samples at which ``sound`` came out bit for bit; a busy machine's late block gets another try."""
+    """Delay in samples at which ``sound`` came out bit for bit, but for blocks that were lost on the way."""
     for _ in range(tries):
         recording, _ = probe(sound, target, source)
         delay = delay_of(sound, recording)
-        if np.array_equal(recording[delay:], sound[: len(sound) - delay]):
+        if np.mean(recording[delay:] == sound[: len(sound) - delay]) > _MOST:
             return delay
-    raise RtsepError(f"The probe through {target} did not come out as it went in, {tries} times.")
+    raise RtsepError(f"The probe through {target} did not come out as it went in, {tries} times: is the machine busy?")
 
 
 def _under_load(name: str, model: str, slack: int, seconds: float, rate: int) -> dict[str, Any]:
