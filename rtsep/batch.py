@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -137,7 +138,7 @@ def run(
     loaded = load(model)
     refused = _refusals(jobs, overwrite)
     todo = [number for number in range(len(jobs)) if number not in refused]
-    if workers > 1 and len(todo) > 1:
+    if workers > 1 and len(todo) > 1 and all(job.source != STANDARD for job in jobs):  # workers have no standard input
         done = _run_parallel(jobs, todo, model, strength, overwrite, min(workers, len(todo)), progress)
     else:
         done = {}
@@ -156,15 +157,19 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 def _refusals(jobs: Sequence[Job], overwrite: bool) -> dict[int, Outcome]:
     """Outputs that must not be written, found before hours of work rather than after them."""
     refused: dict[int, Outcome] = {}
+    inputs = {Path(job.source).resolve(): job.source for job in jobs if job.source != STANDARD}
     taken: dict[Path, str] = {}
     for number, job in enumerate(jobs):
         if job.target is None:
             continue
+        place = job.target.resolve()
         try:
-            first = taken.setdefault(job.target.absolute(), job.source)
-            if taken[job.target.absolute()] is not job.source:
-                raise InputError(f"{job.source} would go to {job.target} like {first}; choose another output for one.")
             check_target(job.target, None if job.source == STANDARD else Path(job.source), overwrite)
+            if place in inputs:
+                raise InputError(f"{job.source} would go to {job.target}, an input too; choose another output.")
+            if place in taken:
+                raise InputError(f"{job.source} would go to {job.target} like {taken[place]}; choose another output.")
+            taken[place] = job.source
         except InputError as error:
             refused[number] = Outcome(job, error=str(error), exit_code=error.exit_code)
     return refused
@@ -226,7 +231,6 @@ def _start_worker(model: str, strength: float | None, overwrite: bool, news: Any
     global _worker
     from rtsep.model import load
 
-    # Ctrl-C reaches the whole group of processes; the first one alone decides, and tells by `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _worker = _Worker(load(model), strength, overwrite, news, stop)
 
@@ -250,6 +254,22 @@ def _work(number: int, job: Job) -> Outcome | None:
         return None
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from their first moment on.
+
+    It reaches the whole group of processes; the first one alone decides, and tells the others by ``stop``.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _run_parallel(
     jobs: Sequence[Job],
     todo: Sequence[int],
@@ -264,7 +284,8 @@ def _run_parallel(
     news, stop = context.Queue(), context.Event()
     pool = ProcessPoolExecutor(workers, context, _start_worker, (model, strength, overwrite, news, stop))
     try:
-        futures: dict[Future[Outcome | None], int] = {pool.submit(_work, n, jobs[n]): n for n in todo}
+        with _deaf_to_interrupts():
+            futures: dict[Future[Outcome | None], int] = {pool.submit(_work, n, jobs[n]): n for n in todo}
         pending: set[Future[Outcome | None]] = set(futures)
         while pending:
             _, pending = wait(pending, _POLL)

@@ -60,6 +60,7 @@ class Enhancer:
         own = self.model.spec.sample_rate
         self._inward = WholeSignal(self.sample_rate, own, self.channels)
         self._outward = WholeSignal(own, self.sample_rate, self.channels)
+        self._taken = 0
         self._early = self._stream.latency  # samples of the stream that belong to the time before the signal
         self._dry = np.zeros((0, self.channels), np.float32)
 
@@ -68,7 +69,8 @@ class Enhancer:
 
         Raises InputError for another shape or type, or samples that are not finite.
         """
-        dry = _checked(block, self.channels)
+        dry = _checked(block, self.channels, self._taken)
+        self._taken += len(dry)
         self._dry = np.concatenate([self._dry, dry])
         return self._mixed(self._outward.process(self._through(self._inward.process(dry))))
 
@@ -126,7 +128,7 @@ def enhance(
     return np.concatenate([*pieces, enhancer.flush()]).reshape(x.shape)
 
 
-def _checked(block: NDArray[Any], channels: int) -> NDArray[np.float32]:
+def _checked(block: NDArray[Any], channels: int, begin: int = 0) -> NDArray[np.float32]:
     block = np.asarray(block)
     if block.dtype not in (np.float32, np.float64):
         raise InputError(f"The signal is {block.dtype}; convert it to float32 with full scale at 1.")
@@ -136,6 +138,6 @@ def _checked(block: NDArray[Any], channels: int) -> NDArray[np.float32]:
         signal = block.astype(np.float32)
     finite = np.isfinite(signal)
     if not finite.all():
-        where = int(np.argmin(finite.all(axis=1)))
+        where = begin + int(np.argmin(finite.all(axis=1)))
         raise InputError(f"The signal has a sample that is not finite (number {where}); repair it first.")
     return signal

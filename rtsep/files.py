@@ -121,6 +121,8 @@ def _extent(path: Path) -> Extent:
             raise InputError(f"{path} is a folder; name a sound file.")
         if not path.exists():
             raise InputError(f"{path} does not exist.")
+        if not path.is_file():
+            raise InputError(f"{path} is not an ordinary file; pipe a WAV to `rtsep denoise -` instead.")
         if not path.stat().st_size:
             raise InputError(f"{path} is empty.")
         found = extent(path)
@@ -192,7 +194,7 @@ class Sink:
         assert part is not None
         try:
             self._sound.close()
-            if soundfile.info(str(part)).frames < self._written:
+            if not _arrived(part, self._written):
                 raise self._failure()
             if self.target is None:
                 _pour(part)
@@ -279,6 +281,22 @@ def _quantised(block: np.ndarray, subtype: str) -> np.ndarray:
     full = 1 << bits
     whole = np.clip(np.rint(block * np.float64(full)), -full, full - 1).astype(np.int32)
     return whole << (31 - bits)
+
+
+def _arrived(part: Path, samples: int) -> bool:
+    """Whether all samples are in the file: libsndfile says nothing about what it could not write while closing."""
+    import soundfile
+
+    if extent(part) is not Extent.WHOLE:
+        return False
+    with soundfile.SoundFile(part) as sound:
+        if sound.frames < samples:
+            return False
+        if sound.format in ("FLAC", "OGG"):  # their headers do not tell where the last sample lies
+            tail = min(samples, 1 << 13)
+            sound.seek(samples - tail)
+            return len(sound.read(tail, dtype="int16")) == tail
+    return True
 
 
 def _pour(part: Path) -> None:

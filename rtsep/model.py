@@ -324,8 +324,9 @@ def _session(path: Path) -> Any:
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception:  # onnxruntime has a dozen exception types without a common base of their own
-        raise InputError(f"{path} is not an ONNX model that onnxruntime can open.") from None
+    except Exception as error:  # onnxruntime has a dozen exception types without a common base of their own
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not an ONNX model that onnxruntime can open ({reason}).") from None
 
 
 def shipped() -> dict[str, Path]:

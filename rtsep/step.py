@@ -42,18 +42,13 @@ class _Binding:
     """An onnxruntime session with every input and output bound to a numpy array, so that a run allocates nothing."""
 
     def __init__(self, session: Any, inputs: dict[str, Floats], outputs: dict[str, Floats]) -> None:
-        import onnxruntime
-
         self._session = session
         self._binding = session.io_binding()
-        # On a CPU an OrtValue shares the array's memory: writing the array is feeding the graph.
-        self._values = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in (inputs | outputs).items()
-        }
-        for name in inputs:
-            self._binding.bind_ortvalue_input(name, self._values[name])
-        for name in outputs:
-            self._binding.bind_ortvalue_output(name, self._values[name])
+        self._arrays = (inputs, outputs)  # the binding knows their addresses, and does not keep them alive
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
 
     def run(self) -> None:
         self._session.run_with_iobinding(self._binding)
@@ -67,6 +62,8 @@ class OnnxStep:
     """Form ``step``: the graph is one hop, its dilated history is kept here in rings (design of the step graph).
 
     A run moves one column in and two taps a layer out, however far the dilations reach.
+
+    condition: side information, [condition] float32, for the owner to write into; None for a model without.
     """
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:

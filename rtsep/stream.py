@@ -21,6 +21,7 @@ from rtsep.resample import Converter, convolve
 from rtsep.step import Step
 
 RAMP_S = 0.020  # a change of strength takes this long
+WARM_UP = 8  # the first runs of a graph take several times as long as the rest
 NO_MASK = (1 << 62) - 1
 
 
@@ -106,8 +107,9 @@ class Stream:
         self._strength = strength
         self._steps = [new_step() for _ in range(max(1, self.channels // spec.channels))]
         self._allocate()
-        for step in self._steps:  # the first run is the slow one
-            step.step(self._window[: spec.channels])
+        for _ in range(WARM_UP):
+            for step in self._steps:
+                step.step(self._window[: spec.channels])
         self.reset()
 
     def _allocate(self) -> None:

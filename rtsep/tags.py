@@ -30,17 +30,20 @@ def copy_tags(source: Path, target: Path) -> bool:
     if old is None or new is None or not (old.tags or getattr(old, "pictures", None)):
         return False
     kind = type(new).__name__
-    if kind == "WAVE":
-        if type(old).__name__ != "WAVE":
-            return False  # a WAV keeps the tags of other formats in its INFO list, which libsndfile has written
-        old.tags.save(target)
-        return True
-    if new.tags is None:
-        new.add_tags()
-    new.tags.clear()
-    new.tags.extend(_comments(source, old))
-    _set_pictures(new, _pictures(old))
-    new.save()
+    if kind == "WAVE" and type(old).__name__ != "WAVE":
+        return False  # a WAV keeps the tags of other formats in its INFO list, which libsndfile has written
+    try:
+        if kind == "WAVE":
+            old.tags.save(target)
+            return True
+        if new.tags is None:
+            new.add_tags()
+        new.tags.clear()
+        new.tags.extend(_comments(source, old))
+        _set_pictures(new, _pictures(old))
+        new.save()
+    except mutagen.MutagenError as error:
+        raise OSError(f"the tags could not be written: {error}") from None
     return True
 
 

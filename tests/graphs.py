@@ -205,17 +205,20 @@ class Network:
             rows = [g.slice(history, 0, j * d, j * d + 1) for j in range(self.kernel - 1)]
             taps.append(g.node("Concat", *rows, axis=0))
         cell_before = part(self.state) if self.state else ""
-        tail = part(len(self.sources), self.channels, self.synthesis_window - self.hop)
         columns, cell = self._hop(g, window, taps, cell_before)
-        silence = g.constant(np.zeros((len(self.sources), self.channels, self.hop), np.float32))
-        whole = g.node("Add", "frames", g.node("Concat", tail, silence, axis=2))
+        whole, overlap = "frames", self.synthesis_window - self.hop
+        if overlap:
+            tail = part(len(self.sources), self.channels, overlap)
+            silence = g.constant(np.zeros((len(self.sources), self.channels, self.hop), np.float32))
+            whole = g.node("Add", whole, g.node("Concat", tail, silence, axis=2))
         g.give("Identity", [g.slice(whole, 2, 0, self.hop)], "audio", (len(self.sources), self.channels, self.hop))
         keep = [g.slice(window, 1, self.hop, self.analysis_window)]
         for history, column, d in zip(histories, columns, self.dilations, strict=True):
             keep.append(g.node("Concat", g.slice(history, 0, 1, (self.kernel - 1) * d), column, axis=0))
         if self.state:
             keep.append(cell)
-        keep.append(g.slice(whole, 2, self.hop, self.synthesis_window))
+        if overlap:
+            keep.append(g.slice(whole, 2, self.hop, self.synthesis_window))
         g.give("Concat", [g.reshape(value, -1) for value in keep], "next_state", (self.flat_state,), axis=0)
         return g.model()
 

@@ -346,6 +346,35 @@ def test_two_inputs_never_write_the_same_output(tmp_path, model):
     assert exit_code([first, second]) == 2
 
 
+def test_an_output_that_is_another_input_is_refused(tmp_path, model):
+    for name in ("a.wav", "a.denoised.wav"):
+        soundfile.write(tmp_path / name, noisy(), 16000)
+    before = (tmp_path / "a.denoised.wav").read_bytes()
+    jobs = plan([str(tmp_path / "a.wav"), str(tmp_path / "a.denoised.wav")])
+    first, second = run(jobs, str(model.path), overwrite=True)
+    assert first.error is not None
+    assert "an input too" in first.error
+    assert second.error is None
+    assert (tmp_path / "a.denoised.wav").read_bytes() == before
+
+
+def test_a_file_named_twice_is_done_once(tmp_path, model):
+    name = str(tmp_path / "a.wav")
+    soundfile.write(name, noisy(), 16000)
+    first, second = run(plan([name, name]), str(model.path))
+    assert (first.error, second.exit_code) == (None, 2)
+
+
+def test_a_wav_beyond_4_gb_becomes_rf64(tmp_path):
+    soundfile.write(tmp_path / "in.flac", noisy(), 16000)
+    with Source(tmp_path / "in.flac") as sound:
+        sound.samples = 3 * 3600 * 192_000
+        with Sink(tmp_path / "out.wav", sound) as sink:
+            sink.write(noisy())
+            sink.commit()
+    assert soundfile.info(tmp_path / "out.wav").format == "RF64"
+
+
 def test_workers_give_the_same_bits_as_one_process(tmp_path, model):
     jobs = [Job(str(path), tmp_path / f"{n}.{path.name}") for n in range(2) for path in (NOISY, CLEAN)]
     jobs.append(Job(str(tmp_path / "missing.wav"), tmp_path / "missing.out.wav"))

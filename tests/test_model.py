@@ -29,7 +29,7 @@ def test_spec_says_what_was_written(tmp_path):
     assert spec.algorithmic_latency == 36
     assert spec.receptive_field == 64 + 16 * 2 * 7 + 32
     with pytest.raises(AttributeError):
-        spec.hop = 1
+        spec.hop = 1  # type: ignore[misc]
     assert "tiny" in repr(model)
 
 
@@ -132,7 +132,7 @@ def test_every_tensor_must_be_float32(tmp_path):
     graph.graph.node.insert(0, cast)
     helper.set_model_props(graph, Network().metadata())
     onnx.save(graph, tmp_path / "m.onnx")
-    with pytest.raises(InputError, match="'window' is tensor.double., but must be float32"):
+    with pytest.raises(InputError, match=r"'window' is tensor.double., but must be float32"):
         rtsep.load(tmp_path / "m.onnx")
 
 
@@ -178,6 +178,6 @@ def test_public_names_are_there():
     assert callable(rtsep.enhance)
     from rtsep.enhance import Enhancer  # the module of the same name must not take the function's place
 
-    assert Enhancer and rtsep.enhance.__name__ == "enhance"
+    assert Enhancer.__module__ == "rtsep.enhance" and rtsep.enhance.__name__ == "enhance"
     with pytest.raises(AttributeError):
         rtsep.nonsense  # noqa: B018

@@ -9,7 +9,14 @@ import typer
 
 from rtsep.cli.shared import MODEL_HELP, verb, write_json
 
-app = typer.Typer(help="Measure latency and speed on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
+
+
+@app.callback()
+def _bench(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
 
 ModelOption = Annotated[str, typer.Option(metavar="M", help=MODEL_HELP)]
 JsonOption = Annotated[

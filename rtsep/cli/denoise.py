@@ -38,9 +38,12 @@ def denoise(
 ) -> None:
     """Take the noise out of recordings of speech.
 
-    WAV, FLAC, Ogg and MP3 are read; WAV, FLAC and Ogg are written, with the rate, channels, length, sample format and
-    tags of the input. Everything else, MP3 and the sound of videos (by ffmpeg) too, becomes FLAC. Exit code: 0, or 2
-    for bad input, 1 for a failure, 130 after Ctrl-C; no output is ever left half-written, and no input is touched.
+    WAV, FLAC, Ogg and MP3 are read; WAV, FLAC and Ogg are written, with the
+    rate, channels, length, sample format and tags of the input. Everything
+    else, MP3 and the sound of videos (by ffmpeg) too, becomes FLAC.
+
+    Exit code: 0, or 2 for bad input, 1 for a failure, 130 after Ctrl-C. No
+    output is ever left half-written, and no input is touched.
     """
     from rtsep import batch
     from rtsep.errors import InputError

@@ -1,0 +1,120 @@
+"""Writes the tables of README.md and of the model cards from the committed results.
+
+    python -m benchmarks.tables [--check]
+
+A document marks where a table goes with `<!-- table NAME -->` and `<!-- end -->`; what is between is replaced. So no
+figure is ever typed by hand, and `--check` (a test runs it) fails when a document and the results differ.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.quality import MEASURES
+from training.evaluate import cell
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("results")
+DOCUMENTS = (ROOT / "README.md", ROOT / "rtsep" / "models" / "denoise.md")
+PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table: first column to the left, figures to the right."""
+    titles = list(header)
+    lines = [titles, ["---", *["--:"] * (len(titles) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def results(name: str) -> dict[str, Any]:
+    """The committed result `name`.json; raises FileNotFoundError if its benchmark has not been run."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def quality() -> str:
+    """Every method on both sets: means, with half the width of the 95 % bootstrap interval."""
+    parts = []
+    for name, found in results("quality")["sets"].items():
+        rows = []
+        for entry in found["measured"]:
+            cells = []
+            for measure in MEASURES:
+                score = entry["summary"][measure]
+                half = cell(measure, (score["high"] - score["low"]) / 2)
+                cells.append(f"{cell(measure, score['mean'])} ± {half}")
+            bold = "**" if entry["method"].get("target") else ""
+            rows.append([f"{bold}{entry['method']['name']}{bold}", f"{entry['method']['latency_ms']:.2f}", *cells])
+        for entry in found["cited"]:
+            cells = [cell(measure, entry["scores"][measure]) for measure in MEASURES]
+            rows.append([f"{entry['name']} (cited)", f"{entry['latency_ms']:.2f}", *cells])
+        header = [f"{name}, {found['measured'][0]['clips']} clips", "latency ms"]
+        parts.append(markdown([*header, "PESQ-WB", "PESQ-NB", "STOI", "ESTOI", "SI-SDR dB"], rows))
+    return "\n".join(parts)
+
+
+def speed() -> str:
+    """Time of one call and CPU of a second of audio, beside the peers; then offline files and cold start."""
+    found, step = results("throughput"), results("step")
+    rows = []
+    for entry in found["streams"]:
+        times = [f"{entry[key]:.3f}" for key in ("frame_ms", "p50_ms", "p99_ms")]
+        shares = [f"{100 * entry['median_share']:.1f} %", f"{100 * entry['p99_share']:.1f} %"]
+        rows.append([entry["name"], *times, *shares, f"{entry['cpu_per_s']:.4f}"])
+    header = ["one thread", "frame ms", "median ms", "p99 ms", "median of frame", "p99 of frame", "CPU s a second"]
+    offline, cold = found["offline"], step["cold_start"]
+    return (
+        markdown(header, rows)
+        + f"\nFiles: {offline['times_real_time']:.0f} times real time on one core. "
+        + f"From starting Python to the first sound: {cold['total_ms'] / 1000:.2f} s. "
+        + f"Measured on {found['processor']}, {found['cores']} cores.\n"
+    )
+
+
+def latency() -> str:
+    """What the probe of `rtsep bench step` measured."""
+    step = results("step")
+    rate, found = step["sample_rate"], step["latency"]
+    rows = [
+        [label, str(found[key]), f"{1000 * found[key] / rate:.2f}"]
+        for label, key in (
+            ("algorithmic latency", "algorithmic_samples"),
+            ("`Stream.process`, blocks of any size", "stream_samples"),
+            ("`Stream.process`, blocks of whole hops", "whole_hops_samples"),
+        )
+    ]
+    return markdown([f"measured at {rate} Hz", "samples", "ms"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"quality": quality, "speed": speed, "latency": latency}
+
+
+def render(text: str) -> str:
+    """The document with every marked table made anew."""
+    return PLACE.sub(lambda place: f"{place[1]}\n{TABLES[place[2]]()}\n{place[3]}", text)
+
+
+def main(
+    check: Annotated[bool, typer.Option(help="Change nothing; fail if a document is out of date.")] = False,
+) -> None:
+    """Bring the tables of README.md and the model cards up to date with benchmarks/results."""
+    stale = []
+    for file in DOCUMENTS:
+        text = file.read_text(encoding="utf-8")
+        fresh = render(text)
+        if fresh != text:
+            stale.append(file.name)
+            if not check:
+                file.write_text(fresh, encoding="utf-8")
+    if check and stale:
+        typer.echo(f"Out of date: {', '.join(stale)}. Run `python -m benchmarks.tables`.", err=True)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
