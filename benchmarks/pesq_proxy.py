@@ -59,8 +59,8 @@ def wiener(noisy: np.ndarray) -> np.ndarray:
 
 
 def quiet_power(power: np.ndarray) -> np.ndarray:
-    """Noise power `[bins, 1]` guessed from the quietest fifth of the frames of `[bins, frames]`."""
-    return 2 * np.quantile(power, 0.2, axis=1, keepdims=True)
+    """Noise power `[bins, 1]` from that of `[bins, frames]`: its 0.2-quantile, which for Gaussian noise is 0.22 of it."""
+    return 4 * np.quantile(power, 0.2, axis=1, keepdims=True)
 
 
 def pick(rows: Sequence[Row], kind: str, count: int, rng: np.random.Generator) -> list[np.ndarray]:
