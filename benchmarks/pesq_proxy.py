@@ -59,7 +59,7 @@ def wiener(noisy: np.ndarray) -> np.ndarray:
 
 
 def quiet_power(power: np.ndarray) -> np.ndarray:
-    """Noise power `[bins, 1]` from that of `[bins, frames]`: its 0.2-quantile, which for Gaussian noise is 0.22 of it."""
+    """Noise power `[bins, 1]` from that of `[bins, frames]`: its 0.2-quantile, 0.22 of Gaussian noise."""
     return 4 * np.quantile(power, 0.2, axis=1, keepdims=True)
 
 

@@ -100,7 +100,7 @@ def validate(network: Network, objective: Objective, batches: list[Tensor]) -> d
     totals: dict[str, list[float]] = {}
     for sources in batches:
         estimate = network(sources.sum(1)).float()
-        loss, parts = objective(estimate, sources)
+        loss, parts = objective(estimate, sources, late=True)
         present = sources.square().mean(-1).amin(-1) > 1e-7  # both speech and noise
         after = si_sdr(estimate[:, 0], sources[:, 0])[present]
         before = si_sdr(sources.sum(1), sources[:, 0])[present]
@@ -190,7 +190,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, progress)
             sources = next(batches)
-            loss, parts = criterion(model(sources.sum(1)), sources)
+            loss, parts = criterion(model(sources.sum(1)), sources, objective.late_at(progress))
             fabric.backward(loss)
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
             if math.isfinite(norm):

@@ -41,7 +41,7 @@ class StepForm(nn.Module):
             columns.append(column)
             x = block.merge(x, column * block.depthwise[-1] + older)
         masks = network.separator.head(network.separator.norm(x))
-        frames = network.decode(pairs, masks)[0]  # [sources, S]
+        frames = network.decode(pairs, masks, window)[0]  # [sources, S]
         return frames.unsqueeze(1), torch.cat(columns)
 
 
