@@ -10,7 +10,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from training.data.bank import build_banks, data_hash
+from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
 from training.data.mix import Mixer
 from training.data.rooms import simulate_rooms
@@ -44,11 +45,14 @@ class Batches(IterableDataset):
         return self.mixer.batches(*self.arguments)
 
 
-def gather_rows(data: Path | None, speech: list[Path], noise: list[Path]) -> list[Row]:
-    """Rows of the manifest, the plain folders, or both, without those of the test split."""
+def gather_rows(
+    data: Path | None, speech: list[Path], noise: list[Path], datasets: Sequence[str] = (), hours: float = 20.0
+) -> list[Row]:
+    """Rows of the manifest, the plain folders and the datasets (`NAME=PATH`), without those of the test split."""
     rows = read_manifest(data) if data else []
     rows += [row for folder in speech for row in scan_folder(folder, "speech")]
     rows += [row for folder in noise for row in scan_folder(folder, "noise")]
+    rows += [row for dataset in datasets for row in read_dataset(dataset, hours)]
     return [row for row in rows if row.split != "test"]
 
 
@@ -238,6 +242,11 @@ def main(
     data: Annotated[Path | None, typer.Option(help="A manifest.csv.")] = None,
     speech: Annotated[list[Path], typer.Option(help="A folder of clean speech; may be repeated.")] = [],  # noqa: B006
     noise: Annotated[list[Path], typer.Option(help="A folder of noise; may be repeated.")] = [],  # noqa: B006
+    dataset: Annotated[
+        list[str],
+        typer.Option(help=f"A public dataset, NAME=PATH; NAME is {', '.join(DATASETS)}; may be repeated."),
+    ] = [],  # noqa: B006
+    dataset_hours: Annotated[float, typer.Option(help="Take at most this much speech, and noise, of a dataset.")] = 20,
     minutes: Annotated[float | None, typer.Option(help="End the schedule after this much wall clock.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and simulated rooms.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the training loop.")] = None,
@@ -247,9 +256,11 @@ def main(
     """Train a recipe. Never opens a recording of the test split."""
     try:
         parsed = read_recipe(recipe, change)
-        rows = gather_rows(data, speech, noise)
+        rows = gather_rows(data, speech, noise, dataset, dataset_hours)
         if not rows:
-            raise ValueError("No recordings: give --data MANIFEST.csv, or --speech FOLDER and --noise FOLDER.")
+            raise ValueError(
+                "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
+            )
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
