@@ -170,6 +170,7 @@ def train(
         network.load_state_dict(state["weights"])
         average.network.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        objective.load_state_dict(state.get("objective", {}), strict=False)  # a proxy may join a run that goes on
         step, spent = state["step"], state["spent"]
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
     model, optimizer = fabric.setup(cast(Network, torch.compile(network)) if spec.compile else network, optimizer)
@@ -194,8 +195,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, progress)
             sources = next(batches)
-            loss, parts = criterion(model(sources.sum(1)), sources, objective.late_at(progress))
+            estimate = model(sources.sum(1))
+            loss, parts = criterion(estimate, sources, objective.late_at(progress))
             fabric.backward(loss)
+            objective.teach(estimate, sources, step, progress)
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
             if math.isfinite(norm):
                 optimizer.step()
@@ -220,6 +223,7 @@ def train(
                 console.print(json.dumps(entry))
                 content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
                 content |= {"optimizer": optimizer.state_dict(), "spent": spent, "hours": step * seconds / 3600}
+                content["objective"] = objective.state_dict()
                 save(checkpoint, content | {"recipe": recipe.text, "trained_on": described(rows), "scores": scores})
             sums, count = {}, 0
         if done:

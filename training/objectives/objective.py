@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from training.objectives.intelligibility import Intelligibility
+from training.objectives.metricgan import LearnedProxy
 from training.objectives.pesq_proxy import PesqProxy
 from training.objectives.snr import thresholded_snr
 from training.objectives.spectral import compressed_error, spectrum
+
+PROXIES: dict[str, type[PesqProxy] | type[LearnedProxy]] = {"pesq": PesqProxy, "metricgan": LearnedProxy}
+LEAD = 0.1  # share of the schedule that a learned proxy learns before it teaches
+LESSON = 4  # steps from one of its lessons to the next
 
 
 @dataclass(frozen=True)
 class ObjectiveSpec:
     """Weights of the parts; `noise` is λ of the joint masks (0: the noise mask is free).
 
-    `consistency` punishes estimates that do not sum to the mixture. `perceptual` weighs the PESQ proxy, in points of
-    the raw score, from the share `perceptual_from` of the schedule on: early or alone it wrecks the sound.
+    `consistency` punishes estimates that do not sum to the mixture. `perceptual` weighs the `proxy` for PESQ,
+    from the share `perceptual_from` of the schedule on: early or alone it wrecks the sound.
     """
 
     snr: float = 0.1  # per dB
@@ -29,10 +34,13 @@ class ObjectiveSpec:
     consistency: float = 0.0  # per dB
     perceptual: float = 0.0
     perceptual_from: float = 0.7
+    proxy: str = "pesq"  # the measure of P.862, or a critic that learns from it: "metricgan"
 
     def __post_init__(self) -> None:
         if not 0 <= self.perceptual_from <= 1:
             raise ValueError(f"perceptual_from is a share of the schedule, 0 to 1, not {self.perceptual_from}.")
+        if self.proxy not in PROXIES:
+            raise ValueError(f"proxy must be one of {sorted(PROXIES)}, not {self.proxy!r}.")
 
 
 class Objective(torch.nn.Module):
@@ -47,11 +55,17 @@ class Objective(torch.nn.Module):
         super().__init__()
         self.spec = spec
         self.intelligibility = Intelligibility(rate)
-        self.perceptual = PesqProxy(rate) if spec.perceptual else None
+        self.perceptual = PROXIES[spec.proxy](rate) if spec.perceptual else None
 
     def late_at(self, progress: float) -> bool:
         """Whether the perceptual part counts at `progress`, the share of the schedule that is over (0 to 1)."""
         return self.perceptual is not None and progress >= self.spec.perceptual_from
+
+    def teach(self, estimate: Tensor, sources: Tensor, step: int, progress: float) -> None:
+        """Lets a learned proxy learn from the network's own output, every few steps and some time ahead of its part."""
+        due = step % LESSON == 0 and progress >= self.spec.perceptual_from - LEAD
+        if due and isinstance(self.perceptual, LearnedProxy):
+            self.perceptual.teach(estimate[:, 0].detach(), sources[:, 0], sources.sum(1))
 
     def forward(self, estimate: Tensor, sources: Tensor, late: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         spec = self.spec
