@@ -141,7 +141,7 @@ def train(
     minutes: float | None,
     cache: Path | None,
     fabric: Fabric,
-    every: int = 500,
+    every: int = 250,
 ) -> dict[str, float]:
     """Trains until the schedule ends (`minutes` of wall clock, else the recipe's hours); returns the last scores."""
     spec = recipe.training

@@ -160,3 +160,27 @@ def test_rooms(tmp_path: Path) -> None:
     assert (np.square(rooms[:, :4096]).sum(1) > 5 * np.square(rooms[:, 4096:]).sum(1)).all()  # which decays
     assert np.array_equal(rooms, simulate_rooms(3, 48000, 8192, 1, tmp_path))
     assert np.array_equal(rooms, simulate_rooms(3, 48000, 8192, 1, None))
+
+
+def test_pairs_are_fixed_and_from_the_valid_split(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from training.data import pairs
+
+    app = pairs.typer.Typer()
+    app.command()(pairs.main)
+    recipe = Path(__file__).parents[2] / "training/recipes/denoise.yaml"
+    for name in ("a", "b"):
+        words = [str(recipe), str(tmp_path / name), "--data", str(TINY), "--count", "3", "--seconds", "2"]
+        assert CliRunner().invoke(app, words).exit_code == 0
+    names = sorted(path.name for path in (tmp_path / "a" / "noisy").iterdir())
+    assert names == ["000_valid_mix_snr-5.flac", "001_valid_mix_snr0.flac", "002_valid_mix_snr5.flac"]
+    for name, snr in zip(names, (-5, 0, 5), strict=True):
+        for part in ("clean", "noisy"):
+            assert (tmp_path / "a" / part / name).read_bytes() == (tmp_path / "b" / part / name).read_bytes()
+        clean, noisy = (
+            torch.from_numpy(soundfile.read(tmp_path / "a" / part / name)[0])[None] for part in ("clean", "noisy")
+        )
+        ratio = active_power(clean, 48000) / active_power(noisy - clean, 48000)
+        assert 10 * torch.log10(ratio).item() == pytest.approx(snr, abs=0.1)
+    assert CliRunner().invoke(app, [str(recipe), str(tmp_path / "a"), "--data", str(TINY)]).exit_code == 2
