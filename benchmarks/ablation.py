@@ -63,6 +63,7 @@ CELLS: dict[str, list[str]] = {
     "analysis-256": ["network.analysis_window=256"],
     "analysis-512": ["network.analysis_window=512"],
     "analysis-2048": ["network.analysis_window=2048"],
+    "batch-norm": ["network.norm=batch"],
     "window-2": synthesis(48, 1056),
     "window-4": synthesis(96, 1056),
     "window-8": synthesis(192, 1152),
@@ -87,6 +88,7 @@ TABLES: dict[str, dict[str, str]] = {  # title -> label -> cell
         "1024": BASE,
         "2048": "analysis-2048",
     },
+    "Normalisation": {"per frame": BASE, "batch, folded away": "batch-norm"},
     "Synthesis window, ms": {
         "2": "window-2",
         "4": "window-4",

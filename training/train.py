@@ -89,13 +89,15 @@ class Average:
 
     def __init__(self, network: Network, decay: float):
         self.decay = decay
-        self.network = Network(network.spec).to(next(network.parameters()).device).requires_grad_(False)
+        self.network = Network(network.spec).to(next(network.parameters()).device).requires_grad_(False).eval()
         self.network.load_state_dict(network.state_dict())
 
     @torch.no_grad()
     def update(self, network: Network, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)  # statistics of batch norms, if there are any
 
 
 @torch.no_grad()
@@ -265,6 +267,7 @@ def main(
             raise ValueError(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
+        Objective(parsed.objective, parsed.network.sample_rate)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

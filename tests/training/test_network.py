@@ -11,6 +11,7 @@ from conftest import SMALL
 
 from training.network import Network, NetworkSpec
 from training.network.network import MASKS
+from training.network.norm import ChannelNorm
 from training.network.step import FlatForm, StepForm
 
 
@@ -64,6 +65,7 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"analysis_window": 500},
         {"filterbank": "wavelet"},
         {"masks": "open"},
+        {"norm": "global"},
         {"sources": ["speech"], "consistency": True},
         {"sources": ["speech"], "masks": "sum_to_one"},
     ],
@@ -95,6 +97,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sum to one": {"masks": "sum_to_one"},
     "three that sum to one": {"sources": ["speech", "noise", "music"], "masks": "sum_to_one"},
     "consistency": {"consistency": True},
+    "batch norm": {"norm": "batch"},
     "both": {"masks": "sum_to_one", "consistency": True},
 }
 
@@ -126,6 +129,23 @@ def test_every_variant_is_causal_and_silent_on_silence(variant: NetworkSpec) -> 
     before = 2000 - variant.synthesis_window + 1
     assert torch.equal(causal(spoilt)[..., :before], causal(wave)[..., :before])
     assert causal(torch.zeros(1, 1280)).abs().max() == 0
+
+
+def test_batch_norm_is_folded_away_as_it_has_been_learnt() -> None:
+    torch.manual_seed(0)
+    learner = Network(replace(SMALL, norm="batch"))
+    for _ in range(5):  # statistics other than the ones it starts from
+        learner(torch.randn(2, 2560) * torch.rand(2, 1))
+    with torch.no_grad():
+        for block in learner.separator.stack():
+            block.norm.weight.uniform_(0.5, 2)
+            block.norm.bias.uniform_(-1, 1)
+    learner.eval().requires_grad_(False)
+    features = torch.randn(2, 30, learner.pairs)
+    runs = learner.separator.folded()
+    assert torch.allclose(runs(features), learner.separator(features), atol=1e-5)
+    assert not any(isinstance(module, ChannelNorm) for module in runs.modules())
+    assert not torch.allclose(learner.separator.norm.running_var, torch.ones(SMALL.channels))
 
 
 def test_masks_sum_to_one() -> None:

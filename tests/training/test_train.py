@@ -106,7 +106,7 @@ def test_the_stream_is_the_network_for_two_minutes(trained: Path, tmp_path: Path
     assert error[-48000:].max() < 1e-4
 
 
-@pytest.mark.parametrize("network", ["sources: [speech]", "masks: sum_to_one, consistency: true"])
+@pytest.mark.parametrize("network", ["sources: [speech], norm: batch", "masks: sum_to_one, consistency: true"])
 def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
     """K = 1, and masks that sum to one, with a perceptual part from half of the schedule on; then both files."""
     proxy = "pesq" if "speech" in network else "metricgan"

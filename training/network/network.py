@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network.filterbank import FILTERBANKS
+from training.network.norm import NORMS
 from training.network.separator import Separator
 
 # Mask logits [..., sources, 1, pairs] to gains.
@@ -25,7 +26,8 @@ class NetworkSpec:
 
     `sources` of length 1 is one mask for the speech. Of two and more masks, `free` ones know nothing of each other and
     those that `sum_to_one` share every pair out. With `consistency` the estimates sum to the mixture exactly: what is
-    missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521).
+    missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521). `norm` is over the channels of each `frame`,
+    or over the `batch` while training and folded away at export.
     """
 
     sample_rate: int = 48000
@@ -40,6 +42,7 @@ class NetworkSpec:
     dilations: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16, 32, 64] * 2)
     masks: str = "free"
     consistency: bool = False
+    norm: str = "frame"
 
     def __post_init__(self) -> None:
         if self.synthesis_window != 2 * self.hop:
@@ -50,6 +53,8 @@ class NetworkSpec:
             raise ValueError(f"filterbank must be one of {sorted(FILTERBANKS)}, not {self.filterbank!r}.")
         if self.masks not in MASKS:
             raise ValueError(f"masks must be one of {sorted(MASKS)}, not {self.masks!r}.")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {sorted(NORMS)}, not {self.norm!r}.")
         if len(self.sources) < 2 and (self.masks != "free" or self.consistency):
             raise ValueError("A single source has one free mask: nothing to share with, no consistency to keep.")
 
@@ -84,7 +89,7 @@ class Network(nn.Module):
         self.register_buffer("fade", torch.sin(torch.pi * time) ** 2, persistent=False)  # overlap-adds to one
         sources = len(spec.sources)
         self.separator = Separator(
-            self.pairs, sources * self.masked_pairs, spec.channels, spec.hidden, spec.kernel, spec.dilations
+            self.pairs, sources * self.masked_pairs, spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm
         )
         with torch.no_grad():  # begin by letting the target through
             bias = self.separator.head.bias.view(sources, -1)

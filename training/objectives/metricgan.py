@@ -7,6 +7,7 @@ the critic does not forget what it has seen. The warning in `pesq_proxy` holds h
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -74,6 +75,8 @@ class LearnedProxy(nn.Module):
         super().__init__()
         if rate not in (RATE, 3 * RATE):
             raise ValueError(f"The learned proxy works at 16000 or 48000 Hz, not {rate}.")
+        if label is pesq_wb and importlib.util.find_spec("pesq") is None:
+            raise ValueError("The proxy metricgan learns from package pesq; install it: pip install 'rtsep[bench]'.")
         self.factor, self.label, self.fresh, self.size = rate // RATE, label, fresh, memory
         with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on the proxy's
             torch.manual_seed(seed)
