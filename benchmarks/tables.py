@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
-from benchmarks.quality import MEASURES
+import rtsep
+from benchmarks.quality import MEASURES, parameters
+from rtsep.model import shipped
 from training.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +94,25 @@ def latency() -> str:
     return markdown([f"measured at {rate} Hz", "samples", "ms"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"quality": quality, "speed": speed, "latency": latency}
+def model() -> str:
+    """What the shipped model is and has heard, from the metadata inside its file."""
+    spec = rtsep.load("denoise").spec
+    recipe = yaml.safe_load(spec.recipe)
+    heard, *corpora = spec.trained_on.splitlines()
+    size = parameters(shipped()["denoise"]) or 0
+    facts = [
+        ["heard in training", heard],
+        ["seed", str(recipe["training"]["seed"])],
+        ["parameters", f"{size / 1e6:.2f} M"],
+        ["multiply-adds", f"about {size * spec.sample_rate / spec.hop / 1e9:.2f} G a second (every weight once a hop)"],
+        ["weights", f"sha256 `{spec.weights_sha256[:16]}`"],
+    ]
+    # A licence may hold a comma: three fields, the last takes the rest.
+    rows = [[kind_and_name, *rest.split(", ", 1)] for kind_and_name, rest in (line.split(", ", 1) for line in corpora)]
+    return markdown(["version " + spec.version, ""], facts) + "\n" + markdown(["corpus", "heard", "licence"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"quality": quality, "speed": speed, "latency": latency, "model": model}
 
 
 def render(text: str) -> str:
