@@ -40,6 +40,8 @@ ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "ablation.yaml"
 RESULTS = Path(__file__).with_name("results") / "ablation"
 MEASURES = ("pesq_wb", "estoi", "si_sdr")
+COLUMNS = ("seeds", "PESQ-WB", "ESTOI", "SI-SDR dB", "GMAC/s", "CPU s per s")
+SEEDS, HOURS = 2, 6.0  # the budget of the committed results
 console = Console(stderr=True)
 
 BASE = "base"  # K = 2, λ = 0.3, free masks, no proxy, analysis 1024, synthesis 256 (5.33 ms)
@@ -216,32 +218,28 @@ def spread(values: Sequence[float], measure: str) -> str:
     return mean if len(values) == 1 else f"{mean} ± {evaluate.cell(measure, half)}"
 
 
-def tables(runs: Sequence[Run], results: Path, hours: float) -> list[Table]:
-    """One table a question, its rows in the order of TABLES; what has not been run is left empty."""
+def tables(runs: Sequence[Run], results: Path) -> dict[str, list[list[str]]]:
+    """Rows of COLUMNS, a table a question, in the order of TABLES; what has not been run is left empty."""
     found: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         if (result := recorded(run, results)) is not None:
             found.setdefault(run.cell, []).append(result)
-    drawn = []
+    drawn: dict[str, list[list[str]]] = {}
     for title, cells in TABLES.items():
-        table = Table(title=f"{title} (small net, {hours:g} h of audio, valid pairs)", title_justify="left")
-        table.add_column(title, no_wrap=True)
-        for column in ("seeds", "PESQ-WB", "ESTOI", "SI-SDR dB", "GMAC/s", "CPU s per s"):
-            table.add_column(column, justify="right")
+        rows = drawn.setdefault(title, [])
         for label, cell in cells.items():
             done = found.get(cell, [])
             scores = [spread([one["scores"][measure]["mean"] for one in done], measure) for measure in MEASURES]
             cost = [f"{done[0]['macs_per_s'] / 1e9:.3f}", f"{done[0]['cpu_s_per_s']:.4f}"] if done else ["", ""]
-            table.add_row(label, str(len(done) or ""), *scores, *cost)
-        drawn.append(table)
+            rows.append([label, str(len(done) or ""), *scores, *cost])
     return drawn
 
 
 def main(
     run: Annotated[bool, typer.Option("--run", help="Perform the runs that are missing.")] = False,
     data: Annotated[Path | None, typer.Option(help="A manifest.csv; needed to run.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds a cell.")] = 2,
-    hours: Annotated[float, typer.Option(min=0.001, help="Audio that each run sees: the budget.")] = 6.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds a cell.")] = SEEDS,
+    hours: Annotated[float, typer.Option(min=0.001, help="Audio that each run sees: the budget.")] = HOURS,
     only: Annotated[list[str] | None, typer.Option(help="Only this cell; may be repeated.")] = None,
     recipe: Annotated[Path, typer.Option(help="The recipe that every run starts from.")] = RECIPE,
     work: Annotated[Path, typer.Option(help="Folder for runs and pairs.")] = ROOT / "runs" / "ablation",
@@ -262,7 +260,13 @@ def main(
         if run and data is not None:
             for done, _ in queue(runs, data, work, results, recipe, cache, clips):
                 console.print(f"{done.name}: done")
-        for table in tables(runs, results, hours):
+        for title, rows in tables(runs, results).items():
+            table = Table(title=f"{title} (small net, {hours:g} h of audio, valid pairs)", title_justify="left")
+            table.add_column(title, no_wrap=True)
+            for column in COLUMNS:
+                table.add_column(column, justify="right")
+            for row in rows:
+                table.add_row(*row)
             Console().print(table)
 
 

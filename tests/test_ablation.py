@@ -97,6 +97,19 @@ def test_a_run_is_recorded_and_not_run_again(tmp_path: Path, monkeypatch: pytest
     assert row_of(other.output, "sum to one") == row_of(empty.output, "sum to one")
 
 
+def test_tables_of_documents() -> None:
+    """What README takes from the committed results: the proxy's correlations, and the ablation as far as it is run."""
+    from benchmarks.tables import TABLES as DOCUMENTED
+
+    proxy = DOCUMENTED["pesq_proxy"]().splitlines()
+    cells = [row.strip("| ").split(" | ") for row in proxy[2:]]
+    found = {name: [float(figure) for figure in figures] for name, *figures in cells}
+    assert found["noisy"][0] >= 500 and found["noisy"][1] >= 0.95
+    assert found["enhanced"][0] >= 500 and found["enhanced"][1] >= 0.93
+    text = DOCUMENTED["ablation"]()
+    assert all(f"| {label} |" in text for cells in TABLES.values() for label in cells)
+
+
 def test_a_training_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(RECIPE, encoding="utf-8")
