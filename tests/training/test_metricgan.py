@@ -33,10 +33,10 @@ def signals(seed: int, count: int = 8, size: int = 8000) -> tuple[Tensor, Tensor
 
 
 def test_it_learns_what_the_label_says() -> None:
-    proxy = LearnedProxy(16000, by_snr, fresh=6, memory=24)
-    errors = [proxy.teach(*signals(step, size=4096)) for step in range(50)]
+    proxy = LearnedProxy(16000, by_snr, fresh=5, memory=24)
+    errors = [proxy.teach(*signals(step, size=2048)) for step in range(40)]
     assert np.mean(errors[-10:]) < 0.3 * np.mean(errors[:5])
-    estimate, reference, _ = signals(1000, 32, 4096)
+    estimate, reference, _ = signals(1000, 32, 2048)
     real = np.array([by_snr(clean, heard) for clean, heard in zip(reference.numpy(), estimate.numpy(), strict=True)])
     with torch.no_grad():
         loss = proxy(estimate, reference).numpy()
