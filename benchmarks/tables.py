@@ -112,7 +112,26 @@ def model() -> str:
     return markdown(["version " + spec.version, ""], facts) + "\n" + markdown(["corpus", "heard", "licence"], rows)
 
 
+def pesq_proxy() -> str:
+    """How the training's PESQ proxy correlates with the real one."""
+    keys = ("pearson", "spearman", "mean_error", "max_error")
+    rows = [
+        [name, str(found["clips"]), *(f"{found[key]:.3f}" for key in keys)]
+        for name, found in results("pesq_proxy")["regimes"].items()
+    ]
+    return markdown(["clips of", "clips", "Pearson", "Spearman", "mean error", "largest error"], rows)
+
+
+def ablation() -> str:
+    """Every table of the ablation, cells empty where nothing has been run."""
+    from benchmarks.ablation import COLUMNS, HOURS, RESULTS, SEEDS, plan, tables  # needs torch
+
+    drawn = tables(plan(SEEDS, HOURS), RESULTS)
+    return "\n".join(markdown([title, *COLUMNS], rows) for title, rows in drawn.items())
+
+
 TABLES: dict[str, Callable[[], str]] = {"quality": quality, "speed": speed, "latency": latency, "model": model}
+TABLES |= {"pesq_proxy": pesq_proxy, "ablation": ablation}
 
 
 def render(text: str) -> str:

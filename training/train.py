@@ -10,7 +10,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from training.data.bank import build_banks, data_hash
+from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
 from training.data.mix import Mixer
 from training.data.rooms import simulate_rooms
@@ -44,11 +45,14 @@ class Batches(IterableDataset):
         return self.mixer.batches(*self.arguments)
 
 
-def gather_rows(data: Path | None, speech: list[Path], noise: list[Path]) -> list[Row]:
-    """Rows of the manifest, the plain folders, or both, without those of the test split."""
+def gather_rows(
+    data: Path | None, speech: list[Path], noise: list[Path], datasets: Sequence[str] = (), hours: float = 20.0
+) -> list[Row]:
+    """Rows of the manifest, the plain folders and the datasets (`NAME=PATH`), without those of the test split."""
     rows = read_manifest(data) if data else []
     rows += [row for folder in speech for row in scan_folder(folder, "speech")]
     rows += [row for folder in noise for row in scan_folder(folder, "noise")]
+    rows += [row for dataset in datasets for row in read_dataset(dataset, hours)]
     return [row for row in rows if row.split != "test"]
 
 
@@ -85,13 +89,15 @@ class Average:
 
     def __init__(self, network: Network, decay: float):
         self.decay = decay
-        self.network = Network(network.spec).to(next(network.parameters()).device).requires_grad_(False)
+        self.network = Network(network.spec).to(next(network.parameters()).device).requires_grad_(False).eval()
         self.network.load_state_dict(network.state_dict())
 
     @torch.no_grad()
     def update(self, network: Network, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
+        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)  # statistics of batch norms, if there are any
 
 
 @torch.no_grad()
@@ -100,7 +106,7 @@ def validate(network: Network, objective: Objective, batches: list[Tensor]) -> d
     totals: dict[str, list[float]] = {}
     for sources in batches:
         estimate = network(sources.sum(1)).float()
-        loss, parts = objective(estimate, sources)
+        loss, parts = objective(estimate, sources, late=True)
         present = sources.square().mean(-1).amin(-1) > 1e-7  # both speech and noise
         after = si_sdr(estimate[:, 0], sources[:, 0])[present]
         before = si_sdr(sources.sum(1), sources[:, 0])[present]
@@ -166,6 +172,7 @@ def train(
         network.load_state_dict(state["weights"])
         average.network.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        objective.load_state_dict(state.get("objective", {}), strict=False)  # a proxy may join a run that goes on
         step, spent = state["step"], state["spent"]
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
     model, optimizer = fabric.setup(cast(Network, torch.compile(network)) if spec.compile else network, optimizer)
@@ -190,8 +197,10 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, progress)
             sources = next(batches)
-            loss, parts = criterion(model(sources.sum(1)), sources)
+            estimate = model(sources.sum(1))
+            loss, parts = criterion(estimate, sources, objective.late_at(progress))
             fabric.backward(loss)
+            objective.teach(estimate, sources, step, progress)
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
             if math.isfinite(norm):
                 optimizer.step()
@@ -216,6 +225,7 @@ def train(
                 console.print(json.dumps(entry))
                 content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
                 content |= {"optimizer": optimizer.state_dict(), "spent": spent, "hours": step * seconds / 3600}
+                content["objective"] = objective.state_dict()
                 save(checkpoint, content | {"recipe": recipe.text, "trained_on": described(rows), "scores": scores})
             sums, count = {}, 0
         if done:
@@ -238,6 +248,11 @@ def main(
     data: Annotated[Path | None, typer.Option(help="A manifest.csv.")] = None,
     speech: Annotated[list[Path], typer.Option(help="A folder of clean speech; may be repeated.")] = [],  # noqa: B006
     noise: Annotated[list[Path], typer.Option(help="A folder of noise; may be repeated.")] = [],  # noqa: B006
+    dataset: Annotated[
+        list[str],
+        typer.Option(help=f"A public dataset, NAME=PATH; NAME is {', '.join(DATASETS)}; may be repeated."),
+    ] = [],  # noqa: B006
+    dataset_hours: Annotated[float, typer.Option(help="Take at most this much speech, and noise, of a dataset.")] = 20,
     minutes: Annotated[float | None, typer.Option(help="End the schedule after this much wall clock.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and simulated rooms.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the training loop.")] = None,
@@ -247,9 +262,12 @@ def main(
     """Train a recipe. Never opens a recording of the test split."""
     try:
         parsed = read_recipe(recipe, change)
-        rows = gather_rows(data, speech, noise)
+        rows = gather_rows(data, speech, noise, dataset, dataset_hours)
         if not rows:
-            raise ValueError("No recordings: give --data MANIFEST.csv, or --speech FOLDER and --noise FOLDER.")
+            raise ValueError(
+                "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
+            )
+        Objective(parsed.objective, parsed.network.sample_rate)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from conftest import SMALL
 
 from training.network import Network, NetworkSpec
+from training.network.network import MASKS
+from training.network.norm import ChannelNorm
 from training.network.step import FlatForm, StepForm
 
 
@@ -53,7 +58,17 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"synthesis_window": 300}, {"analysis_window": 128}, {"analysis_window": 500}, {"filterbank": "wavelet"}]
+    "change",
+    [
+        {"synthesis_window": 300},
+        {"analysis_window": 128},
+        {"analysis_window": 500},
+        {"filterbank": "wavelet"},
+        {"masks": "open"},
+        {"norm": "global"},
+        {"sources": ["speech"], "consistency": True},
+        {"sources": ["speech"], "masks": "sum_to_one"},
+    ],
 )
 def test_impossible_shapes_are_refused(change: dict) -> None:
     with pytest.raises(ValueError):
@@ -75,6 +90,86 @@ def test_step_and_flat_form_are_the_sequence_form(filterbank: str) -> None:
     delayed = torch.cat(audio, -1)
     delay = spec.synthesis_window - spec.hop
     assert torch.allclose(delayed[:, delay:], expected[:, :-delay], atol=1e-6)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "K = 1": {"sources": ["speech"]},
+    "sum to one": {"masks": "sum_to_one"},
+    "three that sum to one": {"sources": ["speech", "noise", "music"], "masks": "sum_to_one"},
+    "consistency": {"consistency": True},
+    "batch norm": {"norm": "batch"},
+    "both": {"masks": "sum_to_one", "consistency": True},
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> NetworkSpec:
+    return replace(SMALL, **VARIANTS[request.param])
+
+
+def test_step_and_flat_form_of_every_variant(variant: NetworkSpec) -> None:
+    sequence = network(variant)
+    step = StepForm(sequence).eval()
+    wave = torch.randn(1, 128 * 12) * 0.1
+    expected = sequence(wave)[0]
+    assert expected.shape == (len(variant.sources), wave.shape[-1])
+    flat = FlatForm(step)
+    state, audio = torch.zeros(flat.state_size), []
+    for hop in wave.split(variant.hop, 1):
+        out, state = flat(hop, state)
+        audio.append(out[:, 0])
+    assert torch.allclose(torch.cat(audio, -1)[:, 128:], expected[:, :-128], atol=1e-6)
+
+
+def test_every_variant_is_causal_and_silent_on_silence(variant: NetworkSpec) -> None:
+    causal = network(variant)
+    wave = torch.randn(1, 3840)
+    spoilt = wave.clone()
+    spoilt[:, 2000:] = torch.nan
+    before = 2000 - variant.synthesis_window + 1
+    assert torch.equal(causal(spoilt)[..., :before], causal(wave)[..., :before])
+    assert causal(torch.zeros(1, 1280)).abs().max() == 0
+
+
+def test_batch_norm_is_folded_away_as_it_has_been_learnt() -> None:
+    torch.manual_seed(0)
+    learner = Network(replace(SMALL, norm="batch"))
+    for _ in range(5):  # statistics other than the ones it starts from
+        learner(torch.randn(2, 2560) * torch.rand(2, 1))
+    with torch.no_grad():
+        for block in learner.separator.stack():
+            block.norm.weight.uniform_(0.5, 2)
+            block.norm.bias.uniform_(-1, 1)
+    learner.eval().requires_grad_(False)
+    features = torch.randn(2, 30, learner.pairs)
+    runs = learner.separator.folded()
+    assert torch.allclose(runs(features), learner.separator(features), atol=1e-5)
+    assert not any(isinstance(module, ChannelNorm) for module in runs.modules())
+    assert not torch.allclose(learner.separator.norm.running_var, torch.ones(SMALL.channels))
+
+
+def test_masks_sum_to_one() -> None:
+    logits = torch.randn(4, 3, 1, 50) * 20
+    assert torch.allclose(MASKS["sum_to_one"](logits).sum(1), torch.ones(4, 1, 50))
+    # Two masks that sum to one are one sigmoid of the difference.
+    first = MASKS["sum_to_one"](logits[:, :2])[:, 0]
+    assert torch.allclose(first, torch.sigmoid(logits[:, 0] - logits[:, 1]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change, limit", [({"masks": "sum_to_one", "filterbank": "short"}, 1e-5), ({"consistency": True}, 1e-6)]
+)
+def test_estimates_sum_to_the_mixture(change: dict, limit: float) -> None:
+    """The masks' sum as exactly as the filterbank reconstructs, the projection for any weights whatever."""
+    joint = network(replace(SMALL, **change))
+    if joint.spec.consistency:
+        joint.decoder.add_(torch.randn_like(joint.decoder) * 0.1)
+    wave = torch.randn(2, 6400) * 0.1
+    estimates = joint(wave)
+    assert torch.allclose(estimates.sum(1), wave, atol=limit)
+    assert (estimates[:, 0] - estimates[:, 1]).abs().max() > 0.01  # not because all are the mixture
+    free = network(replace(SMALL, filterbank=joint.spec.filterbank))(wave).sum(1)
+    assert not torch.allclose(free, wave, atol=1e-3)
 
 
 def test_gradients_reach_every_weight() -> None:

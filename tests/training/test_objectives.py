@@ -14,6 +14,7 @@ from pystoi import stoi
 
 from training.objectives import Objective, ObjectiveSpec
 from training.objectives.intelligibility import Intelligibility, third_octaves
+from training.objectives.pesq_proxy import PesqProxy
 from training.objectives.sisdr import si_sdr
 from training.objectives.snr import thresholded_snr
 from training.objectives.spectral import compressed_error, spectrum
@@ -99,7 +100,8 @@ def test_gradients_are_finite(case: str) -> None:
         sources = (sources * 100).clamp(-1, 1)
     for estimate in (torch.zeros_like(sources), sources.clone(), torch.randn(2, 2, 48000, generator=generator)):
         estimate.requires_grad_()
-        loss, parts = Objective(ObjectiveSpec(spectral=8.0), 48000)(estimate, sources)
+        objective = Objective(ObjectiveSpec(spectral=8.0, consistency=0.1, perceptual=0.1), 48000)
+        loss, parts = objective(estimate, sources, late=True)
         loss.backward()
         assert loss.isfinite() and all(part.isfinite() for part in parts.values())
         assert estimate.grad is not None and estimate.grad.isfinite().all()
@@ -120,3 +122,45 @@ def test_level_does_not_matter() -> None:
     assert objective(estimate, sources)[0].item() == pytest.approx(
         objective(estimate / 30, sources / 30)[0].item(), rel=1e-3
     )
+
+
+def test_one_mask_has_no_noise_part() -> None:
+    sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
+    estimate = (sources + 0.3 * sources.flip(1)).requires_grad_()
+    alone, parts = Objective(ObjectiveSpec(consistency=0.1), 48000)(estimate[:, :1], sources)
+    joint, _ = Objective(ObjectiveSpec(noise=0.0), 48000)(estimate, sources)
+    assert alone.item() == pytest.approx(joint.item(), rel=1e-6)
+    assert set(parts) == {"snr", "spectral", "lost"}
+
+
+def test_consistency_part() -> None:
+    sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
+    objective = Objective(ObjectiveSpec(consistency=0.1), 48000)
+    assert objective(sources.flip(1), sources)[1]["consistency"].item() == pytest.approx(-30, abs=0.01)  # they do sum
+    missing = sources * torch.tensor([1.0, 0.0])[None, :, None]
+    # Half of the mixture's power is missing.
+    found = objective(missing, sources)[1]["consistency"].item()
+    assert found == pytest.approx(10 * math.log10(0.5 + 1e-3), abs=0.1)
+
+
+def test_the_perceptual_part_enters_late_and_only_when_asked_for() -> None:
+    sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
+    sources[1, 0] = 0  # no voice: no quality to lose
+    estimate = sources + 0.3 * sources.flip(1)
+    plain = Objective(ObjectiveSpec(), 48000)
+    assert torch.equal(plain(estimate, sources, late=True)[0], plain(estimate, sources)[0])
+    assert not plain.late_at(1.0)
+    objective = Objective(ObjectiveSpec(perceptual=0.05, perceptual_from=0.6), 48000)
+    assert [objective.late_at(progress) for progress in (0.0, 0.59, 0.6, 1.0)] == [False, False, True, True]
+    early, parts = objective(estimate, sources)
+    assert torch.equal(early, plain(estimate, sources)[0]) and "perceptual" not in parts
+    late, parts = objective(estimate, sources, late=True)
+    assert (late - early).item() == pytest.approx(0.05 * parts["perceptual"].item(), rel=1e-4)
+    assert parts["perceptual"].item() == pytest.approx(
+        PesqProxy(48000)(estimate[:1, 0], sources[:1, 0]).item(), rel=0.01
+    )
+
+
+def test_a_share_of_the_schedule_is_no_percentage() -> None:
+    with pytest.raises(ValueError, match="share of the schedule"):
+        ObjectiveSpec(perceptual_from=70)

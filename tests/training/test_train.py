@@ -106,6 +106,22 @@ def test_the_stream_is_the_network_for_two_minutes(trained: Path, tmp_path: Path
     assert error[-48000:].max() < 1e-4
 
 
+@pytest.mark.parametrize("network", ["sources: [speech], norm: batch", "masks: sum_to_one, consistency: true"])
+def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
+    """K = 1, and masks that sum to one, with a perceptual part from half of the schedule on; then both files."""
+    proxy = "pesq" if "speech" in network else "metricgan"
+    recipe = tmp_path / "variant.yaml"
+    text = RECIPE.replace("network: {", f"network: {{{network}, ")
+    text = text.replace("objective: {", f"objective: {{perceptual: 0.02, perceptual_from: 0.5, proxy: {proxy}, ")
+    recipe.write_text(text, encoding="utf-8")
+    done = run("training.train", recipe, "--run", tmp_path / "run", "--data", TINY, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert entry["train"]["perceptual"] > 0 and entry["valid"]["perceptual"] > 0
+    for file in export(tmp_path / "run" / "checkpoint.pt", tmp_path / "variant.onnx"):
+        assert rtsep.load(file).spec.sources == tuple(parse_recipe(text).network.sources)
+
+
 def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
     nothing = run("training.train", recipe_file, "--run", tmp_path / "run")
     assert nothing.returncode == 2 and "No recordings" in nothing.stderr and "Traceback" not in nothing.stderr

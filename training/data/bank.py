@@ -23,7 +23,7 @@ class ForbiddenRow(RuntimeError):
 
 
 def decode(row: Row) -> np.ndarray:
-    """The row's samples, int16 `[samples]`, mono, at the bank's rate.
+    """The row's samples, int16 `[samples]`, mono, at the bank's rate; less those of `row.minus` if there is one.
 
     Raises ForbiddenRow for a row of the test split: training never opens those.
     """
@@ -31,6 +31,9 @@ def decode(row: Row) -> np.ndarray:
         raise ForbiddenRow(f"{row.path.name} belongs to the test split; training must not open it.")
     samples, rate = soundfile.read(row.path, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
+    if row.minus:
+        other = soundfile.read(row.minus, dtype="float32", always_2d=True)[0].mean(axis=1)
+        mono = mono[: len(other)] - other[: len(mono)]
     target = bank_rate(row.sample_rate)
     if rate != target:  # Opus files decode at 48 kHz whatever was encoded
         mono = soxr.resample(mono, rate, target)

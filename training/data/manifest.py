@@ -14,7 +14,10 @@ AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 
 @dataclass(frozen=True)
 class Row:
-    """One recording. `seconds` in s, `sample_rate` and `bandwidth` in Hz; `split` is train, valid or test."""
+    """One recording. `seconds` in s, `sample_rate` and `bandwidth` in Hz; `split` is train, valid or test.
+
+    Where a dataset has noisy and clean speech but no noise, `minus` is the clean file: the recording is the difference.
+    """
 
     path: Path
     kind: str
@@ -25,6 +28,7 @@ class Row:
     sample_rate: int
     channels: int
     bandwidth: int
+    minus: Path | None = None
 
 
 def held_out_patterns(file: Path = HELD_OUT) -> list[str]:
@@ -67,16 +71,31 @@ def scan_folder(folder: Path, kind: str, valid_share: float = 0.05) -> list[Row]
 
     Raises FileNotFoundError if the folder holds no audio file that soundfile can open.
     """
-    import soundfile
-
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO)
+    files = audio_files(folder)
     if not files:
         raise FileNotFoundError(f"No audio file below {folder}: give a folder with WAV, FLAC, OGG, Opus or MP3 files.")
+    return split_by_name(files, kind, Path(folder).name, "?", valid_share)
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Every audio file below `folder`, by name."""
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO and path.name[0] != ".")
+
+
+def split_by_name(files: list[Path], kind: str, corpus: str, licence: str, valid_share: float = 0.05) -> list[Row]:
+    """Rows of `files`, for data without a split of its own: the last `valid_share` of them are `valid`."""
     first_valid = len(files) - max(1, round(len(files) * valid_share)) if len(files) > 1 else 1
-    rows = []
-    for index, path in enumerate(files):
+    splits = ("train" if index < first_valid else "valid" for index in range(len(files)))
+    return [recording(path, kind, split, corpus, licence) for path, split in zip(files, splits, strict=True)]
+
+
+def recording(path: Path, kind: str, split: str, corpus: str, licence: str, minus: Path | None = None) -> Row:
+    """The row of one file, from its header; raises ValueError with one sentence if it is no sound file."""
+    import soundfile
+
+    try:
         info = soundfile.info(path)
-        split = "train" if index < first_valid else "valid"
-        rate = info.samplerate
-        rows.append(Row(path, kind, split, Path(folder).name, "?", info.duration, rate, info.channels, rate // 2))
-    return rows
+    except soundfile.LibsndfileError:
+        raise ValueError(f"{path} is damaged or no sound file: unpack it again.") from None
+    rate = info.samplerate
+    return Row(path, kind, split, corpus, licence, info.duration, rate, info.channels, rate // 2, minus)

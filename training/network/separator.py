@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.network.norm import NORMS, folded
+
 
 class Block(nn.Module):
     """Norm → wide → PReLU → dilated depthwise convolution → PReLU → narrow, added to its input.
 
-    One normalisation a block, over the channels of one frame: nothing looks across time, and a frame's cost is
-    two matrix-vector products. Shapes: `[batch, frames, channels]` in and out.
+    One normalisation a block, over the channels of one frame (or folded away, see `norm`): nothing looks across time,
+    and a frame's cost is two matrix-vector products. Shapes: `[batch, frames, channels]` in and out.
     """
 
-    def __init__(self, channels: int, hidden: int, kernel: int, dilation: int):
+    def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, norm: str = "frame"):
         super().__init__()
         self.kernel, self.dilation = kernel, dilation
-        self.norm = nn.LayerNorm(channels)
+        self.norm = NORMS[norm](channels)
         self.widen = nn.Linear(channels, hidden)
         self.depthwise = nn.Parameter(torch.randn(kernel, hidden) * 0.3)  # row 0 meets the oldest tap
         self.bias = nn.Parameter(torch.zeros(hidden))
@@ -53,16 +56,33 @@ class Separator(nn.Module):
     `[batch, frames, features]` → `[batch, frames, outputs]`.
     """
 
-    def __init__(self, features: int, outputs: int, channels: int, hidden: int, kernel: int, dilations: list[int]):
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        channels: int,
+        hidden: int,
+        kernel: int,
+        dilations: list[int],
+        norm: str = "frame",
+    ):
         super().__init__()
         self.bottleneck = nn.Linear(features, channels)
-        self.blocks = nn.ModuleList(Block(channels, hidden, kernel, dilation) for dilation in dilations)
-        self.norm = nn.LayerNorm(channels)
+        self.blocks = nn.ModuleList(Block(channels, hidden, kernel, dilation, norm) for dilation in dilations)
+        self.norm = NORMS[norm](channels)
         self.head = nn.Linear(channels, outputs)
 
     def stack(self) -> list[Block]:
         """The blocks, in order."""
         return cast(list[Block], list(self.blocks))
+
+    def folded(self) -> Separator:
+        """As it runs: a copy whose batch norms have gone into the products behind them."""
+        folds = copy.deepcopy(self)
+        for block in folds.stack():
+            block.norm, block.widen = folded(block.norm, block.widen)
+        folds.norm, folds.head = folded(folds.norm, folds.head)
+        return folds
 
     def forward(self, features: Tensor) -> Tensor:
         x = self.bottleneck(features)

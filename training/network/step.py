@@ -21,7 +21,7 @@ class StepForm(nn.Module):
     def __init__(self, network: Network):
         super().__init__()
         self.network = network
-        separator = network.separator
+        self.separator = separator = network.separator.folded()
         blocks = separator.stack()
         self.old = nn.Parameter(torch.stack([block.depthwise[:-1] for block in blocks]).detach())
         self.bias = nn.Parameter(torch.stack([block.bias for block in blocks]).detach())
@@ -36,12 +36,12 @@ class StepForm(nn.Module):
         x = F.linear(power.log(), self.weight, self.offset)
         past = torch.split((taps * self.old).sum(1) + self.bias, 1)  # layers × [1, hidden]
         columns = []
-        for block, older in zip(network.separator.stack(), past, strict=True):
+        for block, older in zip(self.separator.stack(), past, strict=True):
             column = block.column(x)
             columns.append(column)
             x = block.merge(x, column * block.depthwise[-1] + older)
-        masks = network.separator.head(network.separator.norm(x))
-        frames = network.decode(pairs, masks)[0]  # [sources, S]
+        masks = self.separator.head(self.separator.norm(x))
+        frames = network.decode(pairs, masks, window)[0]  # [sources, S]
         return frames.unsqueeze(1), torch.cat(columns)
 
 

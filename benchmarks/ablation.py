@@ -1,0 +1,274 @@
+"""What each choice is worth: small runs of equal budget that differ in one thing, at least two seeds each.
+
+    python -m benchmarks.ablation                               the tables, a cell empty until its runs are there
+    python -m benchmarks.ablation --run --data MANIFEST.csv     the queue: trains, scores, and writes what is missing
+
+The queue may be stopped and started at any time: a run that has its JSON, benchmarks/results/ablation/CELL-SEED.json,
+is not run again unless its recipe has changed, and one that was cut off goes on from its checkpoint. The budget is
+hours of audio seen, so that a GPU and a slow CPU fill the same table. Scores are of fixed pairs of the valid split,
+never of the test set: PESQ-WB, ESTOI and SI-SDR, streamed as users run a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import environment
+from rtsep.errors import InputError, RtsepError
+from training import evaluate
+from training.data.pairs import write_pairs
+from training.export import export, load_checkpoint
+from training.network import Network
+from training.recipe import Recipe, read_recipe
+from training.train import build_mixer, gather_rows, revision
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "training" / "recipes" / "ablation.yaml"
+RESULTS = Path(__file__).with_name("results") / "ablation"
+MEASURES = ("pesq_wb", "estoi", "si_sdr")
+COLUMNS = ("seeds", "PESQ-WB", "ESTOI", "SI-SDR dB", "GMAC/s", "CPU s per s")
+SEEDS, HOURS = 2, 6.0  # the budget of the committed results
+console = Console(stderr=True)
+
+BASE = "base"  # K = 2, λ = 0.3, free masks, no proxy, analysis 1024, synthesis 256 (5.33 ms)
+
+
+def synthesis(hop: int, analysis: int) -> list[str]:
+    """Changes for a synthesis window of two hops; the analysis window must be whole hops, here close to 1024."""
+    return [f"network.hop={hop}", f"network.synthesis_window={2 * hop}", f"network.analysis_window={analysis}"]
+
+
+CELLS: dict[str, list[str]] = {
+    BASE: [],
+    "one-mask": ["network.sources=[speech]"],
+    "lambda-0.1": ["objective.noise=0.1"],
+    "lambda-1": ["objective.noise=1.0"],
+    "sum-to-one": ["network.masks=sum_to_one"],
+    "consistent": ["network.consistency=true"],
+    "consistency-loss": ["objective.consistency=0.03"],
+    "pesq-proxy": ["objective.perceptual=0.05"],
+    "metricgan": ["objective.perceptual=0.3", "objective.proxy=metricgan"],
+    "analysis-256": ["network.analysis_window=256"],
+    "analysis-512": ["network.analysis_window=512"],
+    "analysis-2048": ["network.analysis_window=2048"],
+    "batch-norm": ["network.norm=batch"],
+    "window-2": synthesis(48, 1056),
+    "window-4": synthesis(96, 1056),
+    "window-8": synthesis(192, 1152),
+    "window-16": synthesis(384, 1152),
+    "window-32": synthesis(768, 1536),
+}
+
+TABLES: dict[str, dict[str, str]] = {  # title -> label -> cell
+    "Masks": {
+        "K = 1": "one-mask",
+        "K = 2, λ = 0.1": "lambda-0.1",
+        "K = 2, λ = 0.3": BASE,
+        "K = 2, λ = 1": "lambda-1",
+        "K = 2, sum to one": "sum-to-one",
+        "K = 2, made consistent": "consistent",
+        "K = 2, consistency loss": "consistency-loss",
+    },
+    "Perceptual part": {"off": BASE, "PESQ proxy": "pesq-proxy", "MetricGAN": "metricgan"},
+    "Analysis window, samples": {
+        "256": "analysis-256",
+        "512": "analysis-512",
+        "1024": BASE,
+        "2048": "analysis-2048",
+    },
+    "Normalisation": {"per frame": BASE, "batch, folded away": "batch-norm"},
+    "Synthesis window, ms": {
+        "2": "window-2",
+        "4": "window-4",
+        "5.33": BASE,
+        "8": "window-8",
+        "16": "window-16",
+        "32": "window-32",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a cell, a seed, and the recipe that both make of the base recipe."""
+
+    cell: str
+    seed: int
+    changes: tuple[str, ...]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell}-{self.seed}"
+
+    @property
+    def sha256(self) -> str:
+        """Of the recipe's text: a result counts only for the very recipe it was made with."""
+        return hashlib.sha256(self.recipe.text.encode()).hexdigest()
+
+
+def plan(seeds: int, hours: float, base: Path = RECIPE) -> list[Run]:
+    """Every run, all cells of the first seed before the second: an interrupted queue leaves whole tables."""
+    runs = []
+    for seed in range(seeds):
+        for cell, changes in CELLS.items():
+            told = [f"training.hours={hours}", f"training.seed={seed}", *changes]
+            runs.append(Run(cell, seed, tuple(told), read_recipe(base, told)))
+    return runs
+
+
+def recorded(run: Run, results: Path) -> dict[str, Any] | None:
+    """The run's result, or None if it has not been run with this recipe."""
+    try:
+        found = json.loads((results / f"{run.name}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found if found.get("recipe_sha256") == run.sha256 else None
+
+
+def macs_per_second(network: Network) -> float:
+    """Multiply-accumulates a second: every weight of a product once a hop, the filterbank's included."""
+    products = sum(weight.numel() for name, weight in network.named_parameters() if weight.ndim > 1)
+    again = (len(network.spec.sources) - 1) * network.decoder.numel()  # the decoder serves every source
+    return (products + again) * network.spec.sample_rate / network.spec.hop
+
+
+def fixed_pairs(data: Path, work: Path, base: Path, cache: Path | None, count: int) -> list[evaluate.Pair]:
+    """The pairs of the valid split that every run is scored on, made once by the base recipe."""
+    folder = work / f"pairs-{count}"
+    if not folder.exists():
+        recipe = replace(read_recipe(base), rooms=0)
+        mixer = build_mixer(recipe, gather_rows(data, [], []), "valid", cache, 20201, torch.device("cpu"))
+        partial_folder = work / f"partial-{time.time_ns()}"
+        write_pairs(recipe, mixer, partial_folder, count, 6.0)
+        partial_folder.rename(folder)
+    return next(iter(evaluate.find_pairs(folder).values()))
+
+
+def perform(run: Run, data: Path, work: Path, pairs: Sequence[evaluate.Pair], cache: Path | None) -> dict[str, Any]:
+    """Trains (or goes on), exports and scores one run. Raises RtsepError if the training fails."""
+    folder = work / f"{run.name}-{run.sha256[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder / "asked.yaml"
+    recipe.write_text(run.recipe.text, encoding="utf-8")
+    words = [sys.executable, "-m", "training.train", recipe, "--run", folder, "--data", data]
+    words += ["--cache", cache] if cache else []
+    if subprocess.run([str(word) for word in words], cwd=ROOT).returncode:
+        raise RtsepError(f"The training of {run.name} failed; what it said stands above, its folder is {folder}.")
+    model = export(folder / "checkpoint.pt", folder / "model.onnx")[0]
+    network, _, state = load_checkpoint(folder / "checkpoint.pt")
+    rows = evaluate.score_pairs(pairs, partial(evaluate.Streamed, str(model)), label=run.name)
+    summary = evaluate.summarise(rows)
+    return {
+        "format": 1,
+        **environment(),
+        "cell": run.cell,
+        "seed": run.seed,
+        "changes": list(run.changes),
+        "recipe_sha256": run.sha256,
+        "revision": revision(),
+        "steps": state["step"],
+        "hours": state["hours"],
+        "minutes": state["spent"] / 60,
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "macs_per_s": macs_per_second(network),
+        "cpu_s_per_s": sum(row["cpu_s"] for row in rows) / sum(row["seconds"] for row in rows),
+        "clips": len(rows),
+        "scores": {measure: summary[measure] for measure in MEASURES},
+    }
+
+
+def queue(
+    runs: Sequence[Run], data: Path, work: Path, results: Path, base: Path, cache: Path | None, clips: int
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Performs what is missing, in order, and writes each result as soon as it is there."""
+    missing = [run for run in runs if recorded(run, results) is None]
+    if not missing:
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
+    pairs = fixed_pairs(data, work, base, cache, clips)
+    for number, run in enumerate(missing):
+        console.print(f"{run.name}: {number + 1} of {len(missing)} runs to do")
+        result = perform(run, data, work, pairs, cache)
+        evaluate.write_json(results / f"{run.name}.json", result)
+        yield run, result
+
+
+def spread(values: Sequence[float], measure: str) -> str:
+    """Mean over seeds ± half the range, or an empty cell."""
+    if not values:
+        return ""
+    half = (max(values) - min(values)) / 2
+    mean = evaluate.cell(measure, sum(values) / len(values))
+    return mean if len(values) == 1 else f"{mean} ± {evaluate.cell(measure, half)}"
+
+
+def tables(runs: Sequence[Run], results: Path) -> dict[str, list[list[str]]]:
+    """Rows of COLUMNS, a table a question, in the order of TABLES; what has not been run is left empty."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        if (result := recorded(run, results)) is not None:
+            found.setdefault(run.cell, []).append(result)
+    drawn: dict[str, list[list[str]]] = {}
+    for title, cells in TABLES.items():
+        rows = drawn.setdefault(title, [])
+        for label, cell in cells.items():
+            done = found.get(cell, [])
+            scores = [spread([one["scores"][measure]["mean"] for one in done], measure) for measure in MEASURES]
+            cost = [f"{done[0]['macs_per_s'] / 1e9:.3f}", f"{done[0]['cpu_s_per_s']:.4f}"] if done else ["", ""]
+            rows.append([label, str(len(done) or ""), *scores, *cost])
+    return drawn
+
+
+def main(
+    run: Annotated[bool, typer.Option("--run", help="Perform the runs that are missing.")] = False,
+    data: Annotated[Path | None, typer.Option(help="A manifest.csv; needed to run.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds a cell.")] = SEEDS,
+    hours: Annotated[float, typer.Option(min=0.001, help="Audio that each run sees: the budget.")] = HOURS,
+    only: Annotated[list[str] | None, typer.Option(help="Only this cell; may be repeated.")] = None,
+    recipe: Annotated[Path, typer.Option(help="The recipe that every run starts from.")] = RECIPE,
+    work: Annotated[Path, typer.Option(help="Folder for runs and pairs.")] = ROOT / "runs" / "ablation",
+    results: Annotated[Path, typer.Option(help="Folder of the results, one JSON a run.")] = RESULTS,
+    clips: Annotated[int, typer.Option(min=1, help="Pairs of 6 s that every run is scored on.")] = 40,
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and rooms.")] = None,
+) -> None:
+    """Print the ablation tables; with --run, fill them first."""
+    with evaluate.one_sentence():
+        if unknown := set(only or []) - set(CELLS):
+            raise InputError(f"There is no cell {sorted(unknown)[0]}; the cells are {', '.join(CELLS)}.")
+        if run and data is None:
+            raise InputError("--run needs --data MANIFEST.csv.")
+        try:
+            runs = [one for one in plan(seeds, hours, recipe) if not only or one.cell in only]
+        except (OSError, ValueError) as error:
+            raise InputError(str(error)) from None
+        if run and data is not None:
+            for done, _ in queue(runs, data, work, results, recipe, cache, clips):
+                console.print(f"{done.name}: done")
+        for title, rows in tables(runs, results).items():
+            table = Table(title=f"{title} (small net, {hours:g} h of audio, valid pairs)", title_justify="left")
+            table.add_column(title, no_wrap=True)
+            for column in COLUMNS:
+                table.add_column(column, justify="right")
+            for row in rows:
+                table.add_row(*row)
+            Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

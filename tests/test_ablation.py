@@ -1,0 +1,126 @@
+"""The ablation queue: every cell can be built, one is run, recorded, and not run again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+pytest.importorskip("pesq")
+
+from benchmarks import ablation
+from benchmarks.ablation import CELLS, TABLES, macs_per_second, plan, spread
+from training.network import Network, NetworkSpec
+
+TINY = Path(__file__).parent / "data" / "tiny" / "manifest.csv"
+RECIPE = """
+name: tiny
+target: speech
+network: {analysis_window: 512, filterbank: short, channels: 12, hidden: 16, dilations: [1, 2, 4]}
+data: {rooms: 0, mix: {seconds: 1.28}}
+objective: {snr: 0.1, noise: 0.3, spectral: 8.0, intelligibility: 1.0}
+training: {batch: 2, hours: 1, warmup_steps: 2}
+"""
+
+
+def run(*arguments: object):
+    app = typer.Typer()
+    app.command()(ablation.main)
+    return CliRunner(env={"COLUMNS": "160"}).invoke(app, [str(argument) for argument in arguments])
+
+
+def row_of(output: str, label: str) -> str:
+    """What stands beside `label` in a table."""
+    return next(line for line in output.splitlines() if label in line).split(label)[1]
+
+
+def test_every_cell_is_a_network_that_runs_and_differs() -> None:
+    runs = plan(1, 6.0)
+    assert [one.cell for one in runs] == list(CELLS)
+    assert len({one.sha256 for one in runs}) == len(runs)
+    assert {cell for cells in TABLES.values() for cell in cells.values()} == set(CELLS)
+    for one in runs:
+        assert one.recipe.training.hours == 6.0
+        spec = one.recipe.network
+        wave = torch.randn(1, spec.hop * 10)
+        with torch.no_grad():
+            assert Network(spec)(wave).shape == (1, len(spec.sources), spec.hop * 10)
+
+
+def test_seeds_come_in_turn() -> None:
+    runs = plan(2, 6.0)
+    assert [one.seed for one in runs] == [0] * len(CELLS) + [1] * len(CELLS)
+    assert runs[0].recipe.training.seed == 0 and runs[-1].recipe.training.seed == 1
+
+
+def test_macs() -> None:
+    spec = NetworkSpec(analysis_window=256, filterbank="short", sources=["speech"], channels=4, hidden=6, dilations=[1])
+    features, masked = 96 + 129, 129
+    bank = 2 * 96 * 256 + 2 * 129 * 256 + 2 * masked * 256
+    separator = features * 4 + (4 * 6 + 3 * 6 + 6 * 4) + 4 * masked
+    assert macs_per_second(Network(spec)) == pytest.approx((bank + separator) * 375)
+
+
+def test_spread() -> None:
+    assert spread([], "pesq_wb") == ""
+    assert spread([1.5], "pesq_wb") == "1.50"
+    assert spread([1.5, 1.7], "pesq_wb") == "1.60 ± 0.10"
+
+
+def test_a_run_is_recorded_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    places = ["--recipe", recipe, "--work", tmp_path / "work", "--results", tmp_path / "results", "--seeds", 1]
+    words = [*places, "--hours", 0.003, "--clips", 2, "--data", TINY, "--only", "sum-to-one"]
+    empty = run(*words)
+    assert empty.exit_code == 0
+    assert not any(letter.isdigit() for letter in row_of(empty.output, "sum to one"))
+    done = run(*words, "--run")
+    assert done.exit_code == 0, done.output
+    file = tmp_path / "results" / "sum-to-one-0.json"
+    result = json.loads(file.read_text())
+    assert result["clips"] == 2 and result["hours"] == pytest.approx(0.003, rel=0.3)
+    assert 1.0 < result["scores"]["pesq_wb"]["mean"] < 4.64
+    assert str(tmp_path) not in file.read_text()
+    row = row_of(done.output, "sum to one")
+    assert f"{result['scores']['si_sdr']['mean']:.2f}" in row
+
+    monkeypatch.setattr(ablation, "perform", lambda *_: pytest.fail("it has been run"))
+    again = run(*words, "--run")
+    assert again.exit_code == 0 and row_of(again.output, "sum to one") == row
+    # Another budget is another experiment: nothing to show for it yet.
+    other = run(*words, "--hours", 0.004)
+    assert row_of(other.output, "sum to one") == row_of(empty.output, "sum to one")
+
+
+def test_tables_of_documents() -> None:
+    """What README takes from the committed results: the proxy's correlations, and the ablation as far as it is run."""
+    from benchmarks.tables import TABLES as DOCUMENTED
+
+    proxy = DOCUMENTED["pesq_proxy"]().splitlines()
+    cells = [row.strip("| ").split(" | ") for row in proxy[2:]]
+    found = {name: [float(figure) for figure in figures] for name, *figures in cells}
+    assert found["noisy"][0] >= 500 and found["noisy"][1] >= 0.95
+    assert found["enhanced"][0] >= 500 and found["enhanced"][1] >= 0.93
+    text = DOCUMENTED["ablation"]()
+    assert all(f"| {label} |" in text for cells in TABLES.values() for label in cells)
+
+
+def test_a_training_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    monkeypatch.setattr(ablation, "fixed_pairs", lambda *_: [])
+    places = ["--recipe", recipe, "--work", tmp_path / "work", "--results", tmp_path / "results", "--seeds", 1]
+    failed = run(*places, "--only", "base", "--run", "--data", tmp_path / "nothing.csv")
+    assert failed.exit_code == 1 and "training of base-0 failed" in failed.output
+    assert not list((tmp_path / "results").iterdir())
+
+
+@pytest.mark.parametrize("words, said", [(["--run"], "needs --data"), (["--only", "colour"], "no cell colour")])
+def test_bad_calls_get_one_sentence(words: list[str], said: str) -> None:
+    done = run(*words)
+    assert done.exit_code == 2 and said in done.output

@@ -1,0 +1,125 @@
+"""The models that are shipped: what their files promise, what they do to real recordings."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rtsep
+from rtsep.model import shipped
+from training.scores import pesq_wb, si_sdr, stoi
+
+DATA = Path(__file__).parent / "data"
+NAMES = sorted(shipped())
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def model(request: pytest.FixtureRequest) -> rtsep.Model:
+    return rtsep.load(request.param)
+
+
+def recording(name: str) -> np.ndarray:
+    return soundfile.read(DATA / name, dtype="float32")[0]
+
+
+def test_denoise_is_shipped() -> None:
+    assert "denoise" in NAMES
+
+
+def test_the_file_keeps_its_promises(model: rtsep.Model) -> None:
+    """5.33 ms at 48 kHz, under 8 MB, a card beside it, and the hash of the weights that are really inside."""
+    assert model.spec.sample_rate == 48000 and model.spec.algorithmic_latency == 256
+    assert model.path.stat().st_size < 8e6
+    assert model.path.with_suffix(".md").exists()
+    initialisers = sorted(onnx.load(str(model.path)).graph.initializer, key=lambda tensor: tensor.name)
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in initialisers]
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
+    assert digest.hexdigest() == model.spec.weights_sha256
+
+
+def test_a_real_recording_comes_out_cleaner(model: rtsep.Model) -> None:
+    """Two voices in rain and typing at 5 dB: every measure improves. (How much is for benchmarks.quality to say.)"""
+    noisy, clean = recording("demo.noisy.flac"), recording("demo.clean.flac")
+    enhanced = rtsep.enhance(noisy, sample_rate=16000, model=model)
+    assert si_sdr(clean, enhanced) > si_sdr(clean, noisy) + 3
+    assert pesq_wb(clean, enhanced, 16000) > pesq_wb(clean, noisy, 16000)
+    assert stoi(clean, enhanced, 16000, extended=True) > stoi(clean, noisy, 16000, extended=True) - 0.02
+
+
+def test_a_clean_voice_stays_what_it_is(model: rtsep.Model) -> None:
+    clean = recording("demo.clean.flac")
+    assert si_sdr(clean, rtsep.enhance(clean, sample_rate=16000, model=model)) > 10
+
+
+@settings(max_examples=6, deadline=None)
+@given(sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=20), channels=st.sampled_from([1, 2]))
+def test_blocks_do_not_matter(sizes: list[int], channels: int) -> None:
+    noisy = np.tile(recording("demo.noisy.flac")[:20000, None], channels)
+    stream = rtsep.load("denoise").stream(channels=channels)
+    whole = stream.process(noisy)
+    stream.reset()
+    cuts = np.cumsum(sizes)
+    pieces = [stream.process(piece) for piece in np.split(noisy, cuts[cuts < len(noisy)])]
+    assert np.array_equal(np.concatenate(pieces), whole)
+
+
+def test_silence_gives_silence(model: rtsep.Model) -> None:
+    out = model.stream(sample_rate=44100).process(np.zeros(44100, np.float32))
+    assert np.array_equal(out, np.zeros_like(out))
+
+
+def test_the_future_does_not_matter(model: rtsep.Model) -> None:
+    """NaN in the bare graph's window from sample t on touches no sample that belongs before t − latency."""
+    spec = model.spec
+    rng = np.random.default_rng(0)
+    sound = (0.1 * rng.standard_normal(spec.hop * 40)).astype(np.float32)
+
+    def output(wave: np.ndarray) -> np.ndarray:
+        step = model.step()
+        padded = np.concatenate([np.zeros(spec.analysis_window - spec.hop, np.float32), wave])
+        total = np.zeros((len(spec.sources), len(wave) + spec.synthesis_window), np.float32)
+        for index in range(len(wave) // spec.hop):
+            window = padded[index * spec.hop : index * spec.hop + spec.analysis_window]
+            begin = (index + 1) * spec.hop
+            total[:, begin : begin + spec.synthesis_window] += step.step(window[None])[:, 0]
+        return total[:, spec.synthesis_window :]  # sample i of the input is column i
+
+    clean = output(sound)
+    for start in (spec.hop * 20, spec.hop * 20 + 77):
+        spoilt = sound.copy()
+        spoilt[start:] = np.nan
+        before = start - spec.algorithmic_latency + 1
+        assert np.array_equal(output(spoilt)[:, :before], clean[:, :before])
+
+
+def test_it_recovers_from_any_fault(model: rtsep.Model) -> None:
+    """NaN, infinity, full-scale squares and huge values: finite output, and the same sound again afterwards."""
+    noisy = recording("demo.noisy.flac")
+    voice = np.tile(noisy, 3)[: 48000 * 8]
+    fault = np.concatenate(
+        [np.full(500, np.nan), np.full(500, -np.inf), np.sign(np.sin(np.arange(9000) / 20)), np.full(200, 1e30)]
+    ).astype(np.float32)
+    faulty, spared = model.stream(), model.stream()
+    assert np.isfinite(faulty.process(np.concatenate([voice[:4800], fault]))).all()
+    spared.process(np.concatenate([voice[:4800], np.zeros_like(fault)]))
+    after, expected = faulty.process(voice), spared.process(voice)
+    settled = model.spec.receptive_field + faulty.latency
+    assert settled < len(voice) - 48000
+    assert np.array_equal(after[settled:], expected[settled:])
+
+
+def test_a_long_stream_does_not_drift(model: rtsep.Model) -> None:
+    """The same ten seconds, eight times in a row: once the memory is full every round gives the same samples."""
+    noisy = np.resize(recording("demo.noisy.flac"), 48000 * 10)
+    stream = model.stream()
+    rounds = [stream.process(noisy) for _ in range(8)]
+    settled = model.spec.receptive_field + stream.latency
+    for later in rounds[2:]:
+        assert np.array_equal(later[settled:], rounds[1][settled:])

@@ -1,0 +1,37 @@
+"""Documents say what the committed results say."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks import tables
+
+
+def test_documents_are_up_to_date() -> None:
+    for file in tables.DOCUMENTS:
+        text = file.read_text(encoding="utf-8")
+        places = tables.PLACE.findall(text)
+        assert places, f"{file.name} has no table"
+        assert tables.render(text) == text, f"{file.name}: run `python -m benchmarks.tables`"
+
+
+def test_a_changed_figure_is_noticed(tmp_path, monkeypatch) -> None:
+    for file in tables.RESULTS.glob("*.json"):
+        (tmp_path / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    step = json.loads((tmp_path / "step.json").read_text(encoding="utf-8"))
+    step["latency"]["stream_samples"] += 1
+    (tmp_path / "step.json").write_text(json.dumps(step), encoding="utf-8")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    text = tables.DOCUMENTS[0].read_text(encoding="utf-8")
+    assert tables.render(text) != text
+
+
+def test_results_belong_to_the_shipped_weights() -> None:
+    import rtsep
+
+    sha = rtsep.load("denoise").spec.weights_sha256
+    assert tables.results("step")["model"]["weights_sha256"] == sha
+    assert tables.results("throughput")["model"]["weights_sha256"] == sha
+    for found in tables.results("quality")["sets"].values():
+        ours = [entry["method"] for entry in found["measured"] if entry["method"].get("target")]
+        assert [method["weights_sha256"] for method in ours if method["name"] == "rtsep denoise"] == [sha]
