@@ -69,8 +69,8 @@ def live_page(result: dict[str, Any]) -> str:
         f"<p class=big>Round trip <b>{budget['round_trip_ms']:.2f} ms</b>, of which rtsep adds "
         f"<b>{budget['added_ms']:.2f} ms</b> to an empty pass-through.</p>",
         f"<p class=quiet>{html.escape(server['kind'])}, {server['rate']} Hz, {server['period']} frames a block, slack "
-        f"{result['slack']}. The probe is noise that another process plays; but for lost blocks it came out bit for bit after "
-        f"{budget['round_trip_samples']} samples. The parts were probed by taking one more away each time.</p>",
+        f"{result['slack']}. The probe is noise that another process plays; but for lost blocks it came out "
+        f"bit for bit after {budget['round_trip_samples']} samples. The parts were probed by taking one more away each time.</p>",
         _picture(_draw_budget(result), "what the round trip is made of"),
         _table(
             ("part", "samples", "ms"),
