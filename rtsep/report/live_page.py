@@ -70,7 +70,8 @@ def live_page(result: dict[str, Any]) -> str:
         f"<b>{budget['added_ms']:.2f} ms</b> to an empty pass-through.</p>",
         f"<p class=quiet>{html.escape(server['kind'])}, {server['rate']} Hz, {server['period']} frames a block, slack "
         f"{result['slack']}. The probe is noise that another process plays; but for lost blocks it came out "
-        f"bit for bit after {budget['round_trip_samples']} samples. The parts were probed by taking one more away each time.</p>",
+        f"bit for bit after {budget['round_trip_samples']} samples. "
+        "The parts were probed by taking one more away each time.</p>",
         _picture(_draw_budget(result), "what the round trip is made of"),
         _table(
             ("part", "samples", "ms"),
