@@ -94,6 +94,34 @@ def latency() -> str:
     return markdown([f"measured at {rate} Hz", "samples", "ms"], rows)
 
 
+def live() -> str:
+    """What `rtsep bench live` measured: the round trip, its parts, and blocks lost under four loads."""
+    found = results("live")
+    parts, names = found["budget"]["parts_ms"], {"stream": "stream", "slack": f"slack, {found['slack']} blocks"}
+    rows = [[names.get(name, name), f"{ms:.2f}"] for name, ms in parts.items()]
+    rows.append(["**round trip**", f"**{found['budget']['round_trip_ms']:.2f}**"])
+    rows.append(["of it added by rtsep", f"{found['budget']['added_ms']:.2f}"])
+    loads = [
+        [
+            entry["load"],
+            f"{100 * entry['lost_share']:.2f} %",
+            f"{entry['compute_ms']['p99']:.2f}",
+            *(
+                f"{gaps['p99']:.2f} / {gaps['max']:.2f}"
+                for gaps in (entry["gap_ms"], entry["empty_callback"]["gap_ms"])
+            ),
+        ]
+        for entry in found["loads"]
+    ]
+    period, rate = found["server"]["period"], found["server"]["rate"]
+    header = [f"{found['loads'][0]['seconds']:.0f} s each", "blocks lost", "compute p99 ms", "gap p99 / max ms"]
+    return (
+        markdown([f"JACK, {period} frames at {rate} Hz", "ms"], rows)
+        + "\n"
+        + markdown([*header, "empty callback's gap p99 / max ms"], loads)
+    )
+
+
 def model() -> str:
     """What the shipped model is and has heard, from the metadata inside its file."""
     spec = rtsep.load("denoise").spec
@@ -130,7 +158,13 @@ def ablation() -> str:
     return "\n".join(markdown([title, *COLUMNS], rows) for title, rows in drawn.items())
 
 
-TABLES: dict[str, Callable[[], str]] = {"quality": quality, "speed": speed, "latency": latency, "model": model}
+TABLES: dict[str, Callable[[], str]] = {
+    "quality": quality,
+    "speed": speed,
+    "latency": latency,
+    "model": model,
+    "live": live,
+}
 TABLES |= {"pesq_proxy": pesq_proxy, "ablation": ablation}
 
 
