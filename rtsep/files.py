@@ -137,7 +137,7 @@ def _extracted(path: Path, stack: contextlib.ExitStack, check: Callable[[], None
     from rtsep.video import extract_sound
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rtsep-")))
-    extract_sound(path, folder / "sound.flac", check)
+    extract_sound(path, folder / "sound.flac", check, aligned=path.suffix.lower() not in SOUNDS)
     return folder / "sound.flac"
 
 
@@ -197,7 +197,7 @@ class Sink:
             if not _arrived(part, self._written):
                 raise self._failure()
             if self.target is None:
-                _pour(part)
+                self._pour(part)
             else:
                 from rtsep.tags import copy_tags
 
@@ -209,6 +209,17 @@ class Sink:
                 self._part = None
         except (soundfile.SoundFileError, OSError):
             raise self._failure() from None
+
+    @staticmethod
+    def _pour(part: Path) -> None:
+        try:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Keep Python from complaining about it again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise RtsepError("What reads standard output went away before all of it was written.") from None
 
     def _failure(self) -> RtsepError:
         assert self._part is not None
@@ -297,17 +308,6 @@ def _arrived(part: Path, samples: int) -> bool:
             sound.seek(samples - tail)
             return len(sound.read(tail, dtype="int16")) == tail
     return True
-
-
-def _pour(part: Path) -> None:
-    try:
-        with part.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # What reads our output went away; keep Python from complaining about it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
 
 
 def _sync(path: Path) -> None:

@@ -100,7 +100,7 @@ class Stream:
         self.block_multiple = int(block_multiple)
         self._inward, self._outward = Converter(rate, spec.sample_rate), Converter(spec.sample_rate, rate)
         self._grain = math.gcd(self.block_multiple, spec.hop)
-        self.latency = latency_of(spec, self._inward, self._outward, self._grain)
+        self._latency = latency_of(spec, self._inward, self._outward, self._grain)
 
         self._gain = np.zeros(4)
         self._gain[:2] = gain_of(strength)
@@ -131,6 +131,14 @@ class Stream:
         self._mixed = zeros(chunk, self.channels)
         self._scratch = zeros(max(inward.span(fed), outward.span(chunk)) + 2)
         self._doubled = rows > self.channels
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self.spec.name}: {self.sample_rate} Hz, {self.channels} channels, latency {self.latency}>"
+
+    @property
+    def latency(self) -> int:
+        """Samples at the stream's rate from a sample's way in to the same sample's way out; constant."""
+        return self._latency
 
     @property
     def strength(self) -> float | None:

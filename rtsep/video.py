@@ -20,9 +20,10 @@ def ffmpeg() -> str | None:
     return shutil.which("ffmpeg")
 
 
-def extract_sound(path: Path, target: Path, check: Callable[[], None] | None = None) -> None:
+def extract_sound(path: Path, target: Path, check: Callable[[], None] | None = None, aligned: bool = False) -> None:
     """Write the first sound track of ``path`` to ``target`` as 24-bit FLAC, rate, channels and tags kept.
 
+    aligned: give a track that begins after the picture its silence, so that it can be put back where it was.
     check: called ten times a second; what it raises stops ffmpeg and goes on to the caller.
 
     Raises InputError when ffmpeg is missing, finds no sound or the file is damaged; RtsepError when it cannot write.
@@ -31,6 +32,8 @@ def extract_sound(path: Path, target: Path, check: Callable[[], None] | None = N
     if program is None:
         raise InputError(f"{path} can only be read with ffmpeg, which is not installed; install it, or convert to WAV.")
     command = [program, "-nostdin", "-v", "error", "-y", "-protocol_whitelist", "file", "-i", f"file:{path.absolute()}"]
+    if aligned:
+        command += ["-af", "aresample=async=1:first_pts=0"]
     command += ["-map", "0:a:0", "-c:a", "flac", "-sample_fmt", "s32", "-f", "flac", f"file:{target.absolute()}"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)

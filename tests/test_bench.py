@@ -111,6 +111,12 @@ def test_bench_step_prints_and_writes_json(tmp_path, random):
     assert written["machine"]["versions"]["rtsep"] == rtsep.__version__
 
 
+def test_bench_files_needs_no_file(random):
+    result = CliRunner().invoke(app, ["bench", "files", "--model", random, "--repeat", "1", "--json", "-"])
+    (entry,) = json.loads(result.stdout)["files"]
+    assert entry["seconds"] == 60.0 and entry["times_real_time"] > 0
+
+
 def test_bench_files_prints_json_alone(tmp_path, random):
     arguments = ["bench", "files", str(NOISY), "--model", random, "--repeat", "1", "--json", "-"]
     result = CliRunner().invoke(app, arguments)

@@ -429,3 +429,22 @@ def test_ctrl_c_half_way_leaves_nothing(here, model, workers, kind):
     assert stderr.decode() == "rtsep: Stopped; nothing half-written was left behind.\n"
     assert not stdout
     assert names(here) == files
+
+
+def test_whoever_reads_standard_output_may_go_away(tmp_path):
+    from tests.recordings import identity_model
+
+    model = identity_model(tmp_path)
+    write(str(tmp_path / "long.wav"), seconds=30.0)
+    program = subprocess.Popen(
+        command("denoise", tmp_path / "long.wav", "-o", "-", "--model", model),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert program.stdout is not None and program.stderr is not None
+    program.stdout.read(100)
+    program.stdout.close()
+    said = program.stderr.read().decode()
+    assert program.wait(60) == 1
+    assert "went away" in said and "Traceback" not in said and "disk" not in said

@@ -153,6 +153,20 @@ def test_the_sound_of_a_video(tmp_path, model):
 
 
 @ffmpeg
+def test_sound_that_begins_after_the_picture_stays_where_it_was(tmp_path, model):
+    late = tmp_path / "late.mkv"
+    picture = ["-f", "lavfi", "-i", "color=size=64x64:rate=10:duration=3"]
+    command = ["ffmpeg", "-v", "error", *picture, "-itsoffset", "0.5", "-i", str(NOISY), "-map", "0:v", "-map", "1:a"]
+    subprocess.run([*command, "-c:a", "flac", "-t", "3", str(late)], check=True, stdin=subprocess.DEVNULL)
+    enhance_file(late, tmp_path / "out.flac", model, strength=0.0)
+    out, rate = soundfile.read(tmp_path / "out.flac", dtype="float32")
+    whole = soundfile.read(NOISY, dtype="float32")[0]
+    begin = round(0.5 * rate)
+    assert not out[:begin].any()
+    assert np.abs(out[begin : begin + rate] - whole[:rate]).max() < 1e-4
+
+
+@ffmpeg
 def test_a_video_without_sound_and_one_without_its_end_are_refused(tmp_path, model):
     silent = tmp_path / "silent.mp4"
     subprocess.run(

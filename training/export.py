@@ -25,7 +25,6 @@ from training.recipe import Recipe, parse_recipe
 
 OPSET = 17
 TOLERANCE = 1e-4
-LICENCE = "MIT (weights); training data under the licences listed in trained_on"
 console = Console(stderr=True)
 
 
@@ -46,14 +45,14 @@ def load_checkpoint(file: Path) -> tuple[Network, Recipe, dict[str, Any]]:
     return network.eval().requires_grad_(False), recipe, state
 
 
-def metadata(recipe: Recipe, form: str, version: str, trained_on: str, state: int = 0) -> dict[str, str]:
+def metadata(recipe: Recipe, form: str, version: str, licence: str, trained_on: str, state: int = 0) -> dict[str, str]:
     """What the host must know, as strings, without the `rtsep.` prefix and the hash of the weights."""
     spec = recipe.network
     values = {"format": 1, "form": form, "name": recipe.name, "version": version, "sample_rate": spec.sample_rate}
     values |= {"hop": spec.hop, "analysis_window": spec.analysis_window, "synthesis_window": spec.synthesis_window}
     values |= {"lookahead": 0, "channels": 1, "sources": json.dumps(spec.sources), "target": recipe.target}
     values |= {"kernel": spec.kernel, "dilations": json.dumps(spec.dilations), "hidden": spec.hidden}
-    values |= {"condition": 0, "state": state, "recipe": recipe.text, "trained_on": trained_on, "licence": LICENCE}
+    values |= {"condition": 0, "state": state, "recipe": recipe.text, "trained_on": trained_on, "licence": licence}
     return {key: str(value) for key, value in values.items()}
 
 
@@ -108,7 +107,7 @@ def difference(network: Network, file: Path, seconds: float = 2.0) -> float:
     return float(np.abs(streamed[:, stream.latency :] - expected).max())
 
 
-def export(checkpoint: Path, out: Path, version: str = "1") -> tuple[Path, Path]:
+def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not stated") -> tuple[Path, Path]:
     """Writes the step graph to `out` and the flat graph beside it; returns both paths.
 
     Raises ValueError if the checkpoint cannot be read or a graph differs from the sequence form by more than 1e-4.
@@ -137,7 +136,7 @@ def export(checkpoint: Path, out: Path, version: str = "1") -> tuple[Path, Path]
         ),
     }
     for file, (model, form, size) in graphs.items():
-        write(model, metadata(recipe, form, version, trained_on, size), file)
+        write(model, metadata(recipe, form, version, licence, trained_on, size), file)
         error = difference(network, file)
         if not error <= TOLERANCE:
             file.unlink()
@@ -152,10 +151,11 @@ def main(
     checkpoint: Annotated[Path, typer.Argument(help="checkpoint.pt of a run folder.")],
     out: Annotated[Path, typer.Argument(help="Where the step graph goes; the flat graph gets .flat.onnx.")],
     version: Annotated[str, typer.Option(help="Version of the model, kept in its metadata.")] = "1",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, kept in its metadata.")] = "not stated",
 ) -> None:
     """Export a checkpoint to ONNX and check it against torch through rtsep's own Stream."""
     try:
-        export(checkpoint, out, version)
+        export(checkpoint, out, version, licence)
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

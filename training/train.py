@@ -56,6 +56,16 @@ def gather_rows(
     return [row for row in rows if row.split != "test"]
 
 
+def check_kinds(rows: list[Row]) -> None:
+    """Raises ValueError with one sentence unless there is speech and noise both to train on and to validate with."""
+    for split in ("train", "valid"):
+        for kind in ("speech", "noise"):
+            if not any(row.split == split and row.kind == kind for row in rows):
+                raise ValueError(
+                    f"There is no {kind} in the {split} split: give two files of speech and of noise at least."
+                )
+
+
 def build_mixer(
     recipe: Recipe, rows: list[Row], split: str, cache: Path | None, seed: int, device: torch.device
 ) -> Mixer:
@@ -267,6 +277,7 @@ def main(
             raise ValueError(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
+        check_kinds(rows)
         Objective(parsed.objective, parsed.network.sample_rate)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)

@@ -47,7 +47,9 @@ def step(
 @app.command()
 @verb
 def files(
-    recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings to clean, file to file.")],
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", help="Recordings to clean; none: a minute of noise.")
+    ] = None,
     model: ModelOption = "denoise",
     json: JsonOption = None,
     repeat: Annotated[int, typer.Option(min=1, help="Runs a file; the fastest counts.")] = 3,
@@ -56,7 +58,7 @@ def files(
     from rtsep.model import load
     from rtsep.report.throughput import measure_files
 
-    result = measure_files(load(model), recordings, repeat)
+    result = measure_files(load(model), recordings or [], repeat)
     if json is not None:
         write_json(result, json)
     if json != "-":

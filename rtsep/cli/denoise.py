@@ -24,7 +24,8 @@ def denoise(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE...", help="Sound or video files, folders of them, or - for WAV from standard input."
+            metavar="FILE...",
+            help="Sound or video files, folders of them (without subfolders), or - for WAV from standard input.",
         ),
     ] = None,
     output: Annotated[

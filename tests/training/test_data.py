@@ -184,3 +184,7 @@ def test_pairs_are_fixed_and_from_the_valid_split(tmp_path: Path) -> None:
         ratio = active_power(clean, 48000) / active_power(noisy - clean, 48000)
         assert 10 * torch.log10(ratio).item() == pytest.approx(snr, abs=0.1)
     assert CliRunner().invoke(app, [str(recipe), str(tmp_path / "a"), "--data", str(TINY)]).exit_code == 2
+    folders = ["--speech", str(TINY.parent / "speech16"), "--noise", str(TINY.parent / "noise")]
+    words = [str(recipe), str(tmp_path / "c"), *folders, "--count", "1", "--seconds", "1"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert (tmp_path / "c/noisy/000_valid_mix_snr-5.flac").exists()

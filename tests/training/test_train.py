@@ -125,6 +125,9 @@ def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
 def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
     nothing = run("training.train", recipe_file, "--run", tmp_path / "run")
     assert nothing.returncode == 2 and "No recordings" in nothing.stderr and "Traceback" not in nothing.stderr
+    speech = run("training.train", recipe_file, "--run", tmp_path / "run", "--speech", TINY.parent / "speech16")
+    assert speech.returncode == 2 and "no noise" in speech.stderr and "Traceback" not in speech.stderr
+    assert not (tmp_path / "run").exists()
     missing = run("training.export", tmp_path / "no.pt", tmp_path / "out.onnx")
     assert missing.returncode == 2 and "no checkpoint" in missing.stderr and "Traceback" not in missing.stderr
     (tmp_path / "bad.pt").write_bytes(b"nonsense")

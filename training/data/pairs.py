@@ -1,6 +1,6 @@
 """Fixed pairs from the valid split: what checkpoints are compared on, so that the test set is only reported on.
 
-    python -m training.data.pairs RECIPE OUT --data MANIFEST.csv
+    python -m training.data.pairs RECIPE OUT --data MANIFEST.csv   (or --speech FOLDER --noise FOLDER)
 
 writes OUT/clean/NAME.flac and OUT/noisy/NAME.flac as `training.evaluate` reads them. Same seed, same files.
 """
@@ -45,19 +45,23 @@ def write_pairs(recipe: Recipe, mixer: Mixer, out: Path, count: int, seconds: fl
 def main(
     recipe: Annotated[Path, typer.Argument(help="A YAML of training/recipes.")],
     out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
-    data: Annotated[Path, typer.Option(help="A manifest.csv.")],
+    data: Annotated[Path | None, typer.Option(help="A manifest.csv.")] = None,
+    speech: Annotated[list[Path], typer.Option(help="A folder of clean speech, as given to training.")] = [],  # noqa: B006
+    noise: Annotated[list[Path], typer.Option(help="A folder of noise, as given to training.")] = [],  # noqa: B006
     count: Annotated[int, typer.Option(min=1, help="Number of pairs.")] = 40,
     seconds: Annotated[float, typer.Option(min=1, max=30, help="Length of each.")] = 6.0,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings.")] = None,
 ) -> None:
     """Write fixed pairs of the valid split to OUT."""
-    from training.train import build_mixer, gather_rows
+    from training.train import build_mixer, check_kinds, gather_rows
 
     try:
         if out.exists():
             raise ValueError(f"{out} exists already; name a folder that does not.")
         parsed = replace(read_recipe(recipe), rooms=0)
-        mixer = build_mixer(parsed, gather_rows(data, [], []), "valid", cache, 20201, torch.device("cpu"))
+        rows = gather_rows(data, speech, noise)
+        check_kinds(rows)
+        mixer = build_mixer(parsed, rows, "valid", cache, 20201, torch.device("cpu"))
         write_pairs(parsed, mixer, out, count, seconds)
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
