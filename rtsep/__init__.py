@@ -1,4 +1,4 @@
-"""rtsep cleans speech and takes vocals out of music while the sound is playing, on an ordinary CPU.
+"""rtsep cleans speech while the sound is playing, on an ordinary CPU core.
 
 >>> import rtsep
 >>> model = rtsep.load("denoise")                                   # a shipped name or a path to an .onnx
