@@ -83,16 +83,13 @@ def to_onnx(form: nn.Module, inputs: tuple[torch.Tensor, ...], names: tuple[list
 
 
 def write(model: onnx.ModelProto, values: dict[str, str], file: Path) -> None:
-    """Adds the metadata and writes beside, then renames."""
+    """Adds the metadata and writes the file."""
     values = values | {"weights_sha256": weights_sha256(model)}
     del model.metadata_props[:]
     for key, value in values.items():
         model.metadata_props.add(key=f"rtsep.{key}", value=value)
     onnx.checker.check_model(model)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as partial:
-        partial.write(model.SerializeToString())
-    Path(partial.name).chmod(0o644)
-    Path(partial.name).replace(file)
+    file.write_bytes(model.SerializeToString())
 
 
 def difference(network: Network, file: Path, seconds: float = 2.0) -> float:
@@ -135,15 +132,19 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
             flat.state_size,
         ),
     }
-    for file, (model, form, size) in graphs.items():
-        write(model, metadata(recipe, form, version, licence, trained_on, size), file)
-        error = difference(network, file)
-        if not error <= TOLERANCE:
-            file.unlink()
-            raise ValueError(f"The {form} graph differs from the network by {error:.2e}, more than {TOLERANCE:.0e}.")
-        console.print(
-            f"{file.name}: {len(model.graph.node)} nodes, {file.stat().st_size / 1e6:.2f} MB, error {error:.1e}"
-        )
+    # Everything is written and checked in a folder beside, so that a good model is never replaced by a bad one.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        for file, (model, form, size) in graphs.items():
+            part = Path(folder) / file.name
+            write(model, metadata(recipe, form, version, licence, trained_on, size), part)
+            error = difference(network, part)
+            if not error <= TOLERANCE:
+                raise ValueError(f"The {form} graph differs from the network by {error:.2e}, over {TOLERANCE:.0e}.")
+            console.print(
+                f"{file.name}: {len(model.graph.node)} nodes, {part.stat().st_size / 1e6:.2f} MB, error {error:.1e}"
+            )
+        for file in graphs:
+            (Path(folder) / file.name).replace(file)
     return out, flat_file
 
 

@@ -50,8 +50,10 @@ def gather_rows(
 ) -> list[Row]:
     """Rows of the manifest, the plain folders and the datasets (`NAME=PATH`), without those of the test split."""
     rows = read_manifest(data) if data else []
-    rows += [row for folder in speech for row in scan_folder(folder, "speech")]
-    rows += [row for folder in noise for row in scan_folder(folder, "noise")]
+    # A folder may hold what the manifest keeps for testing.
+    hidden = {row.path.resolve() for row in rows if row.split == "test"}
+    rows += [row for folder in speech for row in scan_folder(folder, "speech", hidden=hidden)]
+    rows += [row for folder in noise for row in scan_folder(folder, "noise", hidden=hidden)]
     rows += [row for dataset in datasets for row in read_dataset(dataset, hours)]
     return [row for row in rows if row.split != "test"]
 
@@ -185,6 +187,10 @@ def train(
         objective.load_state_dict(state.get("objective", {}), strict=False)  # a proxy may join a run that goes on
         step, spent = state["step"], state["spent"]
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
+        if state["recipe"] != recipe.text:
+            console.print(
+                "The recipe differs from the one this run was begun with; the checkpoint will name the new one."
+            )
     model, optimizer = fabric.setup(cast(Network, torch.compile(network)) if spec.compile else network, optimizer)
     criterion = torch.compile(objective) if spec.compile else objective
 
@@ -202,6 +208,8 @@ def train(
     while True:
         spent = time.monotonic() - began
         progress = spent / 60 / minutes if minutes else step * seconds / 3600 / spec.hours
+        if minutes and fabric.world_size > 1:  # clocks differ, and all must stop at the same step
+            progress = fabric.broadcast(progress)
         done = progress >= 1
         if not done:
             for group in optimizer.param_groups:

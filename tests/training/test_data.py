@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import TINY
 
+from tests.training.tiny import TINY
 from training.data import bank as bank_module
 from training.data.bank import Bank, ForbiddenRow, bank_rate, build_banks, decode
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
@@ -188,3 +188,39 @@ def test_pairs_are_fixed_and_from_the_valid_split(tmp_path: Path) -> None:
     words = [str(recipe), str(tmp_path / "c"), *folders, "--count", "1", "--seconds", "1"]
     assert CliRunner().invoke(app, words).exit_code == 0
     assert (tmp_path / "c/noisy/000_valid_mix_snr-5.flac").exists()
+
+
+def test_a_folder_does_not_bring_test_rows_back() -> None:
+    from training.train import gather_rows
+
+    hidden = {row.path.resolve() for row in read_manifest(TINY) if row.split == "test"}
+    gathered = gather_rows(TINY, [TINY.parent / "speech16"], [TINY.parent / "noise"])
+    assert hidden and not hidden & {row.path.resolve() for row in gathered}
+
+
+def test_a_test_row_is_not_even_opened(tmp_path: Path) -> None:
+    from training.data.manifest import recording
+
+    assert recording(tmp_path / "not-there.wav", "speech", "test", "corpus", "?").split == "test"
+
+
+def test_clips_too_short_to_use_leave_no_empty_bank(tmp_path: Path) -> None:
+    for index in range(3):
+        soundfile.write(tmp_path / f"{index}.wav", np.zeros(4000), 48000)
+    assert build_banks(scan_folder(tmp_path, "noise"), {}, 1.0) == {}
+
+
+def test_a_recording_made_anew_is_decoded_anew(tmp_path: Path) -> None:
+    for level in (0.1, 0.2):
+        soundfile.write(tmp_path / "a.wav", np.full(16000, level), 16000)
+        (bank,) = build_banks(scan_folder(tmp_path, "speech"), {}, 1.0, tmp_path / "cache").values()
+        assert bank.samples[8000].item() / 32767 == pytest.approx(level, abs=1e-3)
+
+
+def test_noise_of_every_rate_is_used(mixer: Mixer, rows: list[Row]) -> None:
+    """Narrow speech meets narrow noise too; wide speech only wide noise."""
+    narrow = Bank(16000, [np.full(64000, 3000, np.int16)], rows[:1], [1])
+    both = Mixer(mixer.speech, {16000: narrow, **mixer.noise}, {}, MixSpec(seconds=1.28), seed=1)
+    spectrum = both._noise_of("recorded", np.random.default_rng(0), np.array([True] * 20 + [False] * 40))
+    constant = spectrum[:, 0].abs() > 0.9 * spectrum.abs().sum(-1)  # the narrow bank holds nothing but a constant
+    assert not constant[:20].any() and 0 < constant[20:].sum() < 40

@@ -91,6 +91,9 @@ def test_rows_of_every_dataset(tree: tuple[str, Path]) -> None:
     assert Counter((row.kind, row.split) for row in rows) == EXPECTED[name]
     assert len({(row.path, row.kind) for row in rows}) == len(rows)
     for row in rows:
+        if row.split == "test":  # named, never opened
+            assert (row.sample_rate, row.seconds) == (0, 0.0)
+            continue
         rate = TREES[name][str(row.path.relative_to(root))]
         assert (row.sample_rate, row.bandwidth) == (rate, rate // 2) and row.seconds == pytest.approx(0.6, abs=0.01)
         assert row.licence and row.corpus

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
 
+from tests.training.tiny import SMALL
 from training.network import Network, NetworkSpec
 from training.network.network import MASKS
 from training.network.norm import ChannelNorm

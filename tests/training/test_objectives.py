@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import soxr
 import torch
-from conftest import TINY
 from pystoi import stoi
 
+from tests.training.tiny import TINY
 from training.objectives import Objective, ObjectiveSpec
 from training.objectives.intelligibility import Intelligibility, third_octaves
 from training.objectives.pesq_proxy import PesqProxy

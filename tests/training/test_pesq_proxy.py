@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import soxr
 import torch
-from conftest import TINY
 from torch import Tensor
 
+from tests.training.tiny import TINY
 from training.objectives import pesq_proxy
 from training.objectives.pesq_proxy import PesqProxy, bark_edges, high_pass, mos, norm, over_time
 

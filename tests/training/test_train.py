@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RECIPE, SMALL, TINY
 
 import rtsep
+from tests.training.tiny import RECIPE, SMALL, TINY
 from training.export import difference, export, load_checkpoint
 from training.network import Network
 from training.recipe import parse_recipe, read_recipe
@@ -85,6 +85,19 @@ def yaml_of(text: str) -> dict:
     import yaml
 
     return yaml.safe_load(text)
+
+
+def test_a_bad_export_replaces_nothing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training import export as module
+
+    step, flat = export(trained / "checkpoint.pt", tmp_path / "tiny.onnx")
+    before = step.read_bytes(), flat.read_bytes()
+    errors = iter((0.0, 1.0))  # the step form passes its check, the flat one does not
+    monkeypatch.setattr(module, "difference", lambda *_: next(errors))
+    with pytest.raises(ValueError, match="flat graph differs"):
+        export(trained / "checkpoint.pt", step, version="2")
+    assert (step.read_bytes(), flat.read_bytes()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.flat.onnx", "tiny.onnx"]
 
 
 def test_the_stream_is_the_network_for_two_minutes(trained: Path, tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def build_banks(
 ) -> dict[int, Bank]:
     """Decodes rows into one Bank a rate. A clip's chance is seconds**power × its corpus's weight (default 1).
 
+    Clips under half a second are left out.
+
     `cache` is a folder: decoded samples are kept there, named by a hash of the rows, so that a restart takes seconds.
     """
     groups: dict[int, list[Row]] = {}
@@ -110,6 +112,8 @@ def build_banks(
     for rate, members in sorted(groups.items()):
         clips = _decode_all(members, rate, cache, threads)
         kept = [(row, clip) for row, clip in zip(members, clips, strict=True) if len(clip) >= rate // 2]
+        if not kept:
+            continue
         weights = [row.seconds**power * corpus_weight.get(row.corpus, 1.0) for row, _ in kept]
         banks[rate] = Bank(rate, [clip for _, clip in kept], [row for row, _ in kept], weights)
     return banks
@@ -121,8 +125,15 @@ def data_hash(rows: Iterable[Row]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _files_hash(rows: list[Row]) -> str:
+    """Which files exactly: a recording that was made anew is decoded anew."""
+    files = [path for row in rows for path in (row.path, row.minus) if path]
+    marks = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
+
+
 def _decode_all(rows: list[Row], rate: int, cache: Path | None, threads: int) -> list[np.ndarray]:
-    file = cache / f"{data_hash(rows)}-{rate}.npz" if cache else None
+    file = cache / f"{_files_hash(rows)}-{rate}.npz" if cache else None
     if file and file.exists():
         stored = np.load(file)
         return np.split(stored["samples"], np.cumsum(stored["lengths"])[:-1])

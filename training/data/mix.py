@@ -92,7 +92,7 @@ class Mixer:
         speech, bandwidth = self._speech(rng, wide)
         noise = self._noise(rng, wide)
 
-        limit = np.where(wide, 1e6, rng.uniform(6500, 7900, count))
+        limit = np.where(wide, 1e6, np.minimum(rng.uniform(6500, 7900, count), bandwidth))
         narrow = wide & (rng.random(count) < spec.narrow_share)
         limit = np.where(narrow, rng.uniform(4000, 16000, count), limit)
         # Recorded voices end at some frequency; half of the time so does their noise: "no treble" means nothing.
@@ -165,10 +165,18 @@ class Mixer:
                 total += gain * _unit(self._speech(rng, wide)[0])
             return total
         banks = self.music if kind == "music" else self.noise
-        rate = max(banks)  # narrow recordings serve as noise only where there is nothing else
-        bank = banks[rate]
-        speed = SPEEDS[rng.integers(len(SPEEDS))]
-        return self._spectrum(bank, bank.pick(rng, count), speed, rng, wrap=True)
+        # Wide speech needs wide noise; narrow speech takes any, each bank by how many clips it has.
+        widest = max(banks)
+        rates = np.full(count, widest)
+        if len(banks) > 1:
+            clips = np.array([len(bank) for bank in banks.values()])
+            rates = np.where(wide, widest, rng.choice(list(banks), size=count, p=clips / clips.sum()))
+        noise = torch.zeros(count, len(self.hertz), dtype=torch.complex64, device=self.device)
+        for rate in sorted(set(rates)):
+            members = np.flatnonzero(rates == rate)
+            speed = SPEEDS[rng.integers(len(SPEEDS))]
+            noise[members] = self._spectrum(banks[rate], banks[rate].pick(rng, len(members)), speed, rng, wrap=True)
+        return noise
 
     def _spectrum(self, bank: Bank, clips: np.ndarray, speed: float, rng: np.random.Generator, wrap: bool) -> Tensor:
         """Segments played at `speed` and brought to the mixer's rate, as spectra: zero-padding or cutting resamples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,5 +41,7 @@ def simulate_rooms(count: int, rate: int, length: int, seed: int, cache: Path | 
         responses[index, : len(response)] = response * fade
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(file, responses)
+        partial = file.with_suffix(f".{os.getpid()}.npy")
+        np.save(partial, responses)
+        partial.replace(file)
     return responses

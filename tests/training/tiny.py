@@ -1,0 +1,20 @@
+"""A tiny manifest of real recordings, and a recipe of a network small enough to train in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.network import NetworkSpec
+
+TINY = Path(__file__).parents[1] / "data" / "tiny" / "manifest.csv"
+
+SMALL = NetworkSpec(analysis_window=512, channels=12, hidden=16, dilations=[1, 2, 4])
+
+RECIPE = """
+name: tiny
+target: speech
+network: {analysis_window: 512, channels: 12, hidden: 16, dilations: [1, 2, 4]}
+data: {rooms: 2, mix: {seconds: 1.28}}
+objective: {snr: 0.1, noise: 0.3, spectral: 8.0, intelligibility: 1.0}
+training: {seed: 5, batch: 2, hours: 0.004, warmup_steps: 2, learning_rate: 1.0e-2}
+"""
