@@ -144,7 +144,11 @@ def run(
         done = {}
         for number in todo:
             tell = None if progress is None else _numbered(progress, number)
-            done[number] = _run_one(jobs[number], loaded, strength, overwrite, tell)
+            try:
+                done[number] = _run_one(jobs[number], loaded, strength, overwrite, tell)
+            except _Stopped as stopped:
+                assert stopped.__cause__ is not None
+                raise stopped.__cause__ from None
     return [(refused | done)[number] for number in range(len(jobs))]
 
 
@@ -176,23 +180,34 @@ def _refusals(jobs: Sequence[Job], overwrite: bool) -> dict[int, Outcome]:
 
 
 def _numbered(progress: Progress, number: int) -> Callable[[int, int], Any]:
-    return lambda done, total: progress(number, done, total)
+    def tell(done: int, total: int) -> None:
+        try:
+            progress(number, done, total)
+        except Exception as error:  # the caller's wish to stop is no failure of this file
+            raise _Stopped from error
+
+    return tell
 
 
 def _run_one(
     job: Job, model: Model, strength: float | None, overwrite: bool, progress: Callable[[int, int], Any] | None
 ) -> Outcome:
+    """Never raises an Exception: whatever is wrong with one file, even a mistake of ours, the others go on."""
     start = time.perf_counter()
-    with _spooled(job.source) as path:
-        try:
+    name, path = "standard input" if job.source == STANDARD else job.source, None
+    try:
+        with _spooled(job.source) as path:
             report = enhance_file(path, job.target, model, strength, overwrite, progress)
-        except RtsepError as error:
-            sentence = str(error)
-            if job.source == STANDARD:
-                sentence = sentence.replace(str(path), "standard input")
-            return Outcome(job, error=sentence, exit_code=error.exit_code)
-        except OSError as error:
-            return Outcome(job, error=f"{job.source}: {error.strerror or error}.", exit_code=RtsepError.exit_code)
+    except RtsepError as error:
+        sentence = str(error)
+        if job.source == STANDARD and path is not None:
+            sentence = sentence.replace(str(path), name)
+        return Outcome(job, error=sentence, exit_code=error.exit_code)
+    except OSError as error:
+        return Outcome(job, error=f"{name}: {error.strerror or error}.", exit_code=RtsepError.exit_code)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
+        return Outcome(job, error=f"{name} failed unexpectedly ({what}).", exit_code=RtsepError.exit_code)
     return Outcome(job, report, took=time.perf_counter() - start)
 
 
@@ -204,13 +219,19 @@ def _spooled(source: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rtsep-") as folder:
         path = Path(folder) / "stdin.wav"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            with path.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        except OSError as error:
+            why = error.strerror or error
+            raise RtsepError(
+                f"Standard input could not be kept in {folder} ({why}); set TMPDIR to a roomy folder."
+            ) from None
         yield path
 
 
-class _Stopped(Exception):
-    """The user stopped the batch; raised inside a worker between two blocks."""
+class _Stopped(BaseException):
+    """The batch is to stop; raised between two blocks, and no Exception, for it is no failure of the file."""
 
 
 @dataclass
@@ -220,7 +241,7 @@ class _Worker:
     model: Model
     strength: float | None
     overwrite: bool
-    news: Any  # multiprocessing.SimpleQueue of (number, done, total)
+    news: Any  # multiprocessing.Queue of (number, done, total), None when nobody listens
     stop: Any  # multiprocessing.Event
 
 
@@ -232,6 +253,8 @@ def _start_worker(model: str, strength: float | None, overwrite: bool, news: Any
     from rtsep.model import load
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if news is not None:
+        news.cancel_join_thread()  # at the end nobody reads any more: news not yet sent must not keep this process
     _worker = _Worker(load(model), strength, overwrite, news, stop)
 
 
@@ -244,7 +267,7 @@ def _work(number: int, job: Job) -> Outcome | None:
         nonlocal last
         if worker.stop.is_set():
             raise _Stopped
-        if time.monotonic() - last > _POLL or done == total:
+        if worker.news is not None and (time.monotonic() - last > _POLL or done == total):
             last = time.monotonic()
             worker.news.put((number, done, total))
 
@@ -281,7 +304,8 @@ def _run_parallel(
 ) -> dict[int, Outcome]:
     # Fresh processes: forked ones would inherit onnxruntime's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
-    news, stop = context.Queue(), context.Event()
+    # What nobody takes out fills the pipe, and then no worker can end.
+    news, stop = None if progress is None else context.Queue(), context.Event()
     pool = ProcessPoolExecutor(workers, context, _start_worker, (model, strength, overwrite, news, stop))
     try:
         with _deaf_to_interrupts():
@@ -289,7 +313,7 @@ def _run_parallel(
         pending: set[Future[Outcome | None]] = set(futures)
         while pending:
             _, pending = wait(pending, _POLL)
-            if progress is not None:
+            if progress is not None and news is not None:
                 with contextlib.suppress(queue.Empty):
                     while True:
                         progress(*news.get_nowait())

@@ -12,8 +12,6 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
-# Sizes that programs write into a WAV header when they do not know the length yet (pipes).
-_UNSIZED = 0x7FFFFF00
 _OGG_PAGE = 65_307  # longest Ogg page in bytes (RFC 3533)
 _MP3_FRAME = 2_881  # longest MP3 frame in bytes
 _MP3_TRAILER = 8_192  # bytes of tags (ID3v1, APE) that may follow the sound
@@ -56,15 +54,28 @@ def _after_id3(file: BinaryIO) -> int:
     return 10 + size
 
 
+def _unsized(length: int, align: int) -> bool:
+    """Whether a WAV's data length [bytes] is what programs write to a pipe, when they cannot know it yet.
+
+    0xFFFFFFFF (FFmpeg, RF64), 0x7FFFFFFF or 0x7FFFFF00, all of them also less a header's size; 0x80000000 (arecord);
+    and 0x7FFFF000 rounded down to whole frames of ``align`` bytes (SoX). Any other length is a promise.
+    """
+    sox = 0x7FFFF000
+    return length >= 0xFFFFFF00 or 0x7FFFFF00 <= length <= 0x80000000 or length == sox - sox % max(1, align)
+
+
 def _riff(file: BinaryIO, start: int, size: int) -> Extent:
-    position, long_size = start + 12, None
+    position, long_size, align = start + 12, None, 1
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
+        body = file.read(16) if name in (b"ds64", b"fmt ") else b""
         if name == b"ds64":
-            long_size = struct.unpack("<QQ", file.read(16))[1]
+            long_size = int.from_bytes(body[8:16], "little")
+        if name == b"fmt ":
+            align = int.from_bytes(body[12:14], "little")
         if name == b"data":
-            if length >= _UNSIZED:
+            if _unsized(length, align):
                 if long_size is None:
                     return Extent.WHOLE  # written to a pipe: the sound goes on to the end of the file
                 length = long_size

@@ -16,8 +16,9 @@ _LOUDNESS = ("replaygain_", "r128_")
 def copy_tags(source: Path, target: Path) -> bool:
     """Give ``target`` (WAV, FLAC or Ogg) the tags and cover of ``source``.
 
-    Returns whether tags were written: False without mutagen, without tags, or when they cannot be read. Tags are
-    never a reason to lose the sound, so only a failure to write ``target`` raises (OSError).
+    Returns whether tags were written: False without mutagen, without tags, or when they cannot be read or written.
+    Tags are never a reason to lose the sound, so only what may have harmed ``target`` raises (OSError): a full disk,
+    or a failure in the middle of writing.
     """
     try:
         import mutagen
@@ -25,13 +26,15 @@ def copy_tags(source: Path, target: Path) -> bool:
         return False
     try:
         old, new = mutagen.File(source), mutagen.File(target)
-    except mutagen.MutagenError:
+        if old is None or new is None or not (old.tags or getattr(old, "pictures", None)):
+            return False
+        kind = type(new).__name__
+        if kind == "WAVE" and type(old).__name__ != "WAVE":
+            return False  # a WAV keeps the tags of other formats in its INFO list, which libsndfile has written
+        comments, pictures = ([], []) if kind == "WAVE" else (_comments(source, old), _pictures(old))
+    except Exception:  # tags come from anywhere, and mutagen trips over broken ones in many ways
         return False
-    if old is None or new is None or not (old.tags or getattr(old, "pictures", None)):
-        return False
-    kind = type(new).__name__
-    if kind == "WAVE" and type(old).__name__ != "WAVE":
-        return False  # a WAV keeps the tags of other formats in its INFO list, which libsndfile has written
+    before = _state(target)
     try:
         if kind == "WAVE":
             old.tags.save(target)
@@ -39,12 +42,21 @@ def copy_tags(source: Path, target: Path) -> bool:
         if new.tags is None:
             new.add_tags()
         new.tags.clear()
-        new.tags.extend(_comments(source, old))
-        _set_pictures(new, _pictures(old))
+        new.tags.extend(comments)
+        _set_pictures(new, pictures)
         new.save()
-    except mutagen.MutagenError as error:
-        raise OSError(f"the tags could not be written: {error}") from None
+    except Exception as error:
+        from_disk = isinstance(error, OSError) or any(isinstance(cause, OSError) for cause in error.args)
+        if from_disk or _state(target) != before:
+            raise OSError(f"the tags could not be written: {error}") from None
+        return False
     return True
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change: the same as before when nothing was written."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _comments(source: Path, old: Any) -> list[tuple[str, str]]:
@@ -61,9 +73,11 @@ def _comments(source: Path, old: Any) -> list[tuple[str, str]]:
 
 
 def _pictures(old: Any) -> list[Any]:
-    """Covers of a FLAC, Ogg or MP3 file as FLAC pictures."""
+    """Covers of a FLAC, Ogg or MP3 file as FLAC pictures, without those that are broken."""
     import base64
+    import contextlib
 
+    from mutagen import MutagenError
     from mutagen.flac import Picture
 
     if hasattr(old, "pictures"):
@@ -75,7 +89,9 @@ def _pictures(old: Any) -> list[Any]:
             picture.data, picture.mime, picture.type, picture.desc = frame.data, frame.mime, frame.type, frame.desc
             pictures.append(picture)
     else:
-        pictures = [Picture(base64.b64decode(text)) for text in old.tags.get("metadata_block_picture", [])]
+        for text in old.tags.get("metadata_block_picture", []):
+            with contextlib.suppress(ValueError, MutagenError):  # no base64, no picture
+                pictures.append(Picture(base64.b64decode(text)))
     return pictures
 
 

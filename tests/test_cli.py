@@ -17,6 +17,8 @@ import soundfile
 from typer.testing import CliRunner
 
 from rtsep.cli import app
+from rtsep.cli.shared import write_text
+from rtsep.errors import InputError
 from tests.graphs import Network
 from tests.recordings import identity_model, noisy
 
@@ -354,6 +356,51 @@ def test_one_bad_file_does_not_stop_the_others(here, model, workers):
     assert summary == "rtsep: 2 of 4 files failed: b.wav, missing.wav"
     assert len(result.stderr.splitlines()) == 3
     assert names(here) == ["a.denoised.wav", "a.wav", "b.wav", "c.denoised.wav", "c.wav"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_header_cut_in_the_middle_does_not_stop_the_others(here, model, workers):
+    write("a.wav")
+    soundfile.write("b.wav", noisy(16000, 1), 16000, format="RF64")
+    Path("b.wav").write_bytes(Path("b.wav").read_bytes()[:20])
+    write("c.wav")
+    result = rtsep("denoise", "a.wav", "b.wav", "c.wav", "--model", model, "--quiet", "--workers", workers)
+    assert result.exit_code == 2
+    assert "b.wav ends before its sound does" in result.stderr
+    assert names(here) == ["a.denoised.wav", "a.wav", "b.wav", "c.denoised.wav", "c.wav"]
+
+
+@posix
+def test_standard_input_that_fits_nowhere_is_one_sentence(here, model):
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    content = write("a.wav").read_bytes()
+    result = spawn("denoise", "-", "-o", "b.wav", "--model", model, input=content, preexec_fn=limit)
+    assert result.returncode == 1
+    assert_one_sentence(result, "Standard input could not be kept", "TMPDIR")
+    assert names(here) == ["a.wav"]
+
+
+@posix
+def test_a_report_is_written_whole_or_not_at_all(here):
+    import resource
+
+    Path("report.json").write_text("old")
+    os.symlink("report.json", "link.json")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"link\.json cannot be written"):
+            write_text("x" * 2000, "link.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Path("report.json").read_text() == "old"
+    write_text("new", "link.json")
+    assert (Path("report.json").read_text(), Path("link.json").is_symlink()) == ("new", True)
+    assert names(here) == ["link.json", "report.json"]
 
 
 # What fails half way

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
+import signal
+import struct
 import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -21,6 +25,10 @@ from rtsep.tags import copy_tags
 from tests.recordings import CLEAN, NOISY, identity_model, noisy
 
 ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+
+
+def mutagen_file(path: Path):
+    return pytest.importorskip("mutagen").File(path)
 
 
 def convert(source: Path, target: Path, *options: str) -> Path:
@@ -223,6 +231,64 @@ def test_rf64_is_measured_by_its_own_size_field(tmp_path):
     assert extent(tmp_path / "in.wav") is Extent.CUT
 
 
+def wav_header(data: int, align: int = 2) -> bytes:
+    """Header of a mono WAV that promises ``data`` bytes of sound in frames of ``align`` bytes."""
+    sound = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 48000, 48000 * align, align, 8 * align)
+    riff = struct.pack("<4sI4s", b"RIFF", min(data + 36, 0xFFFFFFFF), b"WAVE")
+    return riff + sound + struct.pack("<4sI", b"data", data)
+
+
+@pytest.mark.parametrize("data", [2_200_000_000, 3_000_000_000, 0x7FFFF000 - 2, 0x80000002, 4_200_000_000])
+def test_a_big_wav_is_no_pipe(tmp_path, data):
+    path = tmp_path / "in.wav"
+    path.write_bytes(wav_header(data))
+    with path.open("r+b") as file:
+        file.truncate(44 + data)  # sparse: no disk is needed
+        assert extent(path) is Extent.WHOLE
+        file.truncate(44 + data - 1000)
+    assert extent(path) is Extent.CUT
+
+
+@pytest.mark.parametrize(
+    "data, align",
+    [
+        *[(0xFFFFFFFF, 2), (0xFFFFFFDB, 2), (0x7FFFFFFF, 2), (0x7FFFFF00, 2), (0x80000000, 2)],
+        *[(0x7FFFF000, 4), (0x7FFFEFFC, 6)],  # SoX
+    ],
+)
+def test_placeholders_of_pipes_are_no_promise(tmp_path, data, align):
+    (tmp_path / "in.wav").write_bytes(wav_header(data, align) + bytes(100 * align))
+    assert extent(tmp_path / "in.wav") is Extent.WHOLE
+
+
+@pytest.mark.parametrize("program", ["ffmpeg", "sox"])
+@pytest.mark.parametrize("channels, depth", [(1, 16), (2, 24), (3, 16)])
+def test_what_programs_write_to_a_pipe_is_whole(tmp_path, program, channels, depth):
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    source, subtype = tmp_path / "in.wav", f"PCM_{depth}"
+    soundfile.write(source, noisy(16000, channels), 16000, subtype=subtype)
+    commands = {
+        "ffmpeg": ["-loglevel", "error", "-i", source, "-c:a", f"pcm_s{depth}le", "-f", "wav", "-"],
+        "sox": [source, "-t", "wav", "-"],
+    }
+    piped = tmp_path / "piped.wav"
+    # through a real pipe: into a file both would go back and fill the length in
+    piped.write_bytes(subprocess.run([program, *commands[program]], stdout=subprocess.PIPE, check=True).stdout)
+    with Source(piped) as sound:
+        assert sum(len(block) for block in sound.blocks()) == len(noisy(16000, channels))
+
+
+@pytest.mark.parametrize("form", ["RF64", "WAV", "FLAC", "OGG", "MP3"])
+def test_a_header_cut_anywhere_never_breaks_the_reader(tmp_path, form):
+    soundfile.write(tmp_path / "in", noisy(16000, 1), 16000, format=form)
+    content = (tmp_path / "in").read_bytes()
+    for length in range(1, 128):
+        (tmp_path / "in").write_bytes(content[:length])
+        with pytest.raises(InputError), Source(tmp_path / "in") as sound:
+            list(sound.blocks())
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_sample_that_is_no_number_is_refused_with_its_place(tmp_path, model, bad):
     sound = noisy(16000, 2, 3.0).copy()
@@ -285,6 +351,56 @@ def test_tags_that_cannot_be_read_do_not_cost_the_sound(tmp_path):
     soundfile.write(tmp_path / "out.flac", noisy(), 16000)
     (tmp_path / "in.flac").write_bytes(b"fLaC" + bytes(3))
     assert copy_tags(tmp_path / "in.flac", tmp_path / "out.flac") is False
+
+
+@pytest.mark.parametrize("cover", ["!!x", "AAAA", "é"])
+@pytest.mark.parametrize("suffix", ["ogg", "flac"])
+def test_a_broken_cover_costs_neither_the_sound_nor_the_other_tags(tmp_path, model, cover, suffix):
+    mutagen = pytest.importorskip("mutagen")
+    soundfile.write(tmp_path / "in.ogg", noisy(), 16000)
+    tagged = mutagen.File(tmp_path / "in.ogg")
+    tagged["composer"], tagged["metadata_block_picture"] = "A", cover
+    tagged.save()
+    target = tmp_path / f"out.{suffix}"
+    assert enhance_file(tmp_path / "in.ogg", target, model).samples == len(noisy())
+    assert mutagen.File(target)["composer"] == ["A"]
+    assert "metadata_block_picture" not in mutagen.File(target)
+
+
+def test_tags_that_cannot_be_written_do_not_cost_the_sound(tmp_path, model):
+    flac = pytest.importorskip("mutagen.flac")
+    soundfile.write(tmp_path / "in.ogg", noisy(), 16000)
+    cover = flac.Picture()
+    cover.data = bytes(1 << 24)  # more than a block of a FLAC file can hold
+    tagged = mutagen_file(tmp_path / "in.ogg")
+    tagged["metadata_block_picture"] = base64.b64encode(cover.write()).decode()
+    tagged.save()
+    soundfile.write(tmp_path / "out.flac", noisy(), 16000)
+    before = (tmp_path / "out.flac").read_bytes()
+    assert copy_tags(tmp_path / "in.ogg", tmp_path / "out.flac") is False
+    assert (tmp_path / "out.flac").read_bytes() == before
+    assert enhance_file(tmp_path / "in.ogg", tmp_path / "made.flac", model).samples == len(noisy())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
+def test_no_room_for_the_tags_is_an_error(tmp_path):
+    import resource
+
+    flac = pytest.importorskip("mutagen.flac")
+    for name in ("in.flac", "out.flac"):
+        soundfile.write(tmp_path / name, noisy(), 16000)
+    cover = flac.Picture()
+    cover.data = bytes(1 << 20)
+    tagged = mutagen_file(tmp_path / "in.flac")
+    tagged.add_picture(cover)
+    tagged.save()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "out.flac").stat().st_size + 1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="tags could not be written"):
+            copy_tags(tmp_path / "in.flac", tmp_path / "out.flac")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # Whole or nothing
@@ -400,3 +516,61 @@ def test_workers_give_the_same_bits_as_one_process(tmp_path, model):
         enhance_file(Path(outcome.job.source), tmp_path / "alone.flac", model, overwrite=True)
         assert outcome.job.target is not None
         assert outcome.job.target.read_bytes() == (tmp_path / "alone.flac").read_bytes()
+
+
+# A small pipe, so that a hundred files fill it rather than thousands.
+_SMALL_PIPE = """
+import fcntl, multiprocessing, sys
+from pathlib import Path
+from rtsep.batch import Job, run
+
+context = multiprocessing.get_context("spawn")
+whole = context.Queue
+
+def small():
+    queue = whole()
+    fcntl.fcntl(queue._writer.fileno(), 1031, 4096)  # F_SETPIPE_SZ
+    return queue
+
+context.Queue = small
+jobs = [Job(sys.argv[1], Path(f"{n}.wav")) for n in range(400)]
+print(sum(outcome.error is None for outcome in run(jobs, sys.argv[2], workers=2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there pipes can be made small")
+def test_workers_end_when_nobody_wants_to_know_how_far_they_are(tmp_path, model):
+    soundfile.write(tmp_path / "in.wav", noisy()[:160], 16000)
+    command = [sys.executable, "-c", _SMALL_PIPE, "in.wav", str(model.path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(rtsep.__file__).parent.parent)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
+    )
+    try:
+        assert process.communicate(timeout=90)[0] == "400\n"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # the workers too
+            process.wait()
+
+
+def test_a_mistake_of_ours_costs_one_file_only(tmp_path, model, monkeypatch):
+    def broken(source, *arguments):
+        if source.name == "bad.flac":
+            raise struct.error("unpack requires\na buffer.")
+        return enhance_file(source, *arguments)
+
+    monkeypatch.setattr("rtsep.batch.enhance_file", broken)
+    jobs = [Job(str(tmp_path / "bad.flac"), tmp_path / "a.flac"), Job(str(CLEAN), tmp_path / "b.flac")]
+    bad, good = run(jobs, str(model.path))
+    assert bad.error == f"{tmp_path / 'bad.flac'} failed unexpectedly (error: unpack requires a buffer)."
+    assert (bad.exit_code, good.error) == (1, None)
+
+
+def test_what_progress_raises_stops_the_batch(tmp_path, model):
+    def stop(number, done, total):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run([Job(str(CLEAN), tmp_path / "a.flac")], str(model.path), progress=stop)
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,8 +65,17 @@ def write_json(values: Any, target: str) -> None:
 
 
 def write_text(text: str, target: str) -> None:
-    """Write ``text`` to a file; raises InputError when that cannot be."""
+    """Write ``text`` to a file, all of it or nothing; raises InputError when that cannot be."""
+    path = Path(os.path.realpath(target))  # a link stays one
+    beside = path.with_name(f".rtsep-{os.getpid()}.part")
     try:
-        Path(target).write_text(text, encoding="utf-8")
+        if os.path.exists(target) and not path.is_file():  # a pipe or a terminal can only be written in place
+            Path(target).write_text(text, encoding="utf-8")
+            return
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}.") from None
