@@ -137,7 +137,7 @@ def model() -> str:
     ]
     # A licence may hold a comma: three fields, the last takes the rest.
     rows = [[kind_and_name, *rest.split(", ", 1)] for kind_and_name, rest in (line.split(", ", 1) for line in corpora)]
-    return markdown(["version " + spec.version, ""], facts) + "\n" + markdown(["corpus", "heard", "licence"], rows)
+    return markdown(["version " + spec.version, ""], facts) + "\n" + markdown(["corpus", "length", "licence"], rows)
 
 
 def pesq_proxy() -> str:
