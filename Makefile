@@ -18,7 +18,7 @@ check:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy rtsep training benchmarks
-	$(BIN)/python -m pytest -q --durations=10
+	$(BIN)/python -m pytest -q -rs --durations=10
 
 # As root the missing packages are installed, as anybody else they are named.
 system:

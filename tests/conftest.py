@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from graphs import Network
 from hypothesis import HealthCheck, settings
 
 import rtsep
+
+# Run in the background of a script, this process ignores Ctrl-C and so would every program that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines that build are slow and shared: a deadline an example would only measure them.
 settings.register_profile("rtsep", deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))

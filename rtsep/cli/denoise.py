@@ -102,7 +102,7 @@ def denoise(
     jobs = batch.plan(files, output)
     if as_json and jobs[0].target is None:
         raise InputError("--json and the sound cannot both go to standard output; name a file with -o.")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # kill cleans up like Ctrl-C
+    signal.signal(signal.SIGTERM, _interrupt)
     with _Bar(jobs, quiet) as progress:
         outcomes = batch.run(jobs, model, parse_strength(strength), overwrite, workers or os.cpu_count() or 1, progress)
 
@@ -118,6 +118,11 @@ def denoise(
     if as_json:
         write_json([outcome.as_dict() for outcome in outcomes], "-")
     raise typer.Exit(batch.exit_code(outcomes))
+
+
+def _interrupt(*_: object) -> None:
+    """Kill cleans up like Ctrl-C, also where Ctrl-C is ignored, as in the background of a script."""
+    raise KeyboardInterrupt
 
 
 class _Bar:
