@@ -115,10 +115,11 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     step = StepForm(network).eval()
     flat = FlatForm(step).eval()  # the exporter gives a module back in the mode it found it in
     taps = torch.zeros(len(spec.dilations), spec.kernel - 1, spec.hidden)
+    names = ["frames", "column", "activity"] if spec.activity else ["frames", "column"]
     flat_file = out.with_suffix(".flat.onnx")
     graphs = {
         out: (
-            to_onnx(step, (torch.zeros(1, spec.analysis_window), taps), (["window", "taps"], ["frames", "column"])),
+            to_onnx(step, (torch.zeros(1, spec.analysis_window), taps), (["window", "taps"], names)),
             "step",
             0,
         ),

@@ -11,6 +11,7 @@ import yaml
 from training.data.mix import MixSpec
 from training.network import NetworkSpec
 from training.objectives import ObjectiveSpec
+from training.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class TrainingSpec:
     clip: float = 3.0
     ema: float = 0.999
     compile: bool = False
+    optimizer: str = "adamw"  # or "muon"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,13 @@ from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
 from training.data.mix import Mixer
 from training.data.rooms import simulate_rooms
+from training.export import load_checkpoint
 from training.network import Network
 from training.objectives import Objective
 from training.objectives.sisdr import si_sdr
+from training.optimizers import build_optimizers
 from training.recipe import Recipe, read_recipe
+from training.warm import warm_start
 
 console = Console(stderr=True)
 MUSIC = ("instrumental", "accompaniment")  # without voices: fit to be noise
@@ -96,6 +99,17 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     return spec.learning_rate * warm * min(1.0, max(0.0, (1 - progress) / spec.decay_share))
 
 
+class Learner(torch.nn.Module):
+    """What is compiled and distributed: estimates and activity logits of the network."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.estimate(wave)
+
+
 class Average:
     """Exponential moving average of the weights: what is validated, checkpointed and exported."""
 
@@ -117,8 +131,9 @@ def validate(network: Network, objective: Objective, batches: list[Tensor]) -> d
     """Means over fixed pairs: the loss and its parts; SI-SDR of speech and its gain, dB, where speech and noise are."""
     totals: dict[str, list[float]] = {}
     for sources in batches:
-        estimate = network(sources.sum(1)).float()
-        loss, parts = objective(estimate, sources, late=True)
+        estimate, activity = network.estimate(sources.sum(1))
+        estimate = estimate.float()
+        loss, parts = objective(estimate, sources, late=True, activity=activity)
         present = sources.square().mean(-1).amin(-1) > 1e-7  # both speech and noise
         after = si_sdr(estimate[:, 0], sources[:, 0])[present]
         before = si_sdr(sources.sum(1), sources[:, 0])[present]
@@ -156,8 +171,12 @@ def train(
     cache: Path | None,
     fabric: Fabric,
     every: int = 250,
+    begin: dict[str, Tensor] | None = None,
 ) -> dict[str, float]:
-    """Trains until the schedule ends (`minutes` of wall clock, else the recipe's hours); returns the last scores."""
+    """Trains until the schedule ends (`minutes` of wall clock, else the recipe's hours); returns the last scores.
+
+    A new run starts from the weights `begin`, if there are any: see `warm_start`.
+    """
     spec = recipe.training
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "checkpoint.pt"
@@ -168,14 +187,9 @@ def train(
     valid_batches = [valid.batch(index, 16) for index in range(4)]
 
     network = Network(recipe.network)
-    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
-    plain = [weight for weight in network.parameters() if weight.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=spec.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,  # the network has many small weights: one call instead of hundreds
-    )
+    if begin:
+        warm_start(network, begin)
+    optimizers = build_optimizers(network, spec)
     objective = Objective(recipe.objective, recipe.network.sample_rate).to(fabric.device)
     step, spent = 0, 0.0
     average = Average(network.to(fabric.device), spec.ema)
@@ -183,7 +197,8 @@ def train(
         state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
         network.load_state_dict(state["weights"])
         average.network.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         objective.load_state_dict(state.get("objective", {}), strict=False)  # a proxy may join a run that goes on
         step, spent = state["step"], state["spent"]
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
@@ -191,7 +206,10 @@ def train(
             console.print(
                 "The recipe differs from the one this run was begun with; the checkpoint will name the new one."
             )
-    model, optimizer = fabric.setup(cast(Network, torch.compile(network)) if spec.compile else network, optimizer)
+    learner: torch.nn.Module = Learner(network)
+    if spec.compile:
+        learner = cast(torch.nn.Module, torch.compile(learner))
+    model, *optimizers = fabric.setup(learner, *optimizers)
     criterion = torch.compile(objective) if spec.compile else objective
 
     arguments = (step, spec.batch, fabric.global_rank, fabric.world_size)
@@ -212,17 +230,18 @@ def train(
             progress = fabric.broadcast(progress)
         done = progress >= 1
         if not done:
-            for group in optimizer.param_groups:
+            for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
                 group["lr"] = learning_rate(recipe, step, progress)
             sources = next(batches)
-            estimate = model(sources.sum(1))
-            loss, parts = criterion(estimate, sources, objective.late_at(progress))
+            estimate, activity = model(sources.sum(1))
+            loss, parts = criterion(estimate, sources, objective.late_at(progress), activity)
             fabric.backward(loss)
             objective.teach(estimate, sources, step, progress)
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
-            if math.isfinite(norm):
-                optimizer.step()
-            optimizer.zero_grad()
+            for optimizer in optimizers:
+                if math.isfinite(norm):
+                    optimizer.step()
+                optimizer.zero_grad()
             step += 1
             average.update(network, step)
             for name, value in {"loss": loss.detach(), **parts}.items():
@@ -242,7 +261,8 @@ def train(
                 log.flush()
                 console.print(json.dumps(entry))
                 content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
-                content |= {"optimizer": optimizer.state_dict(), "spent": spent, "hours": step * seconds / 3600}
+                content |= {"spent": spent, "hours": step * seconds / 3600}
+                content["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
                 content["objective"] = objective.state_dict()
                 save(checkpoint, content | {"recipe": recipe.text, "trained_on": described(rows), "scores": scores})
             sums, count = {}, 0
@@ -275,6 +295,7 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and simulated rooms.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the training loop.")] = None,
     precision: Annotated[str, typer.Option(help="As lightning-fabric: 32-true, bf16-mixed, …")] = "32-true",
+    begin: Annotated[Path | None, typer.Option(help="Start a new run from the weights of this checkpoint.")] = None,
     change: Annotated[list[str], typer.Option("--set", help="Change a value of the recipe: training.batch=4.")] = [],  # noqa: B006
 ) -> None:
     """Train a recipe. Never opens a recording of the test split."""
@@ -286,6 +307,9 @@ def main(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
         check_kinds(rows)
+        weights = load_checkpoint(begin)[2]["average"] if begin else None
+        if weights:
+            warm_start(Network(parsed.network), weights)
         Objective(parsed.objective, parsed.network.sample_rate)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
@@ -299,7 +323,7 @@ def main(
     (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
     (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    train(parsed, rows, run, minutes, cache, fabric)
+    train(parsed, rows, run, minutes, cache, fabric, begin=weights)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from training.network.step import FlatForm, StepForm
 
 def network(spec: NetworkSpec = SMALL, seed: int = 0) -> Network:
     torch.manual_seed(seed)
-    return Network(spec).eval().requires_grad_(False)
+    made = Network(spec).eval().requires_grad_(False)
+    made.separator.head.weight.normal_(0, 0.1)  # filters and activity begin at zero: make them do something
+    return made
 
 
 @pytest.mark.parametrize("filterbank, limit", [("dual", -75.0), ("short", -120.0)])
@@ -68,6 +70,10 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"norm": "global"},
         {"sources": ["speech"], "consistency": True},
         {"sources": ["speech"], "masks": "sum_to_one"},
+        {"filterbank": "dual", "filter_bins": 4},
+        {"filterbank": "short", "filter_bins": 129},
+        {"filterbank": "short", "filter_bins": 4, "filter_frames": 1},
+        {"filterbank": "short", "filter_bins": 4, "filter_frames": 8},
     ],
 )
 def test_impossible_shapes_are_refused(change: dict) -> None:
@@ -99,6 +105,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "consistency": {"consistency": True},
     "batch norm": {"norm": "batch"},
     "both": {"masks": "sum_to_one", "consistency": True},
+    "filters": {"filterbank": "short", "filter_bins": 6, "filter_frames": 3},
+    "filters and consistency": {"filterbank": "short", "filter_bins": 9, "filter_frames": 2, "consistency": True},
+    "activity": {"activity": True},
 }
 
 

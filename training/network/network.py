@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.network import multiframe
 from training.network.filterbank import FILTERBANKS
 from training.network.norm import NORMS
 from training.network.separator import Separator
@@ -27,7 +28,9 @@ class NetworkSpec:
     `sources` of length 1 is one mask for the speech. Of two and more masks, `free` ones know nothing of each other and
     those that `sum_to_one` share every pair out. With `consistency` the estimates sum to the mixture exactly: what is
     missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521). `norm` is over the channels of each `frame`,
-    or over the `batch` while training and folded away at export.
+    or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
+    the newest `filter_frames` frames beside their masks (see `multiframe`). `activity` adds a head that tells, hop by
+    hop, how likely each source is active.
     """
 
     sample_rate: int = 48000
@@ -43,6 +46,9 @@ class NetworkSpec:
     masks: str = "free"
     consistency: bool = False
     norm: str = "frame"
+    filter_bins: int = 0
+    filter_frames: int = 5
+    activity: bool = False
 
     def __post_init__(self) -> None:
         if self.synthesis_window != 2 * self.hop:
@@ -55,6 +61,10 @@ class NetworkSpec:
             raise ValueError(f"masks must be one of {sorted(MASKS)}, not {self.masks!r}.")
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {sorted(NORMS)}, not {self.norm!r}.")
+        if self.filter_bins and (self.filterbank != "short" or self.filter_bins > self.synthesis_window // 2):
+            raise ValueError("filter_bins counts bins of the short filterbank, below half a synthesis window.")
+        if self.filter_bins and not 2 <= self.filter_frames <= (self.analysis_window - self.hop) // self.hop:
+            raise ValueError("filter_frames must be at least 2 and fit into the analysis window.")
         if len(self.sources) < 2 and (self.masks != "free" or self.consistency):
             raise ValueError("A single source has one free mask: nothing to share with, no consistency to keep.")
 
@@ -88,11 +98,19 @@ class Network(nn.Module):
         time = (torch.arange(spec.synthesis_window) + 0.5) / spec.synthesis_window
         self.register_buffer("fade", torch.sin(torch.pi * time) ** 2, persistent=False)  # overlap-adds to one
         sources = len(spec.sources)
+        bins, frames = spec.filter_bins, spec.filter_frames
+        features = self.pairs + 2 * (frames - 1) * bins
+        masks, filters = sources * self.masked_pairs, sources * 2 * frames * bins
+        # What the head puts out, in this order: mask logits, filters, activity logits.
+        self.outputs = [masks, filters, sources if spec.activity else 0]
         self.separator = Separator(
-            self.pairs, sources * self.masked_pairs, spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm
+            features, sum(self.outputs), spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm
         )
-        with torch.no_grad():  # begin by letting the target through
-            bias = self.separator.head.bias.view(sources, -1)
+        with torch.no_grad():  # begin by letting the target through, without filters
+            head = self.separator.head
+            head.weight[masks:] = 0
+            head.bias[masks:] = 0
+            bias = head.bias[:masks].view(sources, -1)
             bias.fill_(-1.0)
             bias[0] = 1.5
 
@@ -107,20 +125,31 @@ class Network(nn.Module):
         """Log power of each pair, about in ±3: `[..., 2, pairs]` → `[..., pairs]`. Levels stay: they tell over time."""
         return torch.log10(pairs.square().sum(-2) + 1e-7) * 0.7 + 1.5
 
-    def decode(self, pairs: Tensor, masks: Tensor, window: Tensor) -> Tensor:
-        """Masks `[..., sources × masked]` (logits) → frames `[..., sources, synthesis_window]`.
+    def decode(self, pairs: Tensor, outputs: Tensor, window: Tensor, recent: Tensor | None) -> Tensor:
+        """The head's `outputs` `[..., sum(self.outputs)]` → frames `[..., sources, synthesis_window]`.
 
-        `window` `[..., analysis_window]` is what `pairs` were encoded from.
+        `window` `[..., analysis_window]` is what `pairs` were encoded from, `recent` `[..., frames, 2, bins]` the
+        lowest pairs of the newest frames, where there are filters.
         """
-        gains = MASKS[self.spec.masks](masks.unflatten(-1, (len(self.spec.sources), 1, self.masked_pairs)))
+        sources = len(self.spec.sources)
+        masks, filters, _ = outputs.split(self.outputs, -1)
+        gains = MASKS[self.spec.masks](masks.unflatten(-1, (sources, 1, self.masked_pairs)))
         kept = pairs[..., self.first_masked :].unsqueeze(-3) * gains
+        if recent is not None:
+            bins = self.spec.filter_bins
+            filtered = multiframe.filtered(recent, filters.unflatten(-1, (sources, *recent.shape[-3:])))
+            kept = torch.cat([kept[..., :bins] + filtered, kept[..., bins:]], -1)
         frames = F.linear(kept.flatten(-2), self.decoder.t())
         if self.spec.consistency:
             missing = window[..., -self.spec.synthesis_window :] * self.fade - frames.sum(-2)
-            frames = frames + missing.unsqueeze(-2) / len(self.spec.sources)
+            frames = frames + missing.unsqueeze(-2) / sources
         return frames
 
     def forward(self, wave: Tensor) -> Tensor:
+        return self.estimate(wave)[0]
+
+    def estimate(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        """The waveforms, and activity logits `[batch, hops, sources]` (of no source if there is no such head)."""
         spec = self.spec
         hop, length = spec.hop, wave.shape[-1]
         if length % hop:
@@ -129,6 +158,12 @@ class Network(nn.Module):
         padded = F.pad(wave, (spec.analysis_window - hop, hop))
         windows = padded.unfold(-1, spec.analysis_window, hop)
         pairs = self.encode(windows)
-        frames = self.decode(pairs, self.separator(self.features(pairs)), windows)  # [batch, T + 1, sources, S]
+        features, recent = self.features(pairs), None
+        if spec.filter_bins:
+            lowest = pairs[..., self.first_masked : self.first_masked + spec.filter_bins]
+            recent = multiframe.recent(lowest, spec.filter_frames)
+            features = torch.cat([features, multiframe.features(recent)], -1)
+        outputs = self.separator(features)
+        frames = self.decode(pairs, outputs, windows, recent)  # [batch, T + 1, sources, S]
         hops = frames[:, 1:, :, :hop] + frames[:, :-1, :, hop:]
-        return hops.transpose(1, 2).flatten(-2)
+        return hops.transpose(1, 2).flatten(-2), outputs[:, :-1, sum(self.outputs[:2]) :]

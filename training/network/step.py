@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.network import multiframe
 from training.network.network import Network
 
 
 class StepForm(nn.Module):
     """One hop: `window [1, A]`, `taps [layers, kernel − 1, hidden]` → `frames [sources, 1, S]`, `column [layers, H]`.
+
+    With an activity head also `activity [sources]`, probabilities.
 
     The convolutions' old taps are weighted for all layers in one product before the layers run, and the scale of the
     log features is folded into the first projection: node count, not arithmetic, decides the time of a step.
@@ -25,24 +28,32 @@ class StepForm(nn.Module):
         blocks = separator.stack()
         self.old = nn.Parameter(torch.stack([block.depthwise[:-1] for block in blocks]).detach())
         self.bias = nn.Parameter(torch.stack([block.bias for block in blocks]).detach())
-        weight, bias = separator.bottleneck.weight.detach(), separator.bottleneck.bias.detach()
-        self.weight = nn.Parameter(weight * 0.7 / math.log(10))
-        self.offset = nn.Parameter(bias + 1.5 * weight.sum(1))
+        weight, bias = separator.bottleneck.weight.detach().clone(), separator.bottleneck.bias.detach()
+        levels = weight[:, : network.pairs]
+        self.offset = nn.Parameter(bias + 1.5 * levels.sum(1))
+        levels *= 0.7 / math.log(10)
+        self.weight = nn.Parameter(weight)
+        bins = network.spec.filter_bins
+        self.lowest = nn.Parameter(network.short.detach().unflatten(0, (2, -1))[:, :bins].flatten(0, 1))
 
-    def forward(self, window: Tensor, taps: Tensor) -> tuple[Tensor, Tensor]:
-        network = self.network
+    def forward(self, window: Tensor, taps: Tensor) -> tuple[Tensor, ...]:
+        network, spec = self.network, self.network.spec
         pairs = network.encode(window)  # [1, 2, pairs]
-        power = pairs.square().sum(1) + 1e-7
-        x = F.linear(power.log(), self.weight, self.offset)
+        features, recent = (pairs.square().sum(1) + 1e-7).log(), None
+        if spec.filter_bins:
+            recent = multiframe.recent_of(window, self.lowest, spec.filter_frames, spec.hop)
+            features = torch.cat([features, multiframe.features(recent)], -1)
+        x = F.linear(features, self.weight, self.offset)
         past = torch.split((taps * self.old).sum(1) + self.bias, 1)  # layers × [1, hidden]
         columns = []
         for block, older in zip(self.separator.stack(), past, strict=True):
             column = block.column(x)
             columns.append(column)
             x = block.merge(x, column * block.depthwise[-1] + older)
-        masks = self.separator.head(self.separator.norm(x))
-        frames = network.decode(pairs, masks, window)[0]  # [sources, S]
-        return frames.unsqueeze(1), torch.cat(columns)
+        outputs = self.separator.head(self.separator.norm(x))
+        frames = network.decode(pairs, outputs, window, recent)[0]  # [sources, S]
+        result = frames.unsqueeze(1), torch.cat(columns)
+        return (*result, torch.sigmoid(outputs[0, sum(network.outputs[:2]) :])) if spec.activity else result
 
 
 class FlatForm(nn.Module):
@@ -72,7 +83,7 @@ class FlatForm(nn.Module):
         window = torch.cat([past.unsqueeze(0), hop], 1)
         layers = [layer.view(rows, spec.hidden) for layer, rows in zip(layers, self.history, strict=True)]
         taps = torch.stack([layer[::dilation] for layer, dilation in zip(layers, spec.dilations, strict=True)])
-        frames, column = self.step(window, taps)
+        frames, column, *_ = self.step(window, taps)
         total = frames + F.pad(overlap.view(len(spec.sources), 1, self.overlap), (0, self.hop))
         moved = [torch.cat([layer[1:], column[i : i + 1]]).flatten() for i, layer in enumerate(layers)]
         following = torch.cat([window[0, self.hop :], *moved, total[:, :, self.hop :].flatten()])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.objectives.activity import activity_error
 from training.objectives.intelligibility import Intelligibility
 from training.objectives.metricgan import LearnedProxy
 from training.objectives.pesq_proxy import PesqProxy
@@ -22,7 +23,8 @@ LESSON = 4  # steps from one of its lessons to the next
 class ObjectiveSpec:
     """Weights of the parts; `noise` is λ of the joint masks (0: the noise mask is free).
 
-    `consistency` punishes estimates that do not sum to the mixture. `perceptual` weighs the `proxy` for PESQ,
+    `consistency` punishes estimates that do not sum to the mixture. `activity` is for networks with such a head, which
+    also learns from it through the trunk. `perceptual` weighs the `proxy` for PESQ,
     from the share `perceptual_from` of the schedule on: early or alone it wrecks the sound.
     """
 
@@ -32,6 +34,7 @@ class ObjectiveSpec:
     complex_share: float = 0.3
     intelligibility: float = 0.5
     consistency: float = 0.0  # per dB
+    activity: float = 0.0  # per nat
     perceptual: float = 0.0
     perceptual_from: float = 0.7
     proxy: str = "pesq"  # the measure of P.862, or a critic that learns from it: "metricgan"
@@ -48,7 +51,8 @@ class Objective(torch.nn.Module):
 
     Estimates of speech alone, `[batch, 1, samples]` (K = 1), have no noise and no consistency part. Returns the scalar
     loss and a dict of its parts (floats detached). Everything is brought to the mixture's RMS first, so that a quiet
-    example weighs as much as a loud one. `late` says that the schedule has come to the perceptual part: see `late_at`.
+    example weighs as much as a loud one. `activity` are the logits `[batch, hops, sources]` of a network that has the
+    head. `late` says that the schedule has come to the perceptual part: see `late_at`.
     """
 
     def __init__(self, spec: ObjectiveSpec, rate: int):
@@ -67,7 +71,9 @@ class Objective(torch.nn.Module):
         if due and isinstance(self.perceptual, LearnedProxy):
             self.perceptual.teach(estimate[:, 0].detach(), sources[:, 0], sources.sum(1))
 
-    def forward(self, estimate: Tensor, sources: Tensor, late: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, estimate: Tensor, sources: Tensor, late: bool = False, activity: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         spec = self.spec
         mixture = sources.sum(1)
         gain = 1 / (mixture.square().mean(-1).sqrt() + 1e-6)
@@ -97,4 +103,7 @@ class Objective(torch.nn.Module):
             disturbed = self.perceptual(estimate[:, 0], sources[:, 0])
             parts["perceptual"] = (disturbed * spoken).sum() / spoken.sum().clamp(min=1)
             loss = loss + spec.perceptual * parts["perceptual"]
+        if activity is not None and activity.shape[-1]:
+            parts["activity"] = activity_error(activity, sources[:, : activity.shape[-1]]).mean()
+            loss = loss + spec.activity * parts["activity"]
         return loss, {name: value.detach() for name, value in parts.items()}

@@ -1,0 +1,68 @@
+"""A larger network that begins as the smaller one whose weights it took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.training.tiny import SMALL
+from training.network import Network
+from training.optimizers import build_optimizers
+from training.recipe import TrainingSpec
+from training.warm import warm_start
+
+SHORT = replace(SMALL, filterbank="short")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"hidden": SHORT.hidden + 7}, {"filter_bins": 6, "filter_frames": 3}, {"activity": True}],
+    ids=["same", "wider", "filters", "activity"],
+)
+def test_first_output_is_that_of_the_smaller_network(change: dict) -> None:
+    torch.manual_seed(0)
+    small, large = Network(SHORT), Network(replace(SHORT, **change))
+    wave = torch.randn(2, 3200) * 0.1
+    assert not torch.allclose(large(wave), small(wave), atol=1e-4)
+    warm_start(large, small.state_dict())
+    assert torch.allclose(large(wave), small(wave), atol=1e-6)
+    # And what is new can learn: after a step it has a share in the output.
+    optimizer = torch.optim.SGD(large.parameters(), 1.0)
+    large(wave).square().sum().backward()
+    optimizer.step()
+    for name, weight in large.named_parameters():
+        assert (weight.grad is not None and weight.grad.abs().sum() > 0) or "head" in name, name
+
+
+def test_smaller_or_other_networks_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        warm_start(Network(SHORT), Network(replace(SHORT, hidden=SHORT.hidden + 1)).state_dict())
+    with pytest.raises(ValueError, match="another architecture"):
+        warm_start(Network(SHORT), Network(replace(SHORT, dilations=[1])).state_dict())
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
+    torch.manual_seed(0)
+    network = Network(SHORT)
+    optimizers = build_optimizers(network, TrainingSpec(optimizer=name, learning_rate=2e-3))
+    taken = [id(w) for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]]
+    assert sorted(taken) == sorted(id(weight) for weight in network.parameters())
+    wave = torch.randn(2, 3200) * 0.1
+    target = torch.stack([wave * 0.2, wave * 0.8], 1)
+    losses = []
+    for _ in range(15):
+        loss = (network(wave) - target).square().mean()
+        loss.backward()
+        losses.append(float(loss.detach()))
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(ValueError, match="adamw"):
+        TrainingSpec(optimizer="sgd")

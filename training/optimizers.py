@@ -1,0 +1,44 @@
+"""Optimisers by name: what updates which weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.optim import AdamW, Optimizer
+
+from training.network import Network
+
+if TYPE_CHECKING:
+    from training.recipe import TrainingSpec
+
+OPTIMIZERS = ("adamw", "muon")
+
+
+def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
+    """`adamw` for everything, or `muon` for the separator's matrices and AdamW for the rest.
+
+    Muon (Jordan 2024; scaled as by Liu et al. 2025, arXiv 2502.16982, so that both take the same learning rate) makes
+    the update of a matrix orthogonal. Encoder and decoder are no such matrices: their rows are filters.
+    """
+    matrices = [weight for name, weight in network.separator.named_parameters() if name.endswith(".weight")]
+    matrices = [weight for weight in matrices if weight.ndim == 2] if spec.optimizer == "muon" else []
+    chosen = {id(weight) for weight in matrices}
+    rest = [weight for weight in network.parameters() if id(weight) not in chosen]
+    decayed = [weight for weight in rest if weight.ndim > 1]
+    plain = [weight for weight in rest if weight.ndim <= 1]
+    optimizers: list[Optimizer] = [
+        AdamW(
+            [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=spec.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,  # the network has many small weights: one call instead of hundreds
+        )
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices, lr=spec.learning_rate, weight_decay=spec.weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    return optimizers

@@ -1,0 +1,30 @@
+"""A larger network begun from the weights of a smaller one, so that its first output is the smaller one's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from training.network import Network
+
+
+@torch.no_grad()
+def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
+    """Lays `weights` (a `state_dict`) into `network`, which may have more features, hidden channels and outputs.
+
+    Function-preserving (Chen et al. 2016, Net2Net, arXiv 1511.05641): what a matrix reads that the old network did not
+    have begins at zero, what it puts out beyond the old keeps its own beginning. Raises ValueError if `weights` are
+    larger somewhere or of another architecture.
+    """
+    mine = network.state_dict()
+    if mine.keys() != weights.keys():
+        raise ValueError("The checkpoint to begin from is of another architecture.")
+    linear = {f"{name}.weight" for name, part in network.named_modules() if isinstance(part, torch.nn.Linear)}
+    for name, old in weights.items():
+        new = mine[name]
+        if new.ndim != old.ndim or any(less < more for less, more in zip(new.shape, old.shape, strict=True)):
+            raise ValueError(f"The checkpoint to begin from does not fit into {name}: {[*old.shape]}, {[*new.shape]}.")
+        if name in linear:
+            new[:, old.shape[1] :] = 0
+        new[tuple(slice(size) for size in old.shape)] = old
+    network.load_state_dict(mine)
