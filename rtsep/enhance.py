@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rtsep.errors import InputError
-from rtsep.model import MAX_CHANNELS, Model, load
+from rtsep.model import MAX_CHANNELS, Model, is_mono, load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 1 << 16  # samples a call that enhance() makes; memory, not result, depends on it
+
+
+def mono_sentence(model: Model) -> str:
+    """Why a spatial baseline refuses sound whose channels are the same."""
+    return (
+        f"{model.spec.name} finds the voice by what differs between left and right, and this sound is mono; "
+        "it cannot help, use a trained model."
+    )
 
 
 class Enhancer:
@@ -50,6 +58,8 @@ class Enhancer:
         self._gain = gain_of(strength)
         if source is not None and source not in model.spec.sources:
             raise InputError(f"{model.spec.name} has no source {source!r}; it has {', '.join(model.spec.sources)}.")
+        if model.spatial and self.channels == 1:
+            raise InputError(mono_sentence(model))
         self._row = model.spec.sources.index(source) if source else None
         self._stream = model.stream(channels=self.channels)
         self._start()
@@ -63,6 +73,7 @@ class Enhancer:
         self._taken = 0
         self._early = self._stream.latency  # samples of the stream that belong to the time before the signal
         self._dry = np.zeros((0, self.channels), np.float32)
+        self._mid = self._side = 0.0
 
     def process(self, block: NDArray[Any]) -> NDArray[np.float32]:
         """The next piece, [samples, channels] float32 or float64 of any length, to what is ready by now.
@@ -71,11 +82,17 @@ class Enhancer:
         """
         dry = _checked(block, self.channels, self._taken)
         self._taken += len(dry)
+        if self.model.spatial:
+            self._mid += float(np.sum(np.square(dry[:, 0] + dry[:, 1], dtype=np.float64)))
+            self._side += float(np.sum(np.square(dry[:, 0] - dry[:, 1], dtype=np.float64)))
         self._dry = np.concatenate([self._dry, dry])
         return self._mixed(self._outward.process(self._through(self._inward.process(dry))))
 
     def flush(self) -> NDArray[np.float32]:
-        """The samples still owed, [samples, channels]; then the enhancer is as new."""
+        """The samples still owed, [samples, channels]; then the enhancer is as new.
+
+        Raises InputError when a spatial baseline has heard nothing but two channels that are the same.
+        """
         nothing = np.zeros((0, self.channels), np.float32)
         last = self._through(self._inward.process(nothing, last=True))
         tail = self._stream.flush(sources=self._row is not None)
@@ -85,7 +102,10 @@ class Enhancer:
         # Two conversions may end a sample short or long; what is owed is what came in.
         missing = len(self._dry) - len(wet)
         result = self._mixed(np.pad(wet, ((0, max(0, missing)), (0, 0)))[: len(self._dry)])
+        same = self._mid > 0 and is_mono(self._mid, self._side)
         self._start()
+        if same:
+            raise InputError(mono_sentence(self.model))
         return result
 
     def _through(self, block: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -255,6 +255,8 @@ class Model:
     The session holds the weights and no state, so any number of streams, each in its own thread, may run on it.
     """
 
+    spatial = False  # whether it can do nothing with channels that are the same
+
     def __init__(self, path: str | Path) -> None:
         """Open ``path``. Raises InputError when it cannot be read, is no ONNX file or no rtsep model."""
         self.path = Path(path)
@@ -329,23 +331,39 @@ def _session(path: Path) -> Any:
         raise InputError(f"{path} is not an ONNX model that onnxruntime can open ({reason}).") from None
 
 
+def is_mono(mid: float, side: float) -> bool:
+    """Whether channels whose sum has the energy ``mid``, and difference ``side``, are the same but for lossy coding."""
+    return side <= 1e-6 * mid
+
+
 def shipped() -> dict[str, Path]:
     """The models that come with rtsep: name to path of the .onnx."""
     return {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.onnx"))}
 
 
+def baselines() -> tuple[str, ...]:
+    """Names of the methods that need no training; `load` takes them too."""
+    from rtsep.baselines import SPECS
+
+    return tuple(SPECS)
+
+
 def load(name_or_path: str | Path) -> Model:
-    """Load a shipped model by its name ("denoise"), or any rtsep model by the path of its .onnx.
+    """Load a shipped model ("denoise") or a baseline ("mid-side") by its name, or any rtsep model by its .onnx's path.
 
     Raises InputError when there is no such model, or the file is not one.
     """
     ships = shipped()
     if str(name_or_path) in ships:
         return Model(ships[str(name_or_path)])
+    if str(name_or_path) in baselines():
+        from rtsep.baselines import Baseline
+
+        return Baseline(str(name_or_path))
     path = Path(name_or_path)
     if path.exists() or path.suffix == ".onnx":
         return Model(path)
     raise InputError(
         f"There is no model {str(name_or_path)!r}; give the path of an .onnx file or one of: "
-        f"{', '.join(ships) or 'none is shipped'}."
+        f"{', '.join([*ships, *baselines()])}."
     )

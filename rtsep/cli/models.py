@@ -16,16 +16,16 @@ def models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the shipped models: what they put out, at which rate and latency, how large, under which licence."""
-    from rtsep.model import shipped
+    """List the shipped models: what they put out, at which rate and latency, how large, under which licence.
+
+    Below them the baselines: methods that need no training.
+    """
+    from rtsep.model import baselines, shipped
     from rtsep.report.models import describe
 
-    described = [describe(name) for name in paths or shipped()]
+    described = [describe(name) for name in paths or (*shipped(), *baselines())]
     if as_json:
         write_json(described, "-")
-        return
-    if not described:
-        typer.echo("No model is shipped with this version; pass the path of an .onnx file with --model.", err=True)
         return
     from rich.console import Console
     from rich.table import Table
@@ -34,8 +34,10 @@ def models(
     for heading in ("name", "version", "target", "rate Hz", "latency ms", "MB", "licence"):
         table.add_column(heading, overflow="fold")
     for m in described:
+        baseline = m["form"] == "baseline"
         table.add_row(
-            *(m["name"], m["version"], m["target"], str(m["sample_rate"]), f"{m['algorithmic_latency_ms']:.2f}"),
-            *(f"{m['megabytes']:.1f}", m["licence"]),
+            m["name"],
+            *("baseline" if baseline else m["version"], m["target"], str(m["sample_rate"])),
+            *(f"{m['algorithmic_latency_ms']:.2f}", "-" if baseline else f"{m['megabytes']:.1f}", m["licence"]),
         )
     Console().print(table)

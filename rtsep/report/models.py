@@ -26,7 +26,7 @@ def describe(name_or_path: str | Path) -> dict[str, Any]:
         "hop": spec.hop,
         "algorithmic_latency": spec.algorithmic_latency,
         "algorithmic_latency_ms": 1000 * spec.algorithmic_latency / spec.sample_rate,
-        "megabytes": model.path.stat().st_size / 1e6,
+        "megabytes": 0.0 if spec.form == "baseline" else model.path.stat().st_size / 1e6,
         "licence": spec.licence,
         "trained_on": spec.trained_on,
         "weights_sha256": spec.weights_sha256,
