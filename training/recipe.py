@@ -29,6 +29,7 @@ class TrainingSpec:
     ema: float = 0.999
     compile: bool = False
     optimizer: str = "adamw"  # or "muon"
+    half: bool = False  # the separator in bfloat16, twice as fast where the processor knows it
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

@@ -32,7 +32,7 @@ from training.objectives import Objective
 from training.objectives.sisdr import si_sdr
 from training.optimizers import build_optimizers
 from training.recipe import Recipe, read_recipe
-from training.warm import warm_start
+from training.warm import warm_moments, warm_start
 
 console = Console(stderr=True)
 MUSIC = ("instrumental", "accompaniment")  # without voices: fit to be noise
@@ -171,11 +171,11 @@ def train(
     cache: Path | None,
     fabric: Fabric,
     every: int = 250,
-    begin: dict[str, Tensor] | None = None,
+    begin: dict[str, Any] | None = None,
 ) -> dict[str, float]:
     """Trains until the schedule ends (`minutes` of wall clock, else the recipe's hours); returns the last scores.
 
-    A new run starts from the weights `begin`, if there are any: see `warm_start`.
+    A new run goes on from the weights and moments of the checkpoint `begin`, if there is one: see `warm_start`.
     """
     spec = recipe.training
     run.mkdir(parents=True, exist_ok=True)
@@ -187,9 +187,13 @@ def train(
     valid_batches = [valid.batch(index, 16) for index in range(4)]
 
     network = Network(recipe.network)
-    if begin:
-        warm_start(network, begin)
+    network.mixed = spec.half
     optimizers = build_optimizers(network, spec)
+    if begin:
+        warm_start(network, begin["average"])
+        if len(begin["optimizers"]) == len(optimizers):
+            for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
+                warm_moments(optimizer, kept)
     objective = Objective(recipe.objective, recipe.network.sample_rate).to(fabric.device)
     step, spent = 0, 0.0
     average = Average(network.to(fabric.device), spec.ema)
@@ -307,9 +311,9 @@ def main(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
         check_kinds(rows)
-        weights = load_checkpoint(begin)[2]["average"] if begin else None
-        if weights:
-            warm_start(Network(parsed.network), weights)
+        beginning = load_checkpoint(begin)[2] if begin else None
+        if beginning:
+            warm_start(Network(parsed.network), beginning["average"])
         Objective(parsed.objective, parsed.network.sample_rate)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
@@ -323,7 +327,7 @@ def main(
     (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
     (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    train(parsed, rows, run, minutes, cache, fabric, begin=weights)
+    train(parsed, rows, run, minutes, cache, fabric, begin=beginning)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from training.network import Network
 
@@ -28,3 +31,18 @@ def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
             new[:, old.shape[1] :] = 0
         new[tuple(slice(size) for size in old.shape)] = old
     network.load_state_dict(mine)
+
+
+def warm_moments(optimizer: Optimizer, kept: dict[str, Any]) -> None:
+    """Gives the moments in `kept` (a `state_dict`) to the weights that `warm_start` took over; new ones begin at zero.
+
+    Without them every old weight would be moved by a whole learning rate at once, and what it knew be lost.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for index, moments in kept["state"].items():
+        state = optimizer.state[weights[index]]
+        for name, old in moments.items():
+            state[name] = old.clone()
+            if old.ndim:
+                state[name] = torch.zeros_like(weights[index])
+                state[name][tuple(slice(size) for size in old.shape)] = old

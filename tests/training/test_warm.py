@@ -11,7 +11,7 @@ from tests.training.tiny import SMALL
 from training.network import Network
 from training.optimizers import build_optimizers
 from training.recipe import TrainingSpec
-from training.warm import warm_start
+from training.warm import warm_moments, warm_start
 
 SHORT = replace(SMALL, filterbank="short")
 
@@ -66,3 +66,39 @@ def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
 def test_unknown_optimizer_is_refused() -> None:
     with pytest.raises(ValueError, match="adamw"):
         TrainingSpec(optimizer="sgd")
+
+
+def test_moments_go_over_with_the_weights() -> None:
+    """One step after the warm start, what was trained hardly moved: its moments know how large its gradients are."""
+    torch.manual_seed(0)
+    small, large = Network(SHORT), Network(replace(SHORT, filter_bins=6, filter_frames=3, activity=True))
+    spec = TrainingSpec(learning_rate=1e-3)
+    (before,), (after,) = build_optimizers(small, spec), build_optimizers(large, spec)
+    wave = torch.randn(2, 3200) * 0.1
+    for _ in range(3):
+        (small(wave) - wave[:, None]).square().mean().backward()
+        before.step()
+        before.zero_grad()
+    warm_start(large, small.state_dict())
+    warm_moments(after, before.state_dict())
+    old, new = small.separator.head.weight, large.separator.head.weight
+    kept, grown = before.state[old]["exp_avg_sq"], after.state[new]["exp_avg_sq"]
+    assert torch.equal(grown[: len(kept)], kept)
+    assert grown.shape == new.shape and grown[len(kept) :].abs().max() == 0
+    assert float(after.state[new]["step"]) == 3
+    (large(wave) - wave[:, None]).square().mean().backward()
+    after.step()  # and AdamW takes them
+
+
+def test_half_precision_leaves_the_way_of_the_sound_alone() -> None:
+    """bfloat16 in the separator changes the masks a little and nothing else: open masks still give the input back."""
+    torch.manual_seed(0)
+    network = Network(SHORT).requires_grad_(False)
+    wave = torch.randn(1, 6400) * 0.1
+    exact = network(wave)
+    network.mixed = True
+    assert not torch.equal(network(wave), exact)
+    assert torch.allclose(network(wave), exact, atol=2e-2)
+    network.separator.head.weight.zero_()
+    network.separator.head.bias.fill_(30.0)
+    assert torch.allclose(network(wave)[:, 0], wave, atol=1e-5)

@@ -81,6 +81,7 @@ class Network(nn.Module):
     """
 
     fade: Tensor
+    mixed: bool = False  # train the separator in bfloat16; the way of the sound itself stays in float32
 
     def __init__(self, spec: NetworkSpec):
         super().__init__()
@@ -163,7 +164,8 @@ class Network(nn.Module):
             lowest = pairs[..., self.first_masked : self.first_masked + spec.filter_bins]
             recent = multiframe.recent(lowest, spec.filter_frames)
             features = torch.cat([features, multiframe.features(recent)], -1)
-        outputs = self.separator(features)
+        with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
+            outputs = self.separator(features).float()
         frames = self.decode(pairs, outputs, windows, recent)  # [batch, T + 1, sources, S]
         hops = frames[:, 1:, :, :hop] + frames[:, :-1, :, hop:]
         return hops.transpose(1, 2).flatten(-2), outputs[:, :-1, sum(self.outputs[:2]) :]

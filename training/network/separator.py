@@ -85,7 +85,7 @@ class Separator(nn.Module):
         return folds
 
     def forward(self, features: Tensor) -> Tensor:
-        x = self.bottleneck(features)
+        x = self.bottleneck(features).float()  # the sum of all blocks needs more than the 8 bits of bfloat16
         for block in self.stack():
             x = block(x)
         return self.head(self.norm(x))
