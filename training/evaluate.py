@@ -9,6 +9,11 @@ blocks of 10 ms; the stream's latency is removed, nothing is trimmed or rescaled
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench")
+
 import json
 import math
 import re

@@ -1,10 +1,16 @@
 """Trains a recipe: `python -m training.train training/recipes/denoise.yaml --data MANIFEST.csv --run FOLDER`.
 
 The same script runs on a CPU, a GPU and, under `torchrun`, on many (lightning-fabric). A run folder holds the recipe,
-what the run was made of, a log a line of JSON, and one checkpoint; started again, it goes on from that checkpoint.
+what the run was made of, a log a line of JSON, the same as TensorBoard events, and one checkpoint; started again, it
+goes on from that checkpoint.
 """
 
 from __future__ import annotations
+
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("train")
 
 import json
 import math
@@ -27,6 +33,7 @@ from training.data.manifest import Row, read_manifest, scan_folder
 from training.data.mix import Mixer
 from training.data.rooms import simulate_rooms
 from training.export import load_checkpoint
+from training.journal import Journal
 from training.network import Network
 from training.objectives import Objective
 from training.objectives.sisdr import si_sdr
@@ -170,12 +177,14 @@ def train(
     minutes: float | None,
     cache: Path | None,
     fabric: Fabric,
+    journal: Journal,
     every: int = 250,
     begin: dict[str, Any] | None = None,
 ) -> dict[str, float]:
     """Trains until the schedule ends (`minutes` of wall clock, else the recipe's hours); returns the last scores.
 
     A new run goes on from the weights and moments of the checkpoint `begin`, if there is one: see `warm_start`.
+    The main rank writes the `journal`.
     """
     spec = recipe.training
     run.mkdir(parents=True, exist_ok=True)
@@ -223,7 +232,8 @@ def train(
     else:
         batches = mixer.batches(*arguments)
     seconds = spec.batch * fabric.world_size * mixer.size / recipe.network.sample_rate
-    log = (run / "log.jsonl").open("a", encoding="utf-8")
+    if fabric.is_global_zero:
+        journal.begin(step)
     began, count = time.monotonic() - spent, 0
     sums: dict[str, float] = {}
     scores: dict[str, float] = {}
@@ -251,6 +261,7 @@ def train(
             for name, value in {"loss": loss.detach(), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             count += 1
+            journal.step(step, progress, seconds, sums["loss"] / count)
         if done or step % every == 0:
             scores = validate(average.network, objective, valid_batches)
             if fabric.is_global_zero:
@@ -258,12 +269,12 @@ def train(
                     "step": step,
                     "minutes": round(spent / 60, 2),
                     "hours": round(step * seconds / 3600, 3),
+                    "times_real_time": round(journal.speed(step, seconds), 2),
+                    "learning_rate": learning_rate(recipe, step, progress),
                 }
                 entry["train"] = {name: round(value / max(count, 1), 5) for name, value in sums.items()}
                 entry["valid"] = {name: round(value, 5) for name, value in scores.items()}
-                log.write(json.dumps(entry) + "\n")
-                log.flush()
-                console.print(json.dumps(entry))
+                journal.enter(entry)
                 content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
                 content |= {"spent": spent, "hours": step * seconds / 3600}
                 content["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
@@ -327,7 +338,8 @@ def main(
     (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
     (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    train(parsed, rows, run, minutes, cache, fabric, begin=beginning)
+    with Journal(run, console) as journal:
+        train(parsed, rows, run, minutes, cache, fabric, journal, begin=beginning)
 
 
 if __name__ == "__main__":
