@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+GENTLE = 0.1  # of a filter for an output of one: the optimiser's first steps must not drown what the masks let through
+
 
 def recent(pairs: Tensor, frames: int) -> Tensor:
     """Each frame with those before it: `[batch, T, 2, bins]` → `[batch, T, frames, 2, bins]`, newest first.
@@ -50,11 +52,12 @@ def features(recent: Tensor) -> Tensor:
 
 
 def filtered(recent: Tensor, filters: Tensor) -> Tensor:
-    """Sum over the frames of `recent` `[..., frames, 2, bins]` times `tanh(filters)` `[..., sources, frames, 2, bins]`.
+    """Sum over the frames of `recent` `[..., frames, 2, bins]` times tanh of a tenth of `filters`.
 
-    Returns `[..., sources, 2, bins]`. The bound keeps a live stream finite whatever comes in.
+    `filters` `[..., sources, frames, 2, bins]`; returns `[..., sources, 2, bins]`. The bound keeps a live stream
+    finite whatever comes in.
     """
-    weights = torch.tanh(filters)
+    weights = torch.tanh(filters * GENTLE)
     real, imaginary = recent.unsqueeze(-4).unbind(-2)
     weight_real, weight_imaginary = weights.unbind(-2)
     return torch.stack(
