@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.files import OUTPUTS, SOUNDS, VIDEOS, FileReport, check_target, enhance_file
+from rtsep.files import OUTPUTS, SOUNDS, VIDEOS, FileReport, MakeProcessor, check_target, enhance_file
 
 if TYPE_CHECKING:
     from rtsep.model import Model
 
 STANDARD = "-"  # standard input or standard output
-_MARK = ".denoised"
+DENOISED, KARAOKE = "denoised", "karaoke"  # what an output is marked with: NAME.denoised.EXT
 _POLL = 0.1  # seconds between two looks at the workers' progress
 
 Progress = Callable[[int, int, int], Any]  # (number of the job, samples done, samples in all)
@@ -69,13 +69,13 @@ class Outcome:
         return values
 
 
-def plan(inputs: Sequence[str], output: str | None = None) -> list[Job]:
+def plan(inputs: Sequence[str], output: str | None = None, mark: str = DENOISED) -> list[Job]:
     """Pair every input with its output; a folder stands for the sound files in it (not in its subfolders).
 
-    output: a file (one input only), a folder, "-" for standard output, or None for NAME.denoised.EXT beside the input.
+    output: a file (one input only), a folder, "-" for standard output, or None for NAME.MARK.EXT beside the input.
     Raises InputError when the request as a whole makes no sense.
     """
-    sources = [source for entry in inputs for source in _expand(entry)]
+    sources = [source for entry in inputs for source in _expand(entry, mark)]
     if output == STANDARD or (output is None and sources == [STANDARD]):
         if len(sources) != 1:
             raise InputError("Standard output takes one input; name a folder with -o for several.")
@@ -83,18 +83,18 @@ def plan(inputs: Sequence[str], output: str | None = None) -> list[Job]:
             raise InputError("Sound is not written to a terminal; redirect it to a file or name one with -o.")
         return [Job(sources[0], None)]
     if output is None:
-        return [Job(source, _beside(source)) for source in sources]
+        return [Job(source, _beside(source, mark)) for source in sources]
     place = Path(output)
     if place.is_dir() or output.endswith(("/", os.sep)):
         if not place.is_dir():
             raise InputError(f"The folder {place} does not exist; create it first.")
-        return [Job(source, place / _beside(source).name) for source in sources]
+        return [Job(source, place / _beside(source, mark).name) for source in sources]
     if len(sources) != 1:
         raise InputError(f"{len(sources)} inputs need a folder to go to, and {place} is none; create it first.")
     return [Job(sources[0], place)]
 
 
-def _expand(entry: str) -> list[str]:
+def _expand(entry: str, mark: str) -> list[str]:
     if entry == STANDARD:
         if sys.stdin.isatty():
             raise InputError("Standard input is a terminal; redirect a WAV file to it, or name a file.")
@@ -106,17 +106,19 @@ def _expand(entry: str) -> list[str]:
         str(path)
         for path in sorted(folder.iterdir())
         # what an earlier run wrote is no input of the next one
-        if path.suffix.lower() in SOUNDS + VIDEOS and not path.stem.endswith(_MARK) and not path.name.startswith(".")
+        if path.suffix.lower() in SOUNDS + VIDEOS
+        and not path.stem.endswith(f".{mark}")
+        and not path.name.startswith(".")
     ]
     if not found:
         raise InputError(f"There is no sound file in the folder {folder}.")
     return found
 
 
-def _beside(source: str) -> Path:
+def _beside(source: str, mark: str) -> Path:
     path = Path("standard-input.wav" if source == STANDARD else source)
     suffix = path.suffix if path.suffix.lower() in OUTPUTS else ".flac"
-    return path.with_name(f"{path.stem}{_MARK}{suffix}")
+    return path.with_name(f"{path.stem}.{mark}{suffix}")
 
 
 def run(
@@ -126,11 +128,13 @@ def run(
     overwrite: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
+    make: MakeProcessor | None = None,
 ) -> list[Outcome]:
     """Do all jobs; one that fails does not stop the others.
 
     workers: processes at work at the same time, each with its own copy of the model.
     progress: called in this process, again and again while there is work.
+    make: what processes a file, see enhance_file; it must pickle when there are several workers.
     Returns one Outcome a job, in order. Raises what ``rtsep.load(model)`` raises, and what ``progress`` raises.
     """
     from rtsep.model import load
@@ -139,13 +143,13 @@ def run(
     refused = _refusals(jobs, overwrite)
     todo = [number for number in range(len(jobs)) if number not in refused]
     if workers > 1 and len(todo) > 1 and all(job.source != STANDARD for job in jobs):  # workers have no standard input
-        done = _run_parallel(jobs, todo, model, strength, overwrite, min(workers, len(todo)), progress)
+        done = _run_parallel(jobs, todo, model, strength, overwrite, min(workers, len(todo)), progress, make)
     else:
         done = {}
         for number in todo:
             tell = None if progress is None else _numbered(progress, number)
             try:
-                done[number] = _run_one(jobs[number], loaded, strength, overwrite, tell)
+                done[number] = _run_one(jobs[number], loaded, strength, overwrite, tell, make)
             except _Stopped as stopped:
                 assert stopped.__cause__ is not None
                 raise stopped.__cause__ from None
@@ -190,14 +194,19 @@ def _numbered(progress: Progress, number: int) -> Callable[[int, int], Any]:
 
 
 def _run_one(
-    job: Job, model: Model, strength: float | None, overwrite: bool, progress: Callable[[int, int], Any] | None
+    job: Job,
+    model: Model,
+    strength: float | None,
+    overwrite: bool,
+    progress: Callable[[int, int], Any] | None,
+    make: MakeProcessor | None,
 ) -> Outcome:
     """Never raises an Exception: whatever is wrong with one file, even a mistake of ours, the others go on."""
     start = time.perf_counter()
     name, path = "standard input" if job.source == STANDARD else job.source, None
     try:
         with _spooled(job.source) as path:
-            report = enhance_file(path, job.target, model, strength, overwrite, progress)
+            report = enhance_file(path, job.target, model, strength, overwrite, progress, make)
     except RtsepError as error:
         sentence = str(error)
         if job.source == STANDARD and path is not None:
@@ -243,19 +252,22 @@ class _Worker:
     overwrite: bool
     news: Any  # multiprocessing.Queue of (number, done, total), None when nobody listens
     stop: Any  # multiprocessing.Event
+    make: MakeProcessor | None
 
 
 _worker: _Worker | None = None
 
 
-def _start_worker(model: str, strength: float | None, overwrite: bool, news: Any, stop: Any) -> None:
+def _start_worker(
+    model: str, strength: float | None, overwrite: bool, news: Any, stop: Any, make: MakeProcessor | None
+) -> None:
     global _worker
     from rtsep.model import load
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if news is not None:
         news.cancel_join_thread()  # at the end nobody reads any more: news not yet sent must not keep this process
-    _worker = _Worker(load(model), strength, overwrite, news, stop)
+    _worker = _Worker(load(model), strength, overwrite, news, stop, make)
 
 
 def _work(number: int, job: Job) -> Outcome | None:
@@ -272,7 +284,7 @@ def _work(number: int, job: Job) -> Outcome | None:
             worker.news.put((number, done, total))
 
     try:
-        return _run_one(job, worker.model, worker.strength, worker.overwrite, tell)
+        return _run_one(job, worker.model, worker.strength, worker.overwrite, tell, worker.make)
     except _Stopped:
         return None
 
@@ -301,12 +313,13 @@ def _run_parallel(
     overwrite: bool,
     workers: int,
     progress: Progress | None,
+    make: MakeProcessor | None,
 ) -> dict[int, Outcome]:
     # Fresh processes: forked ones would inherit onnxruntime's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     # What nobody takes out fills the pipe, and then no worker can end.
     news, stop = None if progress is None else context.Queue(), context.Event()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (model, strength, overwrite, news, stop))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (model, strength, overwrite, news, stop, make))
     try:
         with _deaf_to_interrupts():
             futures: dict[Future[Outcome | None], int] = {pool.submit(_work, n, jobs[n]): n for n in todo}

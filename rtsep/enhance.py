@@ -108,6 +108,11 @@ class Enhancer:
             raise InputError(mono_sentence(self.model))
         return result
 
+    def reset(self) -> None:
+        """Forget all sound, as if the enhancer were new."""
+        self._stream.reset()
+        self._start()
+
     def _through(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         wet = self._stream.process(block, sources=self._row is not None)
         wet = wet if self._row is None else wet[self._row]

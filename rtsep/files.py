@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.headers import Extent, extent
@@ -322,6 +322,18 @@ def _umask() -> int:
     return mask
 
 
+class Processor(Protocol):
+    """A whole signal in pieces, as Enhancer takes and gives it."""
+
+    def process(self, block: np.ndarray) -> np.ndarray: ...
+
+    def flush(self) -> np.ndarray: ...
+
+
+# (model, rate in Hz, channels) to what processes one file
+MakeProcessor = Callable[["Model", int, int], Processor]
+
+
 def enhance_file(
     source: Path,
     target: Path | None,
@@ -329,10 +341,11 @@ def enhance_file(
     strength: float | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], Any] | None = None,
+    make: MakeProcessor | None = None,
 ) -> FileReport:
     """Write ``source``, enhanced, to ``target`` (None: standard output), with its rate, channels, length and alignment.
 
-    strength: most attenuation in dB, None no limit.
+    strength: most attenuation in dB, None no limit. make: something else than an Enhancer with this strength.
     progress: called with (samples done, samples in all) after every block; what it raises stops the work.
 
     Raises InputError or RtsepError; the target then does not exist (or is what it was).
@@ -345,16 +358,23 @@ def enhance_file(
 
     with Source(source, check) as sound:
         try:
-            enhancer = Enhancer(model, sound.sample_rate, sound.channels, strength)
+            processor: Processor
+            if make is None:
+                processor = Enhancer(model, sound.sample_rate, sound.channels, strength)
+            else:
+                processor = make(model, sound.sample_rate, sound.channels)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
         with Sink(target, sound, overwrite) as sink:
             done = 0
             for block in sound.blocks():
-                sink.write(enhancer.process(block))
+                sink.write(processor.process(block))
                 done += len(block)
                 if progress is not None:
                     progress(done, sound.samples)
-            sink.write(enhancer.flush())
+            try:
+                sink.write(processor.flush())
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from None
             sink.commit()
         return FileReport(sound.sample_rate, sound.channels, done)

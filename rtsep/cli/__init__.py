@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, models
+from rtsep.cli import bench, denoise, devices, karaoke, models
 
 app = typer.Typer(
     name="rtsep",
-    help="Clean speech at 5 ms of algorithmic latency on an ordinary CPU core.",
+    help="Clean speech and take the vocals out of songs, at 5 ms of algorithmic latency on an ordinary CPU core.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("denoise")(denoise.denoise)
+app.command("karaoke")(karaoke.karaoke)
 app.command("models")(models.models)
 app.command("devices")(devices.devices)
 app.command("doctor")(devices.doctor)
