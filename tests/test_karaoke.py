@@ -243,3 +243,14 @@ def test_the_model_must_be_for_karaoke(tmp_path) -> None:
     path = Network(channels=2).save(tmp_path / "speech.onnx")
     with pytest.raises(InputError, match="puts out speech"):
         load_karaoke(str(path))
+
+
+def test_baselines_render_and_say_that_they_cannot_help_with_mono(here) -> None:
+    soundfile.write("song.wav", song(44100, 1.0), 44100)
+    result = run("song.wav", "-o", "out.wav", "--model", "mid-side")
+    assert result.exit_code == 0, result.stderr
+    soundfile.write("mono.wav", noisy(48000, 1, 0.5), 48000)
+    soundfile.write("alike.wav", np.repeat(noisy(48000, 1, 0.5), 2, axis=1), 48000)
+    for name in ("mono.wav", "alike.wav"):
+        refused(run(name, "-o", "no.wav", "--model", "mid-side"), name, "mono", "cannot help")
+        assert not Path("no.wav").exists()
