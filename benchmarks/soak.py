@@ -9,6 +9,7 @@ callback waits for its results (the test-only flag), feeds real speech, compares
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import environment
-from rtsep.cli.shared import verb, write_json
+from rtsep.cli.shared import check_writable, verb, write_json
 from rtsep.errors import InputError, RtsepError
 from rtsep.live import block as b
 from rtsep.live.duplex import Live, LiveSettings
@@ -30,6 +31,7 @@ from rtsep.live.server import JackServer
 from rtsep.model import load
 
 RATE = 48_000
+PERIOD, SLACK = 128, 2
 _RUN_S = 60.0  # of free-wheeling sound at a time
 
 
@@ -46,7 +48,7 @@ def memory(live: Live) -> float:
 def soak(model: str, seconds: float, every: float = 60.0) -> list[dict[str, Any]]:
     """Real time: one row every ``every`` seconds, counters since the start."""
     rows = []
-    with JackServer(128, RATE), Live(LiveSettings(model=model, slack=2)) as live:
+    with JackServer(PERIOD, RATE), Live(LiveSettings(model=model, slack=SLACK)) as live:
         began = time.monotonic()
         while (past := time.monotonic() - began) < seconds:
             time.sleep(min(every, seconds - past))
@@ -70,7 +72,7 @@ def freewheel(model: str, speech: NDArray[np.float32], seconds: float) -> list[d
     """As fast as it goes, a minute of ``speech`` [samples] at a time: bits that differ, and memory after each."""
     rows = []
     loaded = load(model)
-    with JackServer(128, RATE), Live(LiveSettings(model=model, slack=2, ring=1 << 22)) as live:
+    with JackServer(PERIOD, RATE), Live(LiveSettings(model=model, slack=SLACK, ring=1 << 23)) as live:
         block, head = live.block, live.block.head
         head[b.WAIT] = 1
         stream, at, late = loaded.stream(block_multiple=loaded.spec.hop), 0, np.zeros(0, np.float32)
@@ -80,7 +82,9 @@ def freewheel(model: str, speech: NDArray[np.float32], seconds: float) -> list[d
             began = time.monotonic()
             probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel")
             took = time.monotonic() - began
-            end = int(head[b.WRITTEN]) // 128 * 128
+            end = int(head[b.WRITTEN]) // PERIOD * PERIOD
+            if end - at > block.length - RATE:
+                raise RtsepError("The machine is so busy that the ring went round between two looks; try again later.")
             heard, played = block.last(block.heard, end, end - at)[:, 0], block.last(block.played, end, end - at)[:, 0]
             # What is played is the result of DELAY samples ago, so the newest results wait for the next turn.
             made = np.concatenate([late, stream.process(heard)])
@@ -101,9 +105,13 @@ def main(
     model: Annotated[str, typer.Option(metavar="NAME|M.onnx")] = "denoise",
     minutes: Annotated[float, typer.Option(min=0.1)] = 30.0,
     free: Annotated[bool, typer.Option("--freewheel", help="As fast as it goes, every bit compared.")] = False,
+    beside: Annotated[str, typer.Option(metavar="TEXT", help="What else this machine was doing.")] = "nothing else",
     json: Annotated[str | None, typer.Option("--json", metavar="PATH|-")] = None,
 ) -> None:
     """Print one row a minute; see the module."""
+    spec, before = load(model).spec, os.getloadavg()[0]
+    if json not in (None, "-"):
+        check_writable(json)
     if free:
         if not speech:
             raise InputError("--freewheel needs recordings of speech at 48000 Hz; name some.")
@@ -113,7 +121,14 @@ def main(
         rows = freewheel(model, np.concatenate([sound[:, 0] for sound, _ in read]), 60 * minutes)
     else:
         rows = soak(model, 60 * minutes)
-    result = {"model": model, "freewheel": free, "rows": rows, "environment": environment()}
+    result = {
+        "model": {"name": spec.name, "version": spec.version, "weights_sha256": spec.weights_sha256},
+        "server": {"kind": "jackd -S -d dummy, private", "rate": RATE, "period": PERIOD, "slack": SLACK},
+        "freewheel": free,
+        "beside": {"what": beside, "load average before": before, "load average after": os.getloadavg()[0]},
+        "rows": rows,
+        "environment": environment(),
+    }
     if json is not None:
         write_json(result, json)
     if json != "-":

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rtsep.cli.shared import MODEL_HELP, verb, write_json, write_text
+from rtsep.cli.shared import MODEL_HELP, check_writable, verb, write_json, write_text
 
 app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
 
@@ -81,6 +81,9 @@ def live(
     from rtsep.report.live import measure_live
     from rtsep.report.live_page import live_lines, live_page
 
+    for target in (json, html):
+        if target not in (None, "-"):
+            check_writable(target)  # now, not after the measurement
     result = measure_live(model, period, slack, seconds, say=lambda text: typer.echo(text, err=True))
     if json is not None:
         write_json(result, json)

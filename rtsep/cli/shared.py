@@ -55,6 +55,15 @@ def parse_strength(text: str) -> float | None:
     return value
 
 
+def check_writable(target: str) -> None:
+    """Raise InputError now if ``write_text`` could not write there after a long measurement."""
+    folder = Path(os.path.realpath(target)).parent
+    if not folder.is_dir():
+        raise InputError(f"{target} cannot be written: there is no folder {folder}.")
+    if os.path.isdir(target) or not os.access(target if os.path.exists(target) else folder, os.W_OK):
+        raise InputError(f"{target} cannot be written: {'it is a folder' if os.path.isdir(target) else 'not allowed'}.")
+
+
 def write_json(values: Any, target: str) -> None:
     """Write ``values`` to a new file, or to standard output when ``target`` is "-"."""
     text = json.dumps(values, indent=2) + "\n"

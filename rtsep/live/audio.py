@@ -15,9 +15,24 @@ from typing import Any
 
 from rtsep.errors import RtsepError
 from rtsep.live import realtime, worker
-from rtsep.live.block import CALLBACKS, FRAMES, IN_CHANNELS, OUT_CHANNELS, STOP, Block
+from rtsep.live.block import (
+    ARRIVALS,
+    CALLBACKS,
+    FRAMES,
+    IN_CHANNELS,
+    IN_FRAMES,
+    IN_RATE,
+    MARGIN,
+    OUT_CHANNELS,
+    RATE,
+    STOP,
+    TWO,
+    Block,
+)
+from rtsep.live.bridge import LEAST_MARGIN_S, nominal_rate
 from rtsep.live.callback import compile_callback
-from rtsep.live.devices import Device, block_size, listed, open_portaudio, pair
+from rtsep.live.devices import Device, block_size, listed, open_portaudio, pair, two_clocks
+from rtsep.live.drift import table
 
 _PATIENCE_S = 5.0  # until the first callbacks must have come
 _STEADY = 4  # callbacks of one size that settle what the block is
@@ -27,71 +42,131 @@ def say(event: str, **values: Any) -> None:
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-def rate_for(sounddevice: Any, wanted: int, source: Device, target: Device, channels: tuple[int, int]) -> int:
-    """``wanted`` Hz where both devices take it, else the output's own rate."""
+def rate_for(sounddevice: Any, wanted: int, kind: str, device: Device, channels: int) -> int:
+    """``wanted`` Hz where the device takes it as ``kind`` (input or output), else the device's own rate."""
+    check = getattr(sounddevice, f"check_{kind}_settings")
     try:
-        sounddevice.check_input_settings(source.index, channels[0], "float32", samplerate=wanted)
-        sounddevice.check_output_settings(target.index, channels[1], "float32", samplerate=wanted)
+        check(device.index, channels, "float32", samplerate=wanted)
     except (sounddevice.PortAudioError, ValueError):
-        return target.rate
+        return device.rate
     return wanted
+
+
+class Streams:
+    """PortAudio's streams for one Live: one for both ends, or, where they have clocks of their own, one for each."""
+
+    def __init__(self, sounddevice: Any, block: Block, source: Device, target: Device, settings: dict[str, Any]):
+        """Open them, without starting. Raises RtsepError when that fails."""
+        self._sounddevice, self._block = sounddevice, block
+        self.source, self.target = source, target
+        self.channels = (min(block.channels, source.inputs), min(2, target.outputs))
+        block.head[IN_CHANNELS], block.head[OUT_CHANNELS] = self.channels
+        self.two = two_clocks(source, target)
+        block.head[TWO] = int(self.two)
+        wanted = settings["rate"]
+        rates = [
+            rate_for(sounddevice, wanted, kind, device, channels)
+            for kind, device, channels in zip(("input", "output"), (source, target), self.channels, strict=True)
+        ]
+        self._kept: list[Any] = []  # callbacks live as long as PortAudio may call them
+        try:
+            if self.two:
+                self._bridge(rates)
+                self.streams = [
+                    self._open("output", rates[1], block_size(settings["block"], target, target), target, 1),
+                    self._open("input", rates[0], block_size(settings["block"], source, source), source, 0),
+                ]
+                self.rate = int(block.head[RATE])
+            else:
+                self.rate = wanted if rates == [wanted, wanted] else target.rate
+                size = block_size(settings["block"], source, target)
+                self.streams = [self._open("duplex", self.rate, size, (source, target), None)]
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise self._refused(error) from None
+
+    def _bridge(self, rates: list[int]) -> None:
+        head = self._block.head
+        head[IN_RATE], head[RATE] = (nominal_rate(rate) for rate in rates)
+        head[MARGIN] = round(LEAST_MARGIN_S * head[IN_RATE])
+        self._block.taps[:] = table(head[IN_RATE] / head[RATE])
+
+    def _open(self, kind: str, rate: int, size: int, device: Any, end: int | None) -> Any:
+        ffi, head = self._sounddevice._ffi, self._block.head
+        callback = compile_callback(catching=kind == "input")
+        self._kept.append(callback)
+        stream = self._sounddevice._StreamBase(
+            kind,
+            samplerate=rate,
+            blocksize=size,
+            device=device.index if end is not None else tuple(one.index for one in device),
+            channels=self.channels if end is None else self.channels[end],
+            dtype="float32",
+            latency="low",
+            callback=ffi.cast("PaStreamCallback*", callback.address),
+            userdata=ffi.cast("void*", head.ctypes.data),
+        )
+        if (device[0] if end is None else device).host == "ALSA":  # on any other stream it would write anywhere
+            realtime.hasten(self._sounddevice, stream)
+        return stream
+
+    def start(self) -> None:
+        """Raises RtsepError when the devices refuse."""
+        try:
+            for stream in self.streams:
+                stream.start()
+        except self._sounddevice.PortAudioError as error:
+            raise self._refused(error) from None
+
+    def close(self) -> None:
+        for stream in self.streams:
+            stream.abort()
+            stream.close()
+
+    def _refused(self, error: Exception) -> RtsepError:
+        reason = str(error).partition(" [")[0]
+        return RtsepError(f"{self.source} and {self.target} cannot be opened together ({reason}); choose others.")
 
 
 def run(handle: str, settings: dict[str, Any]) -> None:
     """Open, report, and sleep until told to stop. Raises RtsepError when the devices cannot be opened."""
     block = Block.attach(handle)
     head = block.head
-    callback = compile_callback()  # before there is a stream to be late for
+    compile_callback()  # before there is a stream to be late for
     realtime.lock_memory()
     sounddevice = open_portaudio(settings["client"])
-    source, target = pair(listed(sounddevice), settings["input"], settings["output"])
-    channels = (min(block.channels, source.inputs), min(2, target.outputs))
-    head[IN_CHANNELS], head[OUT_CHANNELS] = channels
-    rate = rate_for(sounddevice, settings["rate"], source, target, channels)
+    streams = Streams(sounddevice, block, *pair(listed(sounddevice), settings["input"], settings["output"]), settings)
     if settings["model"]:  # the portable way: the worker is a thread of this process
         worker.thread(block, settings["model"])
-    before = int(head[CALLBACKS])
-    try:
-        stream = sounddevice._StreamBase(
-            "duplex",
-            samplerate=rate,
-            blocksize=block_size(settings["block"], source, target),
-            device=(source.index, target.index),
-            channels=channels,
-            dtype="float32",
-            latency="low",
-            callback=sounddevice._ffi.cast("PaStreamCallback*", callback.address),
-            userdata=sounddevice._ffi.cast("void*", head.ctypes.data),
-        )
-        stream.start()
-    except (sounddevice.PortAudioError, ValueError) as error:
-        reason = str(error).partition(" [")[0]
-        raise RtsepError(f"{source} and {target} cannot be opened together ({reason}); choose others.") from None
-    frames = _settle(head, before)
+    before = int(head[CALLBACKS]), int(head[ARRIVALS])
+    streams.start()
+    frames = _settle(head, CALLBACKS, FRAMES, before[0])
+    if streams.two:
+        _settle(head, ARRIVALS, IN_FRAMES, before[1])
     say(
         "opened",
-        input=source.name,
-        output=target.name,
-        host=source.host,
-        rate=rate,
+        input=streams.source.name,
+        output=streams.target.name,
+        host=streams.target.host,
+        two=streams.two,
+        rate=streams.rate,
         block=frames,
-        channels=channels,
+        channels=streams.channels,
         pid=os.getpid(),
     )
     realtime.still_garbage()
     while not head[STOP]:
         time.sleep(0.05)
-    closing = threading.Thread(target=lambda: (stream.abort(), stream.close()), daemon=True)
+    closing = threading.Thread(target=streams.close, daemon=True)
     closing.start()
     closing.join(1.0)  # for ever, when the server has died
 
 
-def _settle(head: Any, before: int) -> int:
-    """Frames a callback, once several in a row had as many."""
+def _settle(head: Any, callbacks: int, size: int, before: int) -> int:
+    """Frames a callback, once several in a row had as many; callbacks, size: words that count and measure them."""
     end = time.monotonic() + _PATIENCE_S
     seen, last, steady = before, 0, 0
     while time.monotonic() < end:
-        count, frames = int(head[CALLBACKS]), int(head[FRAMES])
+        count, frames = int(head[callbacks]), int(head[size])
         if count > seen:
             steady = steady + 1 if frames == last else 1
             seen, last = count, frames

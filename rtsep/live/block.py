@@ -18,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
+from rtsep.live.drift import HALF, PHASES
 
 MAX_CHANNELS = 8
+TAPS = (PHASES + 1) * 2 * HALF  # numbers in the table of ``drift``
+PIECE = 1 << 13  # samples a channel that can be read across two clocks at a time
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE: all pages mapped now, so that the callback never meets a page fault
 LOG_ROWS = 1 << 14  # callbacks and worker runs remembered: 44 s of blocks of 128 samples at 48 kHz
 
@@ -68,7 +71,25 @@ TOTAL, CHANNELS, LENGTH, ROWS = range(4)
     JOIN,  # samples that a join takes
     COPY,  # measurements only: the worker copies instead of running the model
 ) = range(32, 42)
-HEAD = 64
+# Written by the audio process when input and output are two streams with clocks of their own, see ``bridge``
+(
+    TWO,  # 1: they are
+    CAUGHT,  # samples that the input's callback has caught
+    ARRIVALS,  # callbacks of the input
+    IN_FRAMES,  # of the newest of them
+    IN_RATE,  # nominal Hz of the input
+    IN_XRUNS,
+    MARGIN,  # samples of the input kept beyond what the blocks need; grows, within bounds, when they ran out
+    TARGET,  # samples of the input between its clock and what is read
+    STARVED,  # times that they ran out
+    SLIPS,  # times that samples were left out or played twice, because the place had to be found anew
+    OUT_OF,  # 1 while there are none
+    SEAM,  # samples until a join has died away
+    IN_SCRATCH,  # two words for the input's clock
+    _IN_SCRATCH_2,
+) = range(48, 62)
+ARRIVAL, ARRIVAL_ROWS = 64, 16  # the newest arrivals: samples caught by then, and when, ns
+HEAD = 128
 
 # Words of ``gains``, float64
 BYPASS, LOUD = 0, 1  # where the ramps are: 1 is the dry signal, 1 is not muted
@@ -78,6 +99,10 @@ STRENGTH = 6  # dB, NaN is no limit
 ACTIVITY = 7  # NaN when the model does not say
 HEARD_POWER, PLAYED_POWER = 8, 9  # sums of squares since the start
 LAST, REST = 16, 16 + MAX_CHANNELS  # a channel each: the last sample played, what a join has to take away
+# Words that ``bridge`` uses: the reader's state, samples in the ring between the clocks, and for every channel the last
+# sample and what a join has to take away
+READER, FILL = 32, 40
+SEAM_LAST, SEAM_REST = 48, 48 + MAX_CHANNELS
 GAINS = 64
 
 # Columns of the logs
@@ -91,6 +116,7 @@ class Block:
 
     head, gains: int64 and float64 words, see above. calls, works: logs [rows, LOG] int64 of callbacks and worker runs.
     heard, made, played: rings [channels, length] float32 of the input, the worker's results and the output.
+    caught: the same of what comes from a device with a clock of its own. taps: the table of ``drift``.
     """
 
     def __init__(self, memory: mmap.mmap, handle: str) -> None:
@@ -108,15 +134,16 @@ class Block:
         self.works = words[at + rows * LOG : at + 2 * rows * LOG].reshape(rows, LOG)
         floats: NDArray[np.float32] = words[at + 2 * rows * LOG :].view(np.float32)
         size = channels * length
-        rings = [floats[k * size : (k + 1) * size].reshape(channels, length) for k in range(3)]
-        self.heard, self.made, self.played = rings
+        rings = [floats[k * size : (k + 1) * size].reshape(channels, length) for k in range(4)]
+        self.heard, self.made, self.played, self.caught = rings
+        self.taps = floats[4 * size : 4 * size + TAPS].reshape(PHASES + 1, 2 * HALF)
 
     @classmethod
     def create(cls, channels: int = 1, length: int = 1 << 16) -> Block:
         """A new block. length: samples a ring holds, a power of two."""
         if not 1 <= channels <= MAX_CHANNELS or length < 1024 or length & (length - 1):
             raise ValueError(f"no block of {channels} channels and {length} samples")
-        total = HEAD + GAINS + 2 * LOG_ROWS * LOG + 3 * channels * length // 2
+        total = HEAD + GAINS + 2 * LOG_ROWS * LOG + (4 * channels * length + TAPS + channels * PIECE + 1) // 2
         if hasattr(os, "memfd_create"):  # vanishes with its last user, however that one dies
             descriptor = os.memfd_create("rtsep-live")
             handle = f"fd:{descriptor}"

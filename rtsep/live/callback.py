@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numba import carray, cfunc, types
-from numba.extending import intrinsic
 
 from rtsep.framing import LIMIT, compiled
 from rtsep.live.block import (
@@ -43,6 +42,8 @@ from rtsep.live.block import (
     HEAD,
     HEARD_POWER,
     IN_CHANNELS,
+    IN_SCRATCH,
+    IN_XRUNS,
     JOIN,
     JOIN_LEFT,
     LAST,
@@ -56,13 +57,17 @@ from rtsep.live.block import (
     LOUD_STEP,
     MISFITS,
     OUT_CHANNELS,
+    PIECE,
     PLAYED_POWER,
+    READER,
     REST,
     ROWS,
     RUN,
     SCRATCH,
     STOP,
+    TAPS,
     TOTAL,
+    TWO,
     VALID,
     WAIT,
     WAS_DELAY,
@@ -70,24 +75,14 @@ from rtsep.live.block import (
     WRITTEN,
     XRUNS,
 )
+from rtsep.live.bridge import catch, cross
+from rtsep.live.drift import HALF, PHASES, STARTED
+from rtsep.live.fence import fence
 
 LINUX = sys.platform == "linux"
 _PROBLEMS = 15  # PortAudio's flags of over- and underflow, without "priming"
 _PATIENCE_NS = 5_000_000_000  # how long a test's callback waits for its result
 _LIMIT = np.float32(LIMIT)
-
-
-def _fence(typingctx: Any) -> Any:  # numba wants this parameter by this name
-    """Nothing before this moves behind it, nor the other way round: neither by the compiler nor by the processor."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-fence: Any = intrinsic(_fence)
 
 
 @compiled("void(int64[::1], float64[::1], float32[:,::1], float32[:,::1])")
@@ -210,15 +205,37 @@ else:
         pass
 
 
+@compiled(
+    "void(int64[::1], float64[::1], int64[:,::1], float32[:,::1], float32[:,::1], float32[:,::1], float32[:,::1], "
+    "float32[:,::1], int64, int64)"
+)
+def turn(head, gains, calls, heard, made, played, sound, out, began, flags):
+    """One block: ``sound`` ([frames, channels]) is heard, the worker woken, ``out`` played; logged but for its end."""
+    hear(head, gains, heard, sound)
+    _wake(head)
+    flags |= speak(head, gains, heard, made, played, out)
+    if out.shape[0] != head[BLOCK]:
+        head[MISFITS] += 1
+    row = head[CALLBACKS] % calls.shape[0]
+    calls[row, BEGAN] = began
+    calls[row, COUNT] = out.shape[0]
+    calls[row, FLAGS] = flags
+    calls[row, AT] = head[WRITTEN]
+
+
 def _callback(source, target, frames, times, status, user):
-    """PaStreamCallback: input and output float32, interleaved; ``user`` is the shared block."""
+    """PaStreamCallback: input and output float32, interleaved; ``user`` is the shared block.
+
+    With two streams this is the output's, and what is heard comes over the bridge.
+    """
     head = carray(user, (HEAD,), np.int64)
     words = carray(user, (head[TOTAL],), np.int64)
     gains = words[HEAD : HEAD + GAINS].view(np.float64)
     now = clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
     out = carray(target, (frames, head[OUT_CHANNELS]), np.float32)
     head[FRAMES] = frames
-    if head[RUN] == 0:
+    if head[RUN] == 0 or frames > PIECE:
+        gains[READER + STARTED] = 0.0
         for i in range(out.shape[0]):
             for channel in range(out.shape[1]):
                 out[i, channel] = 0.0
@@ -233,31 +250,51 @@ def _callback(source, target, frames, times, status, user):
     heard = floats[:size].reshape((channels, length))
     made = floats[size : 2 * size].reshape((channels, length))
     played = floats[2 * size : 3 * size].reshape((channels, length))
-    hear(head, gains, heard, carray(source, (frames, head[IN_CHANNELS]), np.float32))
-    _wake(head)
-    flags = speak(head, gains, heard, made, played, out)
+    flags = 0
     if status & _PROBLEMS:
-        flags |= FLAG_XRUN
+        flags = FLAG_XRUN
         head[XRUNS] += 1
-    if frames != head[BLOCK]:
-        head[MISFITS] += 1
-    row = head[CALLBACKS] % rows
-    calls[row, BEGAN] = now
-    calls[row, ENDED] = clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
-    calls[row, COUNT] = frames
-    calls[row, FLAGS] = flags
-    calls[row, AT] = head[WRITTEN]
+    if head[TWO] == 1:
+        caught = floats[3 * size : 4 * size].reshape((channels, length))
+        taps = floats[4 * size : 4 * size + TAPS].reshape((PHASES + 1, 2 * HALF))
+        count = np.int64(frames)
+        piece = floats[4 * size + TAPS : 4 * size + TAPS + count * channels].reshape((count, channels))
+        cross(head, gains, caught, taps, piece, now)
+        turn(head, gains, calls, heard, made, played, piece, out, now, flags)
+    else:
+        sound = carray(source, (frames, head[IN_CHANNELS]), np.float32)
+        turn(head, gains, calls, heard, made, played, sound, out, now, flags)
+    calls[head[CALLBACKS] % rows, ENDED] = clock(head[SCRATCH : SCRATCH + 2], carray(times, (3,), np.float64))
     fence()
     head[CALLBACKS] += 1
     head[BEAT] = now
     return 0
 
 
-def compile_callback(cache: bool = True) -> Any:
-    """The C function; keep what this returns as long as PortAudio may call ``.address``."""
+def _caught(source, target, frames, times, status, user):
+    """PaStreamCallback of an input stream whose output is another: see ``bridge``."""
+    head = carray(user, (HEAD,), np.int64)
+    words = carray(user, (head[TOTAL],), np.int64)
+    now = clock(head[IN_SCRATCH : IN_SCRATCH + 2], carray(times, (3,), np.float64))
+    channels, length = head[CHANNELS], head[LENGTH]
+    floats = words[HEAD + GAINS + 2 * head[ROWS] * LOG :].view(np.float32)
+    size = channels * length
+    caught = floats[3 * size : 4 * size].reshape((channels, length))
+    catch(head, caught, carray(source, (frames, head[IN_CHANNELS]), np.float32), now)
+    if status & _PROBLEMS:
+        head[IN_XRUNS] += 1
+    return 0
+
+
+def compile_callback(cache: bool = True, catching: bool = False) -> Any:
+    """The C function; keep what this returns as long as PortAudio may call ``.address``.
+
+    catching: the one for an input whose output is another stream.
+    """
     pointer = types.voidptr
     signature = types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer)
+    function = _caught if catching else _callback
     try:
-        return cfunc(signature, cache=cache)(_callback)
+        return cfunc(signature, cache=cache)(function)
     except Exception:  # no place for a cache is no reason to fail
-        return cfunc(signature)(_callback)
+        return cfunc(signature)(function)

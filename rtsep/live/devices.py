@@ -126,6 +126,11 @@ def pair(devices: list[Device], wanted_input: str | None, wanted_output: str | N
     return source, target
 
 
+def two_clocks(source: Device, target: Device) -> bool:
+    """Whether the two may run by clocks of their own, so that each needs a stream; JACK's clients share one."""
+    return source.host != target.host or (source.index != target.index and source.host != JACK)
+
+
 def block_size(wanted: int | None, source: Device, target: Device) -> int:
     """Frames a callback to ask PortAudio for; 0 lets the server decide.
 

@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 import threading
-from typing import IO
+from typing import IO, Any
 
 WORKER_PRIORITY = 60  # below JACK's (70) and PortAudio's callbacks (65): those must never wait for a model
 # MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT: pages stay once they were touched. Without the last, every thread's untouched
@@ -34,6 +34,14 @@ def raise_priority() -> bool:
             os.nice(-10)
         return False
     return True
+
+
+def hasten(sounddevice: Any, stream: Any) -> None:
+    """Let PortAudio run an ALSA stream's callback at real-time priority, where allowed: by itself it does not."""
+    with contextlib.suppress(AttributeError, OSError):
+        enable = ctypes.CDLL(sounddevice._libname).PaAlsa_EnableRealtimeScheduling
+        enable.argtypes, enable.restype = [ctypes.c_void_p, ctypes.c_int], None
+        enable(int(sounddevice._ffi.cast("uintptr_t", stream._ptr)), 1)
 
 
 def still_garbage() -> None:

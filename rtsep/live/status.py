@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.live import block as b
+from rtsep.live.drift import STATE, drift_ppm
 
 if TYPE_CHECKING:
     from rtsep.live.block import Block
@@ -32,6 +33,7 @@ def snapshot(live: Live) -> dict[str, Any]:
         "block": size,
         "slack": live.slack,
         **b.words(block),
+        "xruns": int(head[b.XRUNS] + head[b.IN_XRUNS]),
         "restarts": dict(live.restarts),
         "bypass": live.bypassed,
         "paused": bool(head[b.PAUSE]),
@@ -42,6 +44,7 @@ def snapshot(live: Live) -> dict[str, Any]:
     values["activity"] = None if math.isnan(activity) else activity
     if not rate:
         return values
+    values["clocks"] = clocks(block) if head[b.TWO] else None
     values["added_samples"] = live.added_samples
     values["added_ms"] = 1000 * live.added_samples / rate
     end = int(head[b.WRITTEN])
@@ -53,6 +56,21 @@ def snapshot(live: Live) -> dict[str, Any]:
     values["gap_ms"] = quantiles(gaps_ms(block, round(_SECONDS * rate / max(1, size))))
     values["budget_ms"] = 1000 * live.slack * size / rate
     return values
+
+
+def clocks(block: Block) -> dict[str, Any]:
+    """Two devices by clocks of their own: drift, what the ring between them holds in ms, and what was lost there."""
+    head = block.head
+    rate = max(1, int(head[b.IN_RATE]))
+    return {
+        "drift_ppm": drift_ppm(block.gains[b.READER : b.READER + STATE]),
+        "input_rate": rate,
+        "input_block": int(head[b.IN_FRAMES]),
+        "fill_ms": 1000 * float(block.gains[b.FILL]) / rate,
+        "target_ms": 1000 * int(head[b.TARGET]) / rate,
+        "starved": int(head[b.STARVED]),
+        "slips": int(head[b.SLIPS]),
+    }
 
 
 def level(sound: NDArray[np.float32]) -> float:

@@ -95,6 +95,7 @@ def line(status: dict[str, Any]) -> str:
         f"{status['state']}{mode(status)}: in {status['heard_db']:.0f} dB, out {status['played_db']:.0f} dB, "
         f"delay {status['added_ms']:.1f} ms, compute p99 {0.0 if compute is None else compute:.2f} of "
         f"{status['budget_ms']:.2f} ms, late {status['late']} of {status['callbacks']}, xruns {status['xruns']}"
+        + ("" if status["clocks"] is None else f", drift {status['clocks']['drift_ppm']:+.0f} ppm")
     )
 
 
@@ -127,6 +128,13 @@ def table(status: dict[str, Any], told: list[str]) -> Any:
             "delay added",
             f"{status['added_ms']:.2f} ms ({status['block']} frames, slack {status['slack']}, {status['rate']} Hz)",
         )
+        if status["clocks"] is not None:
+            two = status["clocks"]
+            grid.add_row(
+                "two clocks",
+                f"drift {two['drift_ppm']:+.0f} ppm; between them {two['fill_ms']:.1f} of {two['target_ms']:.1f} ms; "
+                f"slips {two['slips']}",
+            )
         if compute["p50"] is not None and gap["p50"] is not None:
             grid.add_row(
                 "compute",

@@ -42,7 +42,7 @@ from rtsep.live.block import (
     WRITTEN,
     Block,
 )
-from rtsep.live.callback import fence
+from rtsep.live.fence import fence
 from rtsep.model import Model, load
 from rtsep.stream import Stream
 

@@ -28,3 +28,10 @@ def identity_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Its speech is its input: a probe finds it again."""
     network = Network(hop=128, analysis_window=512, synthesis_window=256, identity=True)
     return str(network.save(tmp_path_factory.mktemp("live") / "identity.onnx"))
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """So many weights, each used once a hop, that a hop takes several."""
+    network = Network(hop=128, analysis_window=512, synthesis_window=256, basis=24_000)
+    return str(network.save(tmp_path_factory.mktemp("live") / "slow.onnx"))

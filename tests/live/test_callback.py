@@ -169,8 +169,9 @@ def test_mute_fades() -> None:
     assert np.diff(out).min() >= 0 and np.diff(out).max() <= 1.01 / (0.5 * RATE) and out[-1] == 1.0
 
 
-def test_the_compiled_callback_allocates_nothing() -> None:
-    code = compile_callback(cache=False).inspect_llvm()
+@pytest.mark.parametrize("catching", [False, True])
+def test_the_compiled_callback_allocates_nothing(catching: bool) -> None:
+    code = compile_callback(cache=False, catching=catching).inspect_llvm()
     assert "NRT_MemInfo_alloc" not in code and "NRT_Allocate" not in code
     assert "fence seq_cst" in code and "pthread_mutex" not in code
 

@@ -1,0 +1,59 @@
+"""Two real PortAudio devices by clocks of their own: JACK in, with a server 208 ppm too fast, and PulseAudio out."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+from servers import PulseServer, jack_server, probe
+from test_drift import impurity_db
+from test_jack import wait
+
+from rtsep.live import block as b
+from rtsep.live.duplex import Live, LiveSettings
+
+JACK_RATE = 48010  # Hz, and so much more than the 48,000 that it passes for
+WINDOW_S = 5.0
+
+
+def test_jack_to_pulseaudio(identity_model: str) -> None:
+    """Whole sound, bounded fill, stated delay, known drift, after as much time as callbacks of this machine need."""
+    tone = (0.4 * np.sin(2 * np.pi * 1000 / JACK_RATE * np.arange(90 * JACK_RATE))).astype(np.float32)
+    with PulseServer(), jack_server(128, JACK_RATE):
+        settings = LiveSettings(model=identity_model, input="system", output="pulse", ring=1 << 20)
+        with Live(settings) as live:
+            head = live.block.head
+            assert live.device["two"] and live.status()["host"] == "ALSA" and live.status()["rate"] == 48000
+            player = threading.Thread(target=lambda: probe(tone, "rtsep:in_0", "-"), daemon=True)
+            player.start()
+            assert wait(lambda: float(np.abs(live.block.last(live.block.heard, int(head[b.WRITTEN]), 100)).max()) > 0.1)
+            tries: list[list[int]] = []  # what was lost in each: none at the first go where callbacks are punctual
+            assert any(whole(live, tries) for _ in range(15)), tries
+            assert wait(lambda: abs(live.status()["clocks"]["drift_ppm"] - 208) < 60, 60)
+            status = live.status()
+            assert status["state"] == "running"
+            # What is stated: stream + slack, and what lies between the clocks.
+            bridge = status["clocks"]["target_ms"]
+            own = 1000 * (int(head[b.LATENCY]) + 2 * status["block"]) / 48000
+            assert abs(status["added_ms"] - own - bridge) < 0.05
+            assert bridge <= 1000 * (128 + status["block"] + 16) / 48000 + 30.0
+
+
+def whole(live: Live, tries: list[list[int]]) -> bool:
+    """Whether in the next seconds nothing ran out or slipped; then the tone is pure and the fill within its bounds."""
+    block, head = live.block, live.block.head
+    words = (b.STARVED, b.SLIPS, b.XRUNS, b.IN_XRUNS)
+    before, fills = [int(head[word]) for word in words], []
+    end = time.monotonic() + WINDOW_S
+    while time.monotonic() < end:
+        fills.append(float(block.gains[b.FILL]))
+        time.sleep(0.01)
+    tries.append([int(head[word]) - then for word, then in zip(words, before, strict=True)])
+    if any(tries[-1]):
+        return False
+    target, span = int(head[b.TARGET]), int(head[b.IN_FRAMES] + head[b.BLOCK])
+    assert min(fills) > 0 and max(fills) <= target + span
+    sound = block.last(block.heard, int(head[b.WRITTEN]), 1 << 17)[:, 0]
+    assert impurity_db(sound) < -50  # nothing lost: one sample would be -40 dB
+    return True
