@@ -141,6 +141,16 @@ class Stream:
         return self._latency
 
     @property
+    def grain(self) -> int:
+        """Samples in the smallest block that the promise of ``block_multiple`` and the hop have in common."""
+        return self._grain
+
+    @property
+    def until_hop(self) -> int:
+        """Samples still to come until the next hop is complete; ``activity`` is then a new one."""
+        return self._inward.needed((self._hops + 1) * self.spec.hop) - self._taken
+
+    @property
     def strength(self) -> float | None:
         """Most attenuation in dB; None is no limit, 0 the delayed input. Setting it ramps from the next sample on."""
         return self._strength

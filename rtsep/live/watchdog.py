@@ -27,7 +27,7 @@ _AGAIN_S = 0.5  # between attempts to open a lost device
 _SETTLE_S = 5.0  # after a worker was lost, before its speed is judged
 _OPENING_S = 10.0  # that a first attempt may take, the next one longer: PortAudio can hang when a server half exists
 _MOST_OPENING_S = 60.0
-WORKER_TRIES = 5  # of a worker that ends within _SETTLE_S of its start, each after twice the pause before
+WORKER_TRIES = 5  # of a worker that ends before it is ready, or at once, each after twice the pause before
 _FIRST_PAUSE_S = 0.25
 
 
@@ -219,7 +219,8 @@ class Watchdog:
         if live.state == "starting":
             self.refusal = RtsepError(f"{why} before it began; see whether `rtsep bench step` runs.")
             return
-        self._failures = self._failures + 1 if now - self._began < _SETTLE_S else 0
+        ready = self._head[b.EPOCH_READY] == self._head[b.EPOCH]
+        self._failures = 0 if ready and now - self._began > _SETTLE_S else self._failures + 1
         self._crew.end_worker()
         self._next_try = now + (_FIRST_PAUSE_S * 2 ** (self._failures - 1) if self._failures else 0.0)
         if self._failures >= WORKER_TRIES:
