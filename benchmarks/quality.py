@@ -1,6 +1,6 @@
 """Quality of the shipped model beside the noisy input and every peer that is installed, on one test set.
 
-    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--gtcrn PATH] [--json PATH] [--workers N]
+    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--gtcrn PATH] [--dnsmos PATH] [--json PATH]
 
 Every method is streamed frame by frame at full strength, its delay removed, scored at 16 kHz (PESQ-NB at 8 kHz).
 Rows marked "cited" were not run here: they come from cited.json, only for the very files it was measured on.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.gtcrn import GTCRN
 from benchmarks.peers.peer import Run
 from rtsep.model import shipped
-from training import scores
+from training import dnsmos, evaluate
 from training.evaluate import (
     Enhancer,
     Pair,
@@ -42,6 +43,7 @@ from training.evaluate import (
 )
 
 MEASURES = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr")
+OPINION = "ovrl"  # beside them where DNSMOS has been measured
 CITED = Path(__file__).with_name("cited.json")
 
 
@@ -135,15 +137,21 @@ def _facts(facts: dict[str, Any]) -> list[str]:
     return [f"{rate / 1000:g}" if rate else "-", f"{facts['latency_ms']:.2f}", size]
 
 
+def measured(results: Sequence[dict[str, Any]]) -> list[str]:
+    """MEASURES, and DNSMOS OVRL if every result has it."""
+    return [*MEASURES, *([OPINION] if all(OPINION in result["summary"] for result in results) else [])]
+
+
 def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[Pair]) -> Table:
     """Methods down, measures across, with half the width of the 95 % interval; then cited and missing peers."""
     table = Table(title=f"{name}, {len(pairs)} clips")
     table.add_column("method")
-    for title in ("kHz", "latency ms", "parameters", *(scores.MEASURES[m][0] for m in MEASURES), "CPU s per s"):
+    shown = measured(results)
+    for title in ("kHz", "latency ms", "parameters", *(evaluate.MEASURES[m][0] for m in shown), "CPU s per s"):
         table.add_column(title, justify="right")
     for result in results:
         cells = []
-        for measure in MEASURES:
+        for measure in shown:
             s = result["summary"][measure]
             missing = "" if s["n"] == result["clips"] else f" ({s['n']} clips)"
             half = cell(measure, (s["high"] - s["low"]) / 2)
@@ -152,7 +160,7 @@ def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[
         table.add_row(result["method"]["name"], *_facts(result["method"]), *cells, f"{cpu:.4f}" if cpu else "-")
     table.add_section()
     for row in cited(pairs):
-        cells = [cell(measure, row["scores"][measure]) for measure in MEASURES]
+        cells = [cell(measure, row["scores"].get(measure, math.nan)) for measure in shown]
         table.add_row(f"{row['name']} (cited, not run here)", *_facts(row), *cells, "-", style="dim")
     for peer in PEERS:
         if not peer.installed():
@@ -160,9 +168,9 @@ def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[
     return table
 
 
-def measure(method: Method, pairs: Sequence[Pair], workers: int) -> dict[str, Any]:
+def measure(method: Method, pairs: Sequence[Pair], workers: int, opinion: Path | None = None) -> dict[str, Any]:
     """Facts, summary, every clip, and CPU seconds per second of audio of one method on one set."""
-    rows = score_pairs(pairs, method.make, workers, f"{pairs[0].set}: {method.facts['name']}")
+    rows = score_pairs(pairs, method.make, workers, f"{pairs[0].set}: {method.facts['name']}", opinion)
     cpu = sum(row["cpu_s"] for row in rows) / sum(row["seconds"] for row in rows)
     return {"method": method.facts, "cpu_per_s": cpu, "clips": len(rows), "summary": summarise(rows), "rows": rows}
 
@@ -171,6 +179,7 @@ def main(
     testset: Annotated[Path, typer.Option(help="Folder with clean/ and noisy/, or a folder of such folders.")],
     model: Annotated[list[str] | None, typer.Option(help="One more model to score; may be repeated.")] = None,
     gtcrn: Annotated[Path | None, typer.Option(help="GTCRN's published stream/onnx_models/gtcrn_simple.onnx.")] = None,
+    opinion: Annotated[Path | None, typer.Option("--dnsmos", help=dnsmos.HELP)] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to score with.")] = 1,
 ) -> None:
@@ -180,11 +189,13 @@ def main(
         chosen = list(methods(model or [], gtcrn))
         absent = [peer.name for peer in PEERS if not peer.installed()]
         report: dict[str, Any] = {"format": 1, **environment(), "not_installed": absent, "sets": {}}
+        if opinion:
+            report["dnsmos_sha256"] = dnsmos.DNSMOS(opinion).sha256
         console = Console()
         if not any(method.facts.get("target") == "speech" for method in chosen):
             console.print("No model that puts out speech is shipped; give one with --model.")
         for name, pairs in sets.items():
-            results = [measure(method, pairs, workers) for method in chosen]
+            results = [measure(method, pairs, workers, opinion) for method in chosen]
             console.print(quality_table(name, results, pairs))
             report["sets"][name] = {"sha256": fingerprint(pairs), "measured": results, "cited": cited(pairs)}
         if json_path:

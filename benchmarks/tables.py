@@ -9,6 +9,7 @@ figure is ever typed by hand, and `--check` (a test runs it) fails when a docume
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,8 +19,9 @@ import typer
 import yaml
 
 import rtsep
-from benchmarks.quality import MEASURES, parameters
+from benchmarks.quality import measured, parameters
 from rtsep.model import shipped
+from training import evaluate
 from training.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
@@ -44,20 +46,21 @@ def quality() -> str:
     """Every method on both sets: means, with half the width of the 95 % bootstrap interval."""
     parts = []
     for name, found in results("quality")["sets"].items():
+        shown = measured(found["measured"])
         rows = []
         for entry in found["measured"]:
             cells = []
-            for measure in MEASURES:
+            for measure in shown:
                 score = entry["summary"][measure]
                 half = cell(measure, (score["high"] - score["low"]) / 2)
                 cells.append(f"{cell(measure, score['mean'])} ± {half}")
             bold = "**" if entry["method"].get("target") else ""
             rows.append([f"{bold}{entry['method']['name']}{bold}", f"{entry['method']['latency_ms']:.2f}", *cells])
         for entry in found["cited"]:
-            cells = [cell(measure, entry["scores"][measure]) for measure in MEASURES]
+            cells = [cell(measure, entry["scores"].get(measure, math.nan)) for measure in shown]
             rows.append([f"{entry['name']} (cited)", f"{entry['latency_ms']:.2f}", *cells])
         header = [f"{name}, {found['measured'][0]['clips']} clips", "latency ms"]
-        parts.append(markdown([*header, "PESQ-WB", "PESQ-NB", "STOI", "ESTOI", "SI-SDR dB"], rows))
+        parts.append(markdown([*header, *(evaluate.MEASURES[measure][0] for measure in shown)], rows))
     return "\n".join(parts)
 
 

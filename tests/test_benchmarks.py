@@ -25,7 +25,8 @@ from benchmarks.peers import PEERS, Peer, RNNoise, WebRTC
 from benchmarks.peers.peer import Run
 from rtsep.errors import InputError, RtsepError
 from tests.graphs import Network
-from training import evaluate, scores
+from tests.training.test_dnsmos import graph
+from training import dnsmos, evaluate, scores
 
 DATA = Path(__file__).parent / "data"
 RATE = 16_000
@@ -102,12 +103,17 @@ def test_streaming_at_the_models_rate_keeps_alignment(testset, tmp_path):
 def test_evaluate_prints_and_writes_what_it_measured(testset, identity, tmp_path):
     result = run(evaluate.main, identity, testset, "--json", tmp_path / "scores.json")
     assert result.exit_code == 0, result.output
-    for text in ("PESQ-WB", "mini by SNR", "mini by noise", "2.00 ms", "3 clips"):
+    for text in ("PESQ-WB", "mini by SNR", "mini by noise", "2.00 ms", "3 clips", "5 dB, 2 clips", "keys, 1 clip "):
         assert text in result.output
     report = json.loads((tmp_path / "scores.json").read_text())
     assert report["model"]["file"] == "identity.onnx" and report["model"]["algorithmic_latency"] == 32
     assert str(tmp_path) not in json.dumps(report)
     noisy, model = (report["sets"]["mini"][key] for key in ("noisy", "model"))
+    printed = [line for line in result.output.splitlines() if "│" in line]
+    for measure, (title, _) in scores.MEASURES.items():  # in the whole, by SNR and by noise, unless always undefined
+        times = 3 if model["summary"][measure]["n"] else 1
+        assert sum(line.startswith((f"│ {title} │", f"│ {title}  ", f"│ {title} (")) for line in printed) == times
+    assert "DNSMOS" not in result.output
     assert list(noisy["summary"]) == list(scores.MEASURES)
     assert model["summary"]["si_sdr"]["mean"] == pytest.approx(noisy["summary"]["si_sdr"]["mean"], abs=1e-3)
     assert {snr: some["stoi"]["n"] for snr, some in model["by_snr"].items()} == {"0": 1, "5": 2}
@@ -116,6 +122,22 @@ def test_evaluate_prints_and_writes_what_it_measured(testset, identity, tmp_path
     clean, input_, _ = evaluate.find_pairs(testset)["mini"][0].read()
     assert row["pesq_wb"] == pytest.approx(scores.pesq_wb(clean, input_, RATE), abs=0.01)
     assert row["seconds"] == 2 and row["cpu_s"] > 0
+
+
+def test_dnsmos_is_added_where_its_file_is_given(testset, identity, tmp_path):
+    file = graph(tmp_path / "answers.onnx")
+    result = run(evaluate.main, identity, testset, "--dnsmos", file, "--workers", 2, "--json", tmp_path / "scores.json")
+    assert result.exit_code == 0, result.output
+    assert "DNSMOS SIG" in result.output and "DNSMOS OVRL" in result.output
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert len(report["dnsmos_sha256"]) == 64
+    noisy, model = (report["sets"]["mini"][key]["summary"] for key in ("noisy", "model"))
+    assert noisy["bak"]["n"] == 3 and model["bak"]["mean"] == pytest.approx(noisy["bak"]["mean"], abs=1e-3)
+    _, x, rate = evaluate.find_pairs(testset)["mini"][0].read()
+    row = report["sets"]["mini"]["noisy"]["rows"][0]
+    assert row["ovrl"] == pytest.approx(dnsmos.DNSMOS(file)(x, rate)["ovrl"], abs=1e-6)
+    refused = run(evaluate.main, identity, testset, "--dnsmos", identity)
+    assert refused.exit_code == 2 and "is not DNSMOS's P.835 network" in refused.output
 
 
 def test_two_workers_score_the_same(testset):
@@ -213,9 +235,16 @@ def test_quality_lists_measured_cited_and_missing(testset, identity, tmp_path, m
     (tmp_path / "cited.json").write_text(json.dumps(content))
     monkeypatch.setattr(quality, "CITED", tmp_path / "cited.json")
 
-    result = run(quality.main, "--testset", testset, "--model", identity, "--json", tmp_path / "quality.json")
+    words = ["--testset", testset, "--model", identity, "--json", tmp_path / "quality.json"]
+    result = run(quality.main, *words, "--dnsmos", graph(tmp_path / "answers.onnx"))
     assert result.exit_code == 0, result.output
-    for text in ("noisy", "identity.onnx", "other-tool (cited, not run here)", "rnnoise-0.2 (not installed"):
+    for text in (
+        "DNSMOS OVRL",
+        "noisy",
+        "identity.onnx",
+        "other-tool (cited, not run here)",
+        "rnnoise-0.2 (not installed",
+    ):
         assert text in result.output
     report = json.loads((tmp_path / "quality.json").read_text())
     assert report["not_installed"] == ["rnnoise-0.2"]
@@ -226,6 +255,8 @@ def test_quality_lists_measured_cited_and_missing(testset, identity, tmp_path, m
     assert measured["tiny (identity.onnx)"]["cpu_per_s"] > 0
     assert measured["tiny (identity.onnx)"]["method"]["latency_ms"] == 2
     assert report["sets"]["mini"]["cited"][0]["scores"] == means
+    assert quality.measured(report["sets"]["mini"]["measured"]) == [*quality.MEASURES, "ovrl"]
+    assert len(report["dnsmos_sha256"]) == 64
 
 
 def test_cited_rows_hold_for_their_own_files_only(testset, tmp_path):
@@ -244,7 +275,7 @@ def test_cited_file_is_complete():
     assert content["source"] and "rnnoise-0.1" in [row["name"] for row in content["rows"]]
     for row in content["rows"]:
         assert set(row["scores"]) == set(content["sets"])
-        assert all(set(means) == set(quality.MEASURES) for means in row["scores"].values())
+        assert all(set(means) == {*quality.MEASURES, quality.OPINION} for means in row["scores"].values())
         assert row["name"] not in [peer.name for peer in PEERS]
 
 

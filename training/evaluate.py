@@ -1,10 +1,11 @@
 """Score a model on a test set, through the very `Stream` that users run.
 
-    python -m training.evaluate MODEL.onnx TESTSET [--json PATH] [--workers N]
+    python -m training.evaluate MODEL.onnx TESTSET [--dnsmos sig_bak_ovr.onnx] [--json PATH] [--workers N]
 
 TESTSET holds `clean/NAME.flac` and `noisy/NAME.flac` (mono, same rate and length), or several such folders. A NAME
 that ends in `_NOISE_snrDB` also gets tables by SNR and by noise. Every noisy file is streamed at full strength in
-blocks of 10 ms; the stream's latency is removed, nothing is trimmed or rescaled.
+blocks of 10 ms; the stream's latency is removed, nothing is trimmed or rescaled. Figures are means over clips with
+their 95 % bootstrap interval; `--dnsmos` adds DNSMOS P.835 from Microsoft's file (see `training.dnsmos`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from rich.table import Table
 
 import rtsep
 from rtsep.errors import InputError, RtsepError
-from training import scores
+from training import dnsmos, scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"_(?P<noise>[^_]+)_snr(?P<snr>-?\d+(?:\.\d+)?)$")
 _BLOCK_S = 0.01
+MEASURES = scores.MEASURES | dnsmos.MEASURES  # the latter only where the user has its file
 _PACKAGES = ("rtsep", "numpy", "numba", "onnxruntime", "soxr", "pesq", "pystoi", "pyrnnoise", "webrtc-noise-gain")
 
 
@@ -151,43 +153,59 @@ class Streamed:
         return Enhanced(np.concatenate([out, tail])[latency:], own, cpu_s)
 
 
-def score_pair(pair: Pair, enhancer: Enhancer) -> Row:
-    """One row: set, name, noise, snr (dB), seconds of audio, cpu_s, and every measure of `scores.MEASURES`."""
+def score_pair(pair: Pair, enhancer: Enhancer, opinion: dnsmos.DNSMOS | None = None) -> Row:
+    """One row: set, name, noise, snr (dB), seconds of audio, cpu_s, and all `scores.MEASURES`, and the `opinion`'s."""
     clean, noisy, rate = pair.read()
     enhanced = enhancer(noisy, rate)
     values = scores.score(clean, rate, enhanced.audio, enhanced.rate)
+    if opinion:
+        values |= opinion(enhanced.audio, enhanced.rate)
     about = {"set": pair.set, "name": pair.name, "noise": pair.noise, "family": pair.family, "snr": pair.snr}
     return {**about, "seconds": len(clean) / rate, "cpu_s": enhanced.cpu_s, **values}
 
 
-_enhancer: Enhancer  # of a worker process
+_tools: tuple[Enhancer, dnsmos.DNSMOS | None]  # of a worker process
 
 
-def _begin(make: Callable[[], Enhancer]) -> None:
-    global _enhancer
-    _enhancer = make()
+def _begin(make: Callable[[], Enhancer], opinion: Path | None) -> None:
+    global _tools
+    _tools = make(), dnsmos.DNSMOS(opinion) if opinion else None
 
 
 def _score_here(pair: Pair) -> Row:
-    return score_pair(pair, _enhancer)
+    return score_pair(pair, *_tools)
 
 
-def score_pairs(pairs: Sequence[Pair], make: Callable[[], Enhancer], workers: int = 1, label: str = "") -> list[Row]:
-    """Score every pair, in order; `make` builds the enhancer, once a worker process when `workers` > 1."""
+def score_pairs(
+    pairs: Sequence[Pair],
+    make: Callable[[], Enhancer],
+    workers: int = 1,
+    label: str = "",
+    opinion: Path | None = None,
+) -> list[Row]:
+    """Score every pair, in order; `make` builds the enhancer, once a worker process when `workers` > 1.
+
+    `opinion` is the file of DNSMOS P.835, if its measures are wanted.
+    """
     console = Console(stderr=True)
     if workers > 1:
         # spawn: a forked onnxruntime or numba thread pool may hang
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(make, opinion)) as pool:
             rows = pool.map(_score_here, pairs)
             return list(track(rows, label, len(pairs), console=console, transient=True))
-    enhancer = make()
-    return [score_pair(pair, enhancer) for pair in track(pairs, label, console=console, transient=True)]
+    _begin(make, opinion)
+    return [_score_here(pair) for pair in track(pairs, label, console=console, transient=True)]
+
+
+def measures(rows: Sequence[Row]) -> list[str]:
+    """The measures that these rows hold, in the order of MEASURES."""
+    return [measure for measure in MEASURES if rows and measure in rows[0]]
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Per measure: mean, low, high (95 % bootstrap over clips) and n, the clips for which it is defined."""
     summary = {}
-    for measure in scores.MEASURES:
+    for measure in measures(rows):
         values = [row[measure] for row in rows]
         mean, low, high = scores.bootstrap(values)
         summary[measure] = {"mean": mean, "low": low, "high": high, "n": sum(not math.isnan(v) for v in values)}
@@ -213,8 +231,10 @@ def digest(rows: Sequence[Row]) -> dict[str, Any]:
 
 def cell(measure: str, value: float, signed: bool = False) -> str:
     """A number with the decimals of its measure; a hyphen for NaN."""
-    decimals = scores.MEASURES[measure][1]
-    return "-" if math.isnan(value) else f"{value:{'+' if signed else ''}.{decimals}f}"
+    decimals = MEASURES[measure][1]
+    if math.isnan(value):
+        return "-"
+    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}"  # + 0.0: no minus before zero
 
 
 def set_table(title: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table:
@@ -223,7 +243,8 @@ def set_table(title: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table:
     table.add_column("measure")
     for name in ("noisy", "model", "gain"):
         table.add_column(name, justify="right")
-    for measure, (label, _) in scores.MEASURES.items():
+    for measure in measures(model):
+        label = MEASURES[measure][0]
         before, after = (np.array([row[measure] for row in rows]) for rows in (noisy, model))
         with np.errstate(invalid="ignore"):  # -inf from -inf: a silent output has no gain to speak of
             gain = after - before
@@ -236,27 +257,31 @@ def set_table(title: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table:
     return table
 
 
-_SHORT = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "covl", "segsnr")
+def group_tables(title: str, key: str, noisy: Sequence[Row], model: Sequence[Row], width: int) -> Iterator[Table]:
+    """Measures down; values of `key` across, noisy → model with half its interval; as many tables as `width` asks for.
 
-
-def group_table(title: str, key: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table | None:
-    """Means by `key`, noisy → model; None when no row has that key."""
+    A measure that is undefined everywhere gets no row. Nothing when no row has that key.
+    """
     before, after = group(noisy, key), group(model, key)
-    if not after:
-        return None
-    table = Table(title=title)
-    table.add_column({"snr": "SNR dB", "family": "noise"}.get(key, key), justify="right")
-    table.add_column("clips", justify="right")
-    for measure in _SHORT:
-        table.add_column(scores.MEASURES[measure][0], justify="right")
-    for value, rows in after.items():
-        means = [
-            [scores.bootstrap([row[m] for row in some], resamples=1)[0] for some in (before[value], rows)]
-            for m in _SHORT
-        ]
-        cells = [" → ".join(cell(m, mean) for mean in pair) for m, pair in zip(_SHORT, means, strict=True)]
-        table.add_row(f"{value:g}" if key == "snr" else value, str(len(rows)), *cells)
-    return table
+    fit = max(1, (width - 16) // 22)  # columns: a label, then the cells of a group
+    for first in range(0, len(after), fit):
+        some = list(after)[first : first + fit]
+        table = Table(title=f"{title}: noisy → model ± half the interval")
+        table.add_column("measure")
+        for value in some:
+            head = f"{value:g} dB" if key == "snr" else value
+            table.add_column(f"{head}, {len(after[value])} clip{'s' * (len(after[value]) > 1)}", justify="right")
+        for measure in measures(model):
+            if any(not math.isnan(row[measure]) for rows in after.values() for row in rows):
+                cells = [_change(measure, before[value], after[value]) for value in some]
+                table.add_row(MEASURES[measure][0], *cells)
+        yield table
+
+
+def _change(measure: str, noisy: Sequence[Row], model: Sequence[Row]) -> str:
+    (old, *_), (mean, low, high) = (scores.bootstrap([row[measure] for row in rows]) for rows in (noisy, model))
+    half = f" [dim]±{cell(measure, (high - low) / 2)}[/dim]" if high > low else ""
+    return f"{cell(measure, old)} → {cell(measure, mean)}{half}"
 
 
 def versions() -> dict[str, str | None]:
@@ -337,23 +362,26 @@ def main(
     testset: Annotated[Path, typer.Argument(help="Folder with clean/ and noisy/, or a folder of such folders.")],
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to score with.")] = 1,
+    opinion: Annotated[Path | None, typer.Option("--dnsmos", help=dnsmos.HELP)] = None,
 ) -> None:
     """Score MODEL on TESTSET and print the tables."""
     with one_sentence():
         sets = find_pairs(testset)
         about = describe(rtsep.load(model))
         report: dict[str, Any] = {"format": 1, "model": about, "versions": versions(), "sets": {}}
+        if opinion:
+            report["dnsmos_sha256"] = dnsmos.DNSMOS(opinion).sha256
         console = Console()
         for name, pairs in sets.items():
-            noisy = score_pairs(pairs, Untouched, workers, f"{name}: noisy")
-            rows = score_pairs(pairs, _Make(model), workers, f"{name}: {about['name']}")
+            noisy = score_pairs(pairs, Untouched, workers, f"{name}: noisy", opinion)
+            rows = score_pairs(pairs, _Make(model), workers, f"{name}: {about['name']}", opinion)
             report["sets"][name] = {"noisy": digest(noisy), "model": digest(rows)}
             latency = f"{about['algorithmic_latency_ms']:.2f} ms"
             console.print(
                 set_table(f"{name}: {about['name']} {about['version']}, {latency}, {len(rows)} clips", noisy, rows)
             )
             for key, by in (("snr", "SNR"), ("family", "noise")):
-                if table := group_table(f"{name} by {by}", key, noisy, rows):
+                for table in group_tables(f"{name} by {by}", key, noisy, rows, console.width):
                     console.print(table)
         if json_path:
             write_json(json_path, report)
