@@ -19,8 +19,8 @@ def complex_of(pairs: torch.Tensor) -> np.ndarray:
 
 
 def test_filtered_is_a_complex_sum_over_frames() -> None:
-    recent, filters = torch.randn(4, 5, 2, 7), 10 * torch.randn(4, 3, 5, 2, 7)
-    expected = (complex_of(recent)[:, None] * complex_of(torch.tanh(filters / 10))).sum(2)
+    recent, filters = torch.randn(4, 5, 2, 7), 3 * torch.randn(4, 3, 5, 2, 7)
+    expected = (complex_of(recent)[:, None] * complex_of(torch.tanh(filters * multiframe.GENTLE))).sum(2)
     assert np.allclose(complex_of(multiframe.filtered(recent, filters)), expected, atol=1e-5)
 
 
@@ -76,5 +76,5 @@ def test_filters_take_out_what_lies_between_harmonics(bins: int) -> None:
     recent = (
         torch.tensor(np.stack([drop.real, drop.imag], 1)[::-1].copy()).float()[None, :, :, None].repeat(1, 1, 1, bins)
     )
-    filters = 10 * torch.atanh(torch.tensor(np.stack([taps.real, taps.imag], 1)).float())[None, None, :, :, None]
-    assert multiframe.filtered(recent, filters.repeat(1, 1, 1, 1, bins)).abs().max() < 1e-5
+    filters = torch.atanh(torch.tensor(np.stack([taps.real, taps.imag], 1)).float())[None, None, :, :, None]
+    assert multiframe.filtered(recent, filters.repeat(1, 1, 1, 1, bins) / multiframe.GENTLE).abs().max() < 1e-5

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-GENTLE = 0.1  # of a filter for an output of one: the optimiser's first steps must not drown what the masks let through
+GENTLE = 0.3  # of a filter for an output of one: the optimiser's first steps must not drown what the masks let through
 
 
 def recent(pairs: Tensor, frames: int) -> Tensor:
@@ -52,10 +52,10 @@ def features(recent: Tensor) -> Tensor:
 
 
 def filtered(recent: Tensor, filters: Tensor) -> Tensor:
-    """Sum over the frames of `recent` `[..., frames, 2, bins]` times tanh of a tenth of `filters`.
+    """Sum over the frames of `recent` `[..., frames, 2, bins]` times the bounded `filters`.
 
-    `filters` `[..., sources, frames, 2, bins]`; returns `[..., sources, 2, bins]`. The bound keeps a live stream
-    finite whatever comes in.
+    `filters` `[..., sources, frames, 2, bins]`; returns `[..., sources, 2, bins]`. The bound, tanh, keeps a live
+    stream finite whatever comes in.
     """
     weights = torch.tanh(filters * GENTLE)
     real, imaginary = recent.unsqueeze(-4).unbind(-2)
