@@ -53,6 +53,20 @@ def denoise(
     slack: Annotated[
         int | None, typer.Option(metavar="N", help="Blocks of delay; 2, more if needed.", rich_help_panel=_LIVE)
     ] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(metavar="DB|off", help="Turn down by DB when there is no voice.", rich_help_panel=_LIVE),
+    ] = None,
+    gate_open: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Probability of a voice that opens it; 0.5.", rich_help_panel=_LIVE),
+    ] = None,
+    gate_hold: Annotated[
+        float | None, typer.Option(metavar="MS", help="Stay open so long after it; 250.", rich_help_panel=_LIVE)
+    ] = None,
+    gate_lookback: Annotated[
+        float | None, typer.Option(metavar="MS", help="Open so long before it; adds that delay.", rich_help_panel=_LIVE)
+    ] = None,
     record: Annotated[
         str | None, typer.Option(metavar="DIR", help="Record what is heard and played.", rich_help_panel=_LIVE)
     ] = None,
@@ -82,13 +96,14 @@ def denoise(
         from rtsep.cli.live import run_live
 
         run_live(
-            *(files, virtual_mic, monitor, source, output, strength, model, block, slack, record),
-            *(preset, save, as_json, seconds),
+            *(files, virtual_mic, monitor, source, output, strength, model, block, slack),
+            *(gate, gate_open, gate_hold, gate_lookback, record, preset, save, as_json, seconds),
         )
         return
     strength, model = strength or "max", model or "denoise"
     only_live = {"--input": source, "--block": block, "--slack": slack, "--record": record, "--save": save}
-    for option, value in (only_live | {"--seconds": seconds}).items():
+    gates = {"--gate": gate, "--gate-open": gate_open, "--gate-hold": gate_hold, "--gate-lookback": gate_lookback}
+    for option, value in (only_live | gates | {"--seconds": seconds}).items():
         if value is not None:
             raise InputError(f"{option} is for live sound; add --live, --virtual-mic or --monitor.")
     if not files:

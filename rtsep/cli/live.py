@@ -20,6 +20,10 @@ def run_live(
     model: str | None,
     block: str | None,
     slack: int | None,
+    gate: str | None,
+    gate_open: float | None,
+    gate_hold: float | None,
+    gate_lookback: float | None,
     record: str | None,
     preset: str | None,
     save: str | None,
@@ -43,6 +47,10 @@ def run_live(
         "strength": strength,
         "block": None if block in (None, "auto") else whole(block),
         "slack": slack,
+        "gate": gate,
+        "gate_open": gate_open,
+        "gate_hold": gate_hold,
+        "gate_lookback": gate_lookback,
         "virtual_mic": virtual_mic or None,
         "monitor": monitor or None,
     }
@@ -61,6 +69,7 @@ def run_live(
         "strength": parse_strength(str(chosen.get("strength", "max"))),
         "block": chosen.get("block"),
         "slack": chosen.get("slack"),
+        "gate": parse_gate(chosen),
         "muted": bool(chosen.get("monitor")),
     }
     if chosen.get("virtual_mic"):
@@ -73,6 +82,22 @@ def run_live(
             Session(LiveSettings(**values), view, record, opened=microphone.pin).run(seconds)
     else:
         Session(LiveSettings(**values), choose_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
+
+
+def parse_gate(chosen: dict[str, Any]) -> Any:
+    """GateSettings of --gate and its companions, None for no gate; look-back and hold are ms there."""
+    from rtsep.gate import GateSettings
+
+    companions = {"gate_open": ("open", 1.0), "gate_hold": ("hold", 1e-3), "gate_lookback": ("lookback", 1e-3)}
+    given = {name: chosen[key] * unit for key, (name, unit) in companions.items() if chosen.get(key) is not None}
+    text = str(chosen.get("gate", "off"))
+    if text == "off":
+        return None
+    try:
+        floor = float(text)
+    except ValueError:
+        raise InputError(f"--gate is {text!r}; it must be off or a number of dB.") from None
+    return GateSettings(floor, **given)
 
 
 def whole(text: str | None) -> int:

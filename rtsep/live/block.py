@@ -98,6 +98,8 @@ BYPASS_STEP, LOUD_STEP = 4, 5  # a sample
 STRENGTH = 6  # dB, NaN is no limit
 ACTIVITY = 7  # NaN when the model does not say
 HEARD_POWER, PLAYED_POWER = 8, 9  # sums of squares since the start
+GATE_FLOOR, GATE_OPEN, GATE_HOLD, GATE_BACK = 10, 11, 12, 13  # as GateSettings has them; a NaN floor is no gate
+GATE_GAIN = 14  # where the gate is: 1 is open
 LAST, REST = 16, 16 + MAX_CHANNELS  # a channel each: the last sample played, what a join has to take away
 # Words that ``bridge`` uses: the reader's state, samples in the ring between the clocks, and for every channel the last
 # sample and what a join has to take away
@@ -159,7 +161,8 @@ class Block:
         words[EVENT] = -1
         block = cls(memory, handle)
         block.gains[LOUD] = block.gains[LOUD_AIM] = 1.0
-        block.gains[STRENGTH] = block.gains[ACTIVITY] = np.nan
+        block.gains[[STRENGTH, ACTIVITY, GATE_FLOOR]] = np.nan
+        block.gains[GATE_GAIN] = 1.0
         return block
 
     @classmethod

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rtsep.errors import RtsepError
+from rtsep.gate import check_gate
 from rtsep.live import block as b
 from rtsep.live.block import Block, ring_length
 from rtsep.live.crew import Crew
@@ -40,13 +41,15 @@ class Live:
         tell: Callable[[str], None] | None = None,
         opened: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """Raises InputError for a model that does not exist.
+        """Raises InputError for a model that does not exist, or cannot move the gate that is asked for.
 
         tell: gets every event's sentence. opened: gets what the audio process says whenever it has opened the device,
         before sound runs; both are called by the watchdog.
         """
         self.settings = settings
         self.model: Model = load(settings.model)
+        if settings.gate is not None:
+            check_gate(self.model.spec)
         self.state = "stopped"
         self.events: deque[tuple[float, str]] = deque(maxlen=200)
         self.restarts = {"worker": 0, "device": 0}
@@ -70,6 +73,8 @@ class Live:
             self.block.head[b.EVENT] = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]
         self.block.head[b.COPY] = int(self.settings.copy)
         self.set_strength(self.settings.strength)
+        if (gate := self.settings.gate) is not None:
+            self.block.gains[b.GATE_FLOOR : b.GATE_BACK + 1] = gate.floor, gate.open, gate.hold, gate.lookback
         if self.settings.muted:
             self.block.gains[b.LOUD] = self.block.gains[b.LOUD_AIM] = 0.0
         self.state = "starting"
@@ -145,7 +150,8 @@ class Live:
     def added_samples(self) -> int:
         """Delay over an empty pass-through, samples at the output's rate: stream latency + slack x block.
 
-        With two clocks also what is meant to lie between them; it is set right when it is off by more than a block.
+        The gate's look-back is part of the stream's latency. With two clocks also what is meant to lie between them;
+        that is set right when it is off by more than a block.
         """
         head = self.block.head
         bridge = round(int(head[b.TARGET]) * int(head[b.RATE]) / int(head[b.IN_RATE])) if head[b.TWO] else 0

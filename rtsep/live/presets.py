@@ -10,7 +10,20 @@ from typing import Any
 
 from rtsep.errors import InputError
 
-KEYS = ("model", "input", "output", "strength", "block", "slack", "virtual_mic", "monitor")
+KEYS = (
+    "model",
+    "input",
+    "output",
+    "strength",
+    "block",
+    "slack",
+    "gate",
+    "gate_open",
+    "gate_hold",
+    "gate_lookback",
+    "virtual_mic",
+    "monitor",
+)
 
 
 def path() -> Path:

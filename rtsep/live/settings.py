@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtsep.errors import InputError
+from rtsep.gate import GateSettings
 from rtsep.live.devices import OWN_NAME
 
 DEFAULT_SLACK = 2
@@ -18,6 +19,7 @@ class LiveSettings:
     model: name or path. input, output: device by name, part of it or number; None is the default at the start.
     strength: most attenuation in dB, None is no limit. block: frames to ask the device for (JACK decides itself).
     slack: block periods from handing a block over to playing its result; None is 2, and more when the machine is slow.
+    gate: what is left when there is no voice, None for no gate; the model must say when there is one.
     portable: worker as a thread, no eventfd, no real-time priority; None is so outside Linux. ring: samples kept.
     muted: start muted; ``Live.mute(False)`` then fades in. environment, launcher: variables for and command before
     the audio process, as some sound servers need them. copy: leave the model out, for measurements.
@@ -29,6 +31,7 @@ class LiveSettings:
     strength: float | None = None
     block: int | None = None
     slack: int | None = None
+    gate: GateSettings | None = None
     channels: int = 1
     portable: bool | None = None
     ring: int | None = None

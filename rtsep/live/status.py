@@ -42,6 +42,8 @@ def snapshot(live: Live) -> dict[str, Any]:
     strength, activity = float(block.gains[b.STRENGTH]), float(block.gains[b.ACTIVITY])
     values["strength"] = None if math.isnan(strength) else strength
     values["activity"] = None if math.isnan(activity) else activity
+    gated = live.settings.gate is not None
+    values["gate_db"] = 20 * math.log10(max(1e-6, block.gains[b.GATE_GAIN])) if gated else None
     if not rate:
         return values
     values["clocks"] = clocks(block) if head[b.TWO] else None

@@ -128,6 +128,9 @@ def table(status: dict[str, Any], told: list[str]) -> Any:
             "delay added",
             f"{status['added_ms']:.2f} ms ({status['block']} frames, slack {status['slack']}, {status['rate']} Hz)",
         )
+        if status["activity"] is not None:
+            gate = "" if status["gate_db"] is None else f"; gate {status['gate_db']:.0f} dB"
+            grid.add_row("voice", f"{100 * status['activity']:.0f} %{gate}")
         if status["clocks"] is not None:
             two = status["clocks"]
             grid.add_row(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.framing import compiled
+from rtsep.gate import Gated, GateSettings
 from rtsep.live import realtime
 from rtsep.live.block import (
     ACTIVITY,
@@ -29,6 +30,9 @@ from rtsep.live.block import (
     EPOCH,
     EPOCH_READY,
     EVENT,
+    GATE_BACK,
+    GATE_FLOOR,
+    GATE_GAIN,
     LATENCY,
     PAUSE,
     RATE,
@@ -90,7 +94,7 @@ class Worker:
         self._model = model
         self._epoch = -1
         self._turn = -1
-        self._stream: Stream | _Copy
+        self._stream: Stream | Gated | _Copy
         self._grain = self._size = 1
         self._rows = len(block.works)
 
@@ -125,7 +129,9 @@ class Worker:
         if head[COPY]:
             self._stream = _Copy()
         else:
-            self._stream = self._model.stream(rate, block.channels, self._strength(), self._grain)
+            self._stream = stream = self._model.stream(rate, block.channels, self._strength(), self._grain)
+            if not math.isnan(block.gains[GATE_FLOOR]):
+                self._stream = Gated(stream, GateSettings(*map(float, block.gains[GATE_FLOOR : GATE_BACK + 1])))
         self._turn = int(head[TURN])
         self._chunk = np.zeros((self._size, block.channels), np.float32)
         self._out = np.zeros_like(self._chunk)
@@ -176,6 +182,8 @@ class Worker:
             _store(block.made, done, out, head, done + count)
             activity = self._stream.activity
             block.gains[ACTIVITY] = math.nan if activity is None else activity
+            if isinstance(self._stream, Gated):
+                block.gains[GATE_GAIN] = self._stream.gain
 
 
 def serve(handle: str, model_name: str) -> None:

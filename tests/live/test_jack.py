@@ -6,13 +6,17 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from graphs import Network
 from servers import delay_of, jack_server, probe
 
 import rtsep
+from rtsep.errors import InputError
+from rtsep.gate import Gated, GateSettings
 from rtsep.live import block as b
 from rtsep.live.duplex import Live, LiveSettings
 from rtsep.live.status import gaps_ms
@@ -132,6 +136,26 @@ def test_an_overrun_starts_anew_and_is_then_exact(random_model: str) -> None:
         assert wait(lambda: head[b.WRITTEN] - head[b.VALID] > 8000)
         latency = live.added_samples
         assert head[b.RESETS] == 1 and latency == 384  # never growing
+
+
+def test_a_gate_moved_by_the_model(tmp_path: Path) -> None:
+    """Bit for bit what the gate makes offline, its look-back in the stated delay, and activity for who asks."""
+    network = Network(hop=128, analysis_window=512, synthesis_window=256, activity=True, seed=5)
+    network.weights["active"] *= 40  # flips often
+    model, gate = str(network.save(tmp_path / "active.onnx")), GateSettings(30.0, hold=0.0, lookback=0.004)
+    with jack_server(128), Live(LiveSettings(model=model, slack=2, gate=gate, ring=RING)) as live:
+        assert live.added_samples == 384 + 192
+        probe(noise(0.5, 4), "rtsep:in_0", "rtsep:out_0")
+        status = live.status()
+        tape = Tape(live)
+    assert 0 <= status["activity"] <= 1 and -30.1 < status["gate_db"] <= 0
+    made = Gated(rtsep.load(model).stream(block_multiple=128), gate).process(tape.heard[: len(tape.heard) // 128 * 128])
+    check_bits(tape, np.concatenate([np.zeros(tape.delay, np.float32), made])[: tape.end])
+
+
+def test_a_gate_without_a_model_that_can_move_it_is_refused(random_model: str) -> None:
+    with pytest.raises(InputError, match="does not say when there is a voice"):
+        Live(LiveSettings(model=random_model, gate=GateSettings(20.0)))
 
 
 def test_the_portable_way_gives_the_same_bits(random_model: str) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from graphs import Network
 
+from rtsep.cli.live import parse_gate
 from rtsep.errors import InputError
+from rtsep.gate import GateSettings
 from rtsep.live import presets
 from rtsep.live.choice import choose, work
 from rtsep.live.devices import JACK, Device, block_size, find, pair
@@ -180,6 +182,14 @@ def test_the_best_model_that_is_quick_enough_is_chosen(
         choose("drums", models)
 
 
+def test_gate_options() -> None:
+    assert parse_gate({}) is None and parse_gate({"gate": "off", "gate_hold": 5.0}) is None
+    wanted = GateSettings(18.0, open=0.4, hold=0.1, lookback=0.008)
+    assert parse_gate({"gate": "18", "gate_open": 0.4, "gate_hold": 100.0, "gate_lookback": 8.0}) == wanted
+    with pytest.raises(InputError, match="off or a number of dB"):
+        parse_gate({"gate": "loud"})
+
+
 def test_the_unit_starts_the_virtual_microphone() -> None:
     assert "denoise --virtual-mic" in unit() and "[Install]" in unit()
 
@@ -187,7 +197,8 @@ def test_the_unit_starts_the_virtual_microphone() -> None:
 STATUS: dict[str, Any] = {
     "state": "running", "model": "denoise", "input": "Mic", "output": "Out", "bypass": False, "paused": False,
     "heard_db": -20.0, "played_db": -32.0, "reduction_db": 12.0, "strength": None, "added_ms": 8.0, "block": 128,
-    "slack": 2, "rate": RATE, "budget_ms": 5.33, "late": 1, "callbacks": 900, "xruns": 0, "clocks": None,
+    "slack": 2, "rate": RATE, "budget_ms": 5.33, "late": 1, "callbacks": 900, "xruns": 0,
+    "clocks": None, "activity": 0.25, "gate_db": -18.0,
     "compute_ms": {"p50": 0.3, "p99": 0.5, "max": 1.0}, "gap_ms": {"p50": 2.67, "p99": 2.8, "max": 3.0},
 }  # fmt: skip
 
@@ -199,6 +210,11 @@ def test_views() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(table(STATUS, ["Something [odd] happened."]))
     shown = console.export_text()
+    assert "25 %; gate -18 dB" in shown and "two clocks" not in shown
+    clocks = {"drift_ppm": 208.4, "fill_ms": 7.0, "target_ms": 7.5, "starved": 0, "slips": 3}
+    console.print(table(STATUS | {"clocks": clocks, "activity": None}, []))
+    assert "drift +208 ppm; between them 7.0 of 7.5 ms; slips 3" in console.export_text()
+    assert line(STATUS | {"clocks": clocks}).endswith(", drift +208 ppm")
     assert "8.00 ms" in shown and "12.0 dB" in shown and "[odd]" in shown
     assert meter(0.0).count("█") == 30 and meter(-60.0).count("█") == 0 and len(meter(-30.0)) == 30
     assert line({"state": "waiting"}) == "waiting"
