@@ -68,10 +68,10 @@ class VirtualMicrophone:
     def settings(self) -> dict[str, Any]:
         """Devices and environment for the audio process; both ends are pinned, whatever the defaults become."""
         if self.server == "pipewire" and shutil.which("pw-jack"):
-            # pipewire-jack keeps the graph's quantum, where ALSA's plugin would need 30 ms.
+            # pipewire-jack keeps the graph's quantum, where ALSA's plugin needs 30 ms, and names devices as people do.
             return {
-                "input": self._wanted,
-                "output": SOURCE,
+                "input": _described(self.source),
+                "output": DESCRIPTION,
                 "launcher": ("pw-jack",),
                 "environment": (("PIPEWIRE_LATENCY", "128/48000"),),
             }
@@ -147,6 +147,12 @@ class VirtualMicrophone:
             known = ", ".join(name for name in names if name not in own)
             raise InputError(f"--input {self._wanted!r} fits {len(found)} microphones; there are: {known}.")
         return self._wanted if self._wanted in names else found[0]
+
+
+def _described(source: str) -> str:
+    """What a source is called for people."""
+    found = re.search(rf"^\s*Name: {re.escape(source)}\n\s*Description: (.*)$", _pactl("list", "sources"), re.MULTILINE)
+    return found[1] if found else source
 
 
 def _short(kind: str) -> list[list[str]]:

@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,77 @@ class PulseServer:
             else:
                 os.environ[key] = value
         self._folder.cleanup()
+
+
+_PIPEWIRE = """
+context.properties = { default.clock.rate = 48000 default.clock.allowed-rates = [ 48000 ] }
+context.objects = [
+  { factory = adapter args = { factory.name = support.null-audio-sink node.name = speakers
+    node.description = "Speakers" media.class = Audio/Sink audio.position = [ FL FR ] object.linger = true } }
+  { factory = adapter args = { factory.name = support.null-audio-sink node.name = mic
+    node.description = "Real Mic" media.class = Audio/Source/Virtual audio.position = [ MONO ] object.linger = true } }
+]
+"""
+
+
+class PipeWireServer:
+    """A private PipeWire, its session manager and its PulseAudio server: a loudspeaker and the microphone ``mic``."""
+
+    PACKAGES = ("pipewire", "pipewire-bin", "pipewire-jack", "pipewire-pulse", "wireplumber", "dbus")
+
+    def __enter__(self) -> PipeWireServer:
+        for program in ("pipewire", "pipewire-pulse", "wireplumber", "pw-jack", "pw-link", "dbus-daemon"):
+            install(*self.PACKAGES, program=program)
+        install("pulseaudio-utils", program="pactl")
+        self._folder = tempfile.TemporaryDirectory(prefix="rtsep-pipewire-")
+        folder = self._folder.name
+        names = ("HOME", "XDG_RUNTIME_DIR", "PIPEWIRE_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+        settings = dict.fromkeys(names, folder)
+        settings |= {
+            "PULSE_SERVER": f"unix:{folder}/pulse/native",
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={folder}/bus",
+        }
+        place = Path(folder) / "pipewire" / "pipewire.conf.d"
+        place.mkdir(parents=True)
+        (place / "10-rtsep.conf").write_text(_PIPEWIRE)
+        self._before = {key: os.environ.get(key) for key in settings}
+        os.environ.update(settings)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._start("dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address=unix:path={folder}/bus")
+        self._start("pipewire")
+        _until(lambda: os.path.exists(f"{folder}/pipewire-0") and os.path.exists(f"{folder}/bus"))
+        self._start("wireplumber")
+        self._start("pipewire-pulse")
+        _until(lambda: "mic" in _pactl("list", "short", "sources") and "mic" in _pactl("get-default-source"))
+        return self
+
+    def _start(self, *command: str) -> None:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, start_new_session=True, preexec_fn=_dies_with_us, **quiet)  # type: ignore[call-overload]
+        self._processes.append(process)
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+            process.wait()
+        for key, value in self._before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+        self._folder.cleanup()
+
+
+def _pactl(*arguments: str) -> str:
+    return subprocess.run(["pactl", *arguments], capture_output=True, text=True).stdout
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail("the private PipeWire did not start")
+        time.sleep(0.1)
 
 
 def pulse_list(kind: str) -> str:

@@ -21,7 +21,7 @@ from rtsep.live import block as b
 from rtsep.live.duplex import Live, LiveSettings
 from rtsep.live.status import gaps_ms
 
-RING = 1 << 20  # 21 s: nothing of a test is overwritten
+RING = 1 << 21  # 43 s: nothing of a test is overwritten
 
 
 class Tape:
