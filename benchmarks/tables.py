@@ -125,6 +125,50 @@ def live() -> str:
     )
 
 
+def _with(found: dict[str, Any]) -> str:
+    """The model version, the server, and what else the machine was doing: these results are about the engine."""
+    server, beside, model = found["server"], found["beside"], found["model"]
+    load = [f"{beside[key]:.1f}" for key in ("load average before", "load average after")]
+    return (
+        f"\nWith {model['name']} {model['version']}; JACK, {server['period']} frames at {server['rate']} Hz, "
+        f"slack {server['slack']}; beside it {beside['what']} (load average {' to '.join(load)} "
+        f"on {found['environment']['cores']} cores).\n"
+    )
+
+
+def soak() -> str:
+    """Half an hour in real time, by what `benchmarks.soak` printed once a minute."""
+    found = results("soak")
+    rows = [row for row in found["rows"] if row["seconds"] % 300 < 60 or row is found["rows"][-1]]
+    cells = [
+        [
+            f"{row['seconds'] / 60:.0f}",
+            f"{row['callbacks']}",
+            f"{row['late']} ({100 * row['late'] / row['callbacks']:.3f} %)",
+            f"{row['xruns']}",
+            f"{row['compute p99 ms']:.2f}",
+            f"{row['memory MB'] - found['rows'][0]['memory MB']:+.1f}",
+        ]
+        for row in rows
+    ]
+    header = ["minutes", "blocks", "late", "xruns of the server", "compute p99 ms", "memory since the first minute, MB"]
+    return markdown(header, cells) + _with(found)
+
+
+def freewheel() -> str:
+    """Minutes of speech as fast as they go, every sample held against the offline result."""
+    found = results("freewheel")
+    rows, first = found["rows"], found["rows"][0]
+    most = max(abs(row["memory MB"] - first["memory MB"]) for row in rows)
+    cells = [
+        ["real speech", f"{sum(row['speech samples'] for row in rows) / found['server']['rate'] / 60:.0f} minutes"],
+        ["samples compared, silence between included", f"{sum(row['samples'] for row in rows)}"],
+        ["samples that differ", f"{sum(row['differing'] for row in rows)}"],
+        ["memory since the first minute", f"within {most:.1f} MB"],
+    ]
+    return markdown(["free-wheeling", ""], cells) + _with(found)
+
+
 def model() -> str:
     """What the shipped model is and has heard, from the metadata inside its file."""
     spec = rtsep.load("denoise").spec
@@ -167,6 +211,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "latency": latency,
     "model": model,
     "live": live,
+    "soak": soak,
+    "freewheel": freewheel,
 }
 TABLES |= {"pesq_proxy": pesq_proxy, "ablation": ablation}
 

@@ -20,7 +20,7 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.live.devices import OWN_NAME
 from rtsep.live.doctor import CABLES, server
 
-SINK, SOURCE = "rtsep_sink", "rtsep_mic"
+SINK, SOURCE, INPUT = "rtsep_sink", "rtsep_mic", "rtsep_input"
 DESCRIPTION = "rtsep_Virtual_Microphone"  # pactl fails on descriptions with spaces
 _PULSE_DEVICE = "pulse"  # ALSA's plugin for PulseAudio, from libasound2-plugins
 
@@ -53,6 +53,7 @@ class VirtualMicrophone:
                 self._load("module-null-sink", f"sink_name={SINK}", "rate=48000", "format=float32le", "norewinds=1")
                 master = f"master={SINK}.monitor"
                 self._load("module-remap-source", f"source_name={SOURCE}", master, "master_channel_map=mono")
+                self._load_input()
         except RtsepError:
             self.__exit__()
             raise
@@ -81,8 +82,9 @@ class VirtualMicrophone:
         """Keep the audio process's streams where they are; ``device`` is what it said about itself.
 
         PulseAudio moves a stream that is on the default device along when the default changes, even one that was asked
-        for by name: then the new default, which may well be this very microphone, would be recorded. So it is told of
-        every change, and the streams are moved back at once.
+        for by name: then the new default, which may well be this very microphone, would be recorded. So the audio
+        process records INPUT, which is the real microphone under another name and is nobody's default. Should one of
+        its streams be elsewhere nevertheless, because a device went away, it is put back when the server tells of it.
         """
         self._process = device["pid"]
         if self.settings()["input"] == _PULSE_DEVICE and self._guard is None:
@@ -101,6 +103,9 @@ class VirtualMicrophone:
     def _put_back(self) -> None:
         if self.settings()["input"] != _PULSE_DEVICE:
             return
+        names = [name for _, name in _short("sources")]
+        if self.server == "pulseaudio" and INPUT not in names and self.source in names:
+            self._load_input()  # it went away with its microphone
         pins = dict(self._pins())
         for kind, owner, place in (
             ("source-output", "source", pins["PULSE_SOURCE"]),
@@ -113,8 +118,15 @@ class VirtualMicrophone:
                 if ours and f"{owner.capitalize()}: {numbers.get(place)}\n" not in text:
                     _pactl(f"move-{kind}", number, place, check=False)
 
+    def _load_input(self) -> None:
+        arguments = (f"source_name={INPUT}", f"master={self.source}", "remix=no")
+        properties = "source_properties=device.description=rtsep_input"
+        self._modules.append(_pactl("load-module", "module-remap-source", *arguments, properties).strip())
+
     def _pins(self) -> tuple[tuple[str, str], ...]:
-        return (("PULSE_SOURCE", self.source), ("PULSE_SINK", SOURCE if self.server == "pipewire" else SINK))
+        if self.server == "pipewire":
+            return (("PULSE_SOURCE", self.source), ("PULSE_SINK", SOURCE))
+        return (("PULSE_SOURCE", INPUT), ("PULSE_SINK", SINK))
 
     def _load(self, module: str, *arguments: str) -> None:
         kind = "source" if module == "module-remap-source" else "sink"
@@ -129,7 +141,7 @@ class VirtualMicrophone:
     def _remove_leftovers(self) -> None:
         """What a killed session left: two microphones of one name would confuse everybody."""
         for line in reversed(_pactl("list", "short", "modules").splitlines()):
-            if re.search(f"(sink_name|source_name)=({SINK}|{SOURCE})\\b", line):
+            if re.search(f"(sink_name|source_name)=({SINK}|{SOURCE}|{INPUT})\\b", line):
                 _pactl("unload-module", line.split("\t")[0], check=False)
 
     def _real_microphone(self) -> str:

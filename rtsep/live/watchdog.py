@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.05
 _SILENT_S = 0.5  # without a callback for so long, the device is lost
-_STUCK_S = 2.0  # without a result for so long, the worker is stuck
+_STUCK_S = 4.0  # without a result for so long, the worker is stuck
 _LOADING_S = 30.0  # and for so long when it has only been started
 _AGAIN_S = 0.5  # between attempts to open a lost device
 _SETTLE_S = 5.0  # after a worker was lost, before its speed is judged

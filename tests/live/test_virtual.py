@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 
@@ -12,7 +13,7 @@ from servers import PulseServer, pulse_list
 
 from rtsep.errors import InputError
 from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.virtual import SOURCE, VirtualMicrophone
+from rtsep.live.virtual import INPUT, SOURCE, VirtualMicrophone
 
 
 def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -46,6 +47,32 @@ def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPa
         assert pulse_list("modules") == before
     assert level == pytest.approx(0.4 / np.sqrt(2), rel=0.15)
     assert heard == pytest.approx(1000, abs=6)
+
+
+def test_the_stream_stays_when_the_default_changes(identity_model: str) -> None:
+    """By itself, not only because it is moved back: with nobody left to do that."""
+    with PulseServer(), VirtualMicrophone() as microphone:
+        settings = LiveSettings(model=identity_model, **microphone.settings())
+        with Live(settings, opened=microphone.pin) as live:
+            assert microphone._guard is not None
+            microphone._guard.kill()
+            microphone._guard.wait()
+            assert place_of(live) == INPUT
+            for default in (SOURCE, "micfeed.monitor", "mic", SOURCE):
+                subprocess.run(["pactl", "set-default-source", default], check=True)
+                assert place_of(live) == INPUT
+            assert live.state == "running"
+
+
+def place_of(live: Live) -> str:
+    """Name of the source that the audio process records."""
+    names = dict(line.split("\t")[:2] for line in pulse_list("sources").splitlines())
+    listing = subprocess.run(["pactl", "list", "source-outputs"], capture_output=True, text=True, check=True).stdout
+    ours = [text for text in listing.split("Source Output #") if f'process.id = "{live.processes["audio"]}"' in text]
+    assert len(ours) == 1
+    found = re.search(r"Source: (\d+)", ours[0])
+    assert found is not None
+    return names[found[1]]
 
 
 def test_what_a_killed_session_left_is_removed() -> None:
