@@ -2,11 +2,13 @@
 
     python -m benchmarks.ablation                               the tables, a cell empty until its runs are there
     python -m benchmarks.ablation --run --data MANIFEST.csv     the queue: trains, scores, and writes what is missing
+        [--hours H] [--seeds N] [--only CELL ...]
 
-The queue may be stopped and started at any time: a run that has its JSON, benchmarks/results/ablation/CELL-SEED.json,
-is not run again unless its recipe has changed, and one that was cut off goes on from its checkpoint. The budget is
-hours of audio seen, so that a GPU and a slow CPU fill the same table. Scores are of fixed pairs of the valid split,
-never of the test set: PESQ-WB, ESTOI and SI-SDR, streamed as users run a model.
+The queue may be stopped and started at any time: a run that has its JSON is not run again unless its recipe has
+changed, and one that was cut off goes on from its checkpoint. The budget is `--hours` of audio seen, so that a GPU and
+a slow CPU fill the same table; each budget has a folder, benchmarks/results/ablation/HOURSh/CELL-SEED.json, and tables
+of its own. Scores are of fixed pairs of the valid split, never of the test set: PESQ-WB, ESTOI and SI-SDR, streamed as
+users run a model.
 """
 
 from __future__ import annotations
@@ -41,10 +43,10 @@ RECIPE = ROOT / "training" / "recipes" / "ablation.yaml"
 RESULTS = Path(__file__).with_name("results") / "ablation"
 MEASURES = ("pesq_wb", "estoi", "si_sdr")
 COLUMNS = ("seeds", "PESQ-WB", "ESTOI", "SI-SDR dB", "GMAC/s", "CPU s per s")
-SEEDS, HOURS = 2, 6.0  # the budget of the committed results
+SEEDS, HOURS = 2, 6.0
 console = Console(stderr=True)
 
-BASE = "base"  # K = 2, λ = 0.3, free masks, no proxy, analysis 1024, synthesis 256 (5.33 ms)
+BASE = "base"  # K = 2, λ = 0.3, free masks alone, no proxy, analysis 1024, synthesis 256 (5.33 ms), AdamW
 
 
 def synthesis(hop: int, analysis: int) -> list[str]:
@@ -66,6 +68,8 @@ CELLS: dict[str, list[str]] = {
     "analysis-512": ["network.analysis_window=512"],
     "analysis-2048": ["network.analysis_window=2048"],
     "batch-norm": ["network.norm=batch"],
+    "filters": ["network.filter_bins=20", "network.filter_frames=5"],
+    "muon": ["training.optimizer=muon"],
     "window-2": synthesis(48, 1056),
     "window-4": synthesis(96, 1056),
     "window-8": synthesis(192, 1152),
@@ -91,6 +95,8 @@ TABLES: dict[str, dict[str, str]] = {  # title -> label -> cell
         "2048": "analysis-2048",
     },
     "Normalisation": {"per frame": BASE, "batch, folded away": "batch-norm"},
+    "Filters over frames beside the masks": {"off": BASE, "on, 20 bins, 5 frames": "filters"},
+    "Optimiser": {"AdamW": BASE, "Muon": "muon"},
     "Synthesis window, ms": {
         "2": "window-2",
         "4": "window-4",
@@ -116,6 +122,15 @@ class Run:
         return f"{self.cell}-{self.seed}"
 
     @property
+    def hours(self) -> float:
+        """The budget: audio to be seen."""
+        return self.recipe.training.hours
+
+    def result(self, results: Path) -> Path:
+        """Where its JSON is, or will be: budgets never share a folder."""
+        return results / f"{self.hours:g}h" / f"{self.name}.json"
+
+    @property
     def sha256(self) -> str:
         """Of the recipe's text: a result counts only for the very recipe it was made with."""
         return hashlib.sha256(self.recipe.text.encode()).hexdigest()
@@ -134,10 +149,29 @@ def plan(seeds: int, hours: float, base: Path = RECIPE) -> list[Run]:
 def recorded(run: Run, results: Path) -> dict[str, Any] | None:
     """The run's result, or None if it has not been run with this recipe."""
     try:
-        found = json.loads((results / f"{run.name}.json").read_text(encoding="utf-8"))
+        found = json.loads(run.result(results).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found if found.get("recipe_sha256") == run.sha256 else None
+    same = found.get("recipe_sha256") == run.sha256 and found.get("budget_hours") == run.hours
+    return found if same else None
+
+
+def budgets(results: Path) -> list[float]:
+    """Hours of every budget that has a result, in order."""
+    return sorted({float(file.parent.name[:-1]) for file in results.glob("*h/*.json")})
+
+
+def check_budget(runs: Sequence[Run]) -> None:
+    """InputError for a budget that ends before the learning rate is warm: its scores would say nothing."""
+    for run in runs:
+        spec = run.recipe.training
+        steps = run.hours * 3600 / (spec.batch * run.recipe.mix.seconds)
+        if steps <= spec.warmup_steps:
+            warm = spec.warmup_steps * run.hours / steps
+            raise InputError(
+                f"{run.hours:g} h of audio are {steps:.0f} steps, all within the warm-up of {spec.warmup_steps}; "
+                f"ask for several times {warm:.2g} --hours."
+            )
 
 
 def macs_per_second(network: Network) -> float:
@@ -178,6 +212,7 @@ def perform(run: Run, data: Path, work: Path, pairs: Sequence[evaluate.Pair], ca
         **environment(),
         "cell": run.cell,
         "seed": run.seed,
+        "budget_hours": run.hours,
         "changes": list(run.changes),
         "recipe_sha256": run.sha256,
         "revision": revision(),
@@ -199,13 +234,14 @@ def queue(
     missing = [run for run in runs if recorded(run, results) is None]
     if not missing:
         return
+    check_budget(missing)
     work.mkdir(parents=True, exist_ok=True)
-    results.mkdir(parents=True, exist_ok=True)
     pairs = fixed_pairs(data, work, base, cache, clips)
     for number, run in enumerate(missing):
         console.print(f"{run.name}: {number + 1} of {len(missing)} runs to do")
         result = perform(run, data, work, pairs, cache)
-        evaluate.write_json(results / f"{run.name}.json", result)
+        run.result(results).parent.mkdir(parents=True, exist_ok=True)
+        evaluate.write_json(run.result(results), result)
         yield run, result
 
 
@@ -219,7 +255,12 @@ def spread(values: Sequence[float], measure: str) -> str:
 
 
 def tables(runs: Sequence[Run], results: Path) -> dict[str, list[list[str]]]:
-    """Rows of COLUMNS, a table a question, in the order of TABLES; what has not been run is left empty."""
+    """Rows of COLUMNS, a table a question, in the order of TABLES; what has not been run is left empty.
+
+    Raises ValueError if the runs are of more than one budget.
+    """
+    if len({run.hours for run in runs}) > 1:
+        raise ValueError("Runs of different budgets cannot share a table.")
     found: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         if (result := recorded(run, results)) is not None:

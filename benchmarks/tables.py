@@ -8,6 +8,7 @@ figure is ever typed by hand, and `--check` (a test runs it) fails when a docume
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -62,6 +63,25 @@ def quality() -> str:
         header = [f"{name}, {found['measured'][0]['clips']} clips", "latency ms"]
         parts.append(markdown([*header, *(evaluate.MEASURES[measure][0] for measure in shown)], rows))
     return "\n".join(parts)
+
+
+def stability() -> str:
+    """Scores of a long stream by pass of the same material, their slope, and how it differs from fresh streams."""
+    from benchmarks.stability import signed  # needs scipy
+
+    found = results("stability")
+    rows = []
+    for name, summary in found["summary"].items():
+        noisy, stream = (summary["passes"][kind] for kind in ("noisy", "stream"))
+        slopes = [signed(name, summary[key]) for key in ("slope", "slope_of_difference")]
+        rows.append([evaluate.MEASURES[name][0], *(cell(name, mean) for mean in (noisy[0], *stream)), *slopes])
+    ends = [found["minutes"] * i / found["passes"] for i in range(found["passes"] + 1)]
+    spans = [f"min {begin:.1f} to {end:.1f}" for begin, end in itertools.pairwise(ends)]
+    header = [f"{found['minutes']:g} minutes", "noisy", *spans, "slope a minute", "less that of fresh streams"]
+    equal, count = found["equal"], len(found["rows"])
+    rest = "" if equal == count else f"; the largest difference is {found['largest_difference']:.1e}"
+    told = f"\n{equal} of {count} segments equal those of fresh streams to the bit{rest}.\n"
+    return markdown(header, rows) + told
 
 
 def speed() -> str:
@@ -198,15 +218,19 @@ def pesq_proxy() -> str:
 
 
 def ablation() -> str:
-    """Every table of the ablation, cells empty where nothing has been run."""
-    from benchmarks.ablation import COLUMNS, HOURS, RESULTS, SEEDS, plan, tables  # needs torch
+    """Every table of the ablation, budget by budget, cells empty where nothing has been run."""
+    from benchmarks.ablation import COLUMNS, HOURS, RESULTS, SEEDS, budgets, plan, tables  # needs torch
 
-    drawn = tables(plan(SEEDS, HOURS), RESULTS)
-    return "\n".join(markdown([title, *COLUMNS], rows) for title, rows in drawn.items())
+    parts = []
+    for hours in budgets(RESULTS) or [HOURS]:
+        for title, rows in tables(plan(SEEDS, hours), RESULTS).items():
+            parts.append(markdown([f"{title} ({hours:g} h of audio a run)", *COLUMNS], rows))
+    return "\n".join(parts)
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
+    "stability": stability,
     "speed": speed,
     "latency": latency,
     "model": model,

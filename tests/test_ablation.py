@@ -20,7 +20,7 @@ TINY = Path(__file__).parent / "data" / "tiny" / "manifest.csv"
 RECIPE = """
 name: tiny
 target: speech
-network: {analysis_window: 512, filterbank: short, channels: 12, hidden: 16, dilations: [1, 2, 4]}
+network: {analysis_window: 1024, filterbank: short, channels: 12, hidden: 16, dilations: [1, 2, 4]}
 data: {rooms: 0, mix: {seconds: 1.28}}
 objective: {snr: 0.1, noise: 0.3, spectral: 8.0, intelligibility: 1.0}
 training: {batch: 2, hours: 1, warmup_steps: 2}
@@ -81,8 +81,9 @@ def test_a_run_is_recorded_and_not_run_again(tmp_path: Path, monkeypatch: pytest
     assert not any(letter.isdigit() for letter in row_of(empty.output, "sum to one"))
     done = run(*words, "--run")
     assert done.exit_code == 0, done.output
-    file = tmp_path / "results" / "sum-to-one-0.json"
+    file = tmp_path / "results" / "0.003h" / "sum-to-one-0.json"
     result = json.loads(file.read_text())
+    assert result["budget_hours"] == 0.003 and ablation.budgets(tmp_path / "results") == [0.003]
     assert result["clips"] == 2 and result["hours"] == pytest.approx(0.003, rel=0.3)
     assert 1.0 < result["scores"]["pesq_wb"]["mean"] < 4.64
     assert str(tmp_path) not in file.read_text()
@@ -92,9 +93,15 @@ def test_a_run_is_recorded_and_not_run_again(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(ablation, "perform", lambda *_: pytest.fail("it has been run"))
     again = run(*words, "--run")
     assert again.exit_code == 0 and row_of(again.output, "sum to one") == row
-    # Another budget is another experiment: nothing to show for it yet.
+    # Another budget is another experiment: nothing to show for it yet, not even if its file were put there.
     other = run(*words, "--hours", 0.004)
     assert row_of(other.output, "sum to one") == row_of(empty.output, "sum to one")
+    wrong = tmp_path / "results" / "0.004h" / file.name
+    wrong.parent.mkdir()
+    wrong.write_bytes(file.read_bytes())
+    assert run(*words, "--hours", 0.004).output == other.output
+    with pytest.raises(ValueError, match="different budgets"):
+        ablation.tables([*plan(1, 1.0), *plan(1, 2.0)], tmp_path / "results")
 
 
 def test_tables_of_documents() -> None:
@@ -117,7 +124,9 @@ def test_a_training_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.M
     places = ["--recipe", recipe, "--work", tmp_path / "work", "--results", tmp_path / "results", "--seeds", 1]
     failed = run(*places, "--only", "base", "--run", "--data", tmp_path / "nothing.csv")
     assert failed.exit_code == 1 and "training of base-0 failed" in failed.output
-    assert not list((tmp_path / "results").iterdir())
+    assert not (tmp_path / "results").exists()
+    cold = run(*places, "--only", "base", "--run", "--data", TINY, "--hours", 0.001)
+    assert cold.exit_code == 2 and "within the warm-up" in cold.output
 
 
 @pytest.mark.parametrize("words, said", [(["--run"], "needs --data"), (["--only", "colour"], "no cell colour")])
