@@ -117,14 +117,13 @@ def run(model: rtsep.Model, material: Material, console: Console) -> list[dict[s
         here = slice(segment * length, (segment + 1) * length)
         clean, noisy, long = material.clean[here], material.noisy[here], whole[here]
         alone = fresh(model, material, segment)
+        before = measure(clean, noisy, rate) if segment < material.segments else rows[-material.segments]["noisy"]
         found = measure(clean, long, rate)
         same = np.array_equal(long, alone)
         rows.append(
             {
                 "minute": segment * SEGMENT_S / 60,
-                "noisy": measure(clean, noisy, rate)
-                if segment < material.segments
-                else rows[-material.segments]["noisy"],
+                "noisy": before,
                 "stream": found,
                 "fresh": found if same else measure(clean, alone, rate),
                 "difference": float(np.abs(long - alone).max()),
