@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import rtsep
 from rtsep import InputError
+from rtsep.baselines.fastica import fast_ica
 from rtsep.baselines.ica import without_middle
 from rtsep.cli import app
 from rtsep.files import enhance_file
@@ -203,6 +204,21 @@ def test_ica_finds_the_sound_in_the_middle():
         leak, found = np.linalg.lstsq(np.stack([v, o], axis=1), y[:, channel], rcond=None)[0]
         assert found == pytest.approx(gain, abs=0.12)
         assert 20 * np.log10(abs(leak) + 1e-9) < -18
+
+
+def test_fast_ica_on_blocks_does_too():
+    rng = np.random.default_rng(6)
+    voice, other = (0.1 * rng.laplace(size=7 * RATE).astype(np.float32) for _ in range(2))
+    x = np.stack([voice + other, 0.9 * voice - 0.2 * other], axis=1)
+    x[: 2 * RATE] = 0  # nothing to learn from
+    y = fast_ica(x, RATE, block_s=4.0)
+    assert y.shape == x.shape and y.dtype == np.float32 and not y[: 2 * RATE].any()
+    part = slice(3 * RATE, None)
+    for channel, gain in ((0, 1.0), (1, -0.2)):
+        leak, found = np.linalg.lstsq(np.stack([voice, other], axis=1)[part], y[part, channel], rcond=None)[0]
+        assert found == pytest.approx(gain, abs=0.05) and abs(leak) < 0.05
+    with pytest.raises(InputError, match=r"needs \[samples, 2\]"):
+        fast_ica(x[:, 0], RATE)
 
 
 def test_the_rule_of_the_voice():
