@@ -136,7 +136,8 @@ def methods(models: Sequence[str]) -> Iterator[Method]:
 
 def measure(method: Method, songs: Sequence[Song], tell: Callable[[str], None]) -> dict[str, Any]:
     """Facts of one method, its scores on every song, their medians, and its real-time factor."""
-    rows, cpu, seconds = [], 0.0, 0.0
+    rows: list[dict[str, Any]] = []
+    cpu = seconds = 0.0
     for song in songs:
         tell(f"{method.name}: {song.name}")
         made = method.run(song)

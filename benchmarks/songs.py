@@ -105,7 +105,7 @@ def _pair(vocals: Path, rest: list[Path], mixed: bool) -> Callable[[], Stems]:
         others = [_sound(path) for path in rest]
         if any(other_rate != rate or len(x) != len(voice) for x, other_rate in others):
             raise InputError(f"The stems beside {vocals} differ in rate or length.")
-        total = np.sum([x for x, _ in others], axis=0, dtype=np.float32)
+        total = np.asarray(sum(x for x, _ in others), np.float32)
         return voice, (total - voice if mixed else total), rate
 
     return read
