@@ -29,6 +29,11 @@ def decode(row: Row) -> np.ndarray:
     """
     if row.split == "test":
         raise ForbiddenRow(f"{row.path.name} belongs to the test split; training must not open it.")
+    if row.plus or row.take:  # a part of a song that is noise here
+        from training.data.songs import decode_stereo
+
+        mono = decode_stereo(row, bank_rate(row.sample_rate)).mean(axis=0)
+        return np.clip(np.rint(mono * 32767), -32768, 32767).astype(np.int16)
     samples, rate = soundfile.read(row.path, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     if row.minus:
@@ -127,7 +132,7 @@ def data_hash(rows: Iterable[Row]) -> str:
 
 def _files_hash(rows: list[Row]) -> str:
     """Which files exactly: a recording that was made anew is decoded anew."""
-    files = [path for row in rows for path in (row.path, row.minus) if path]
+    files = [path for row in rows for path in (row.path, *row.plus, row.minus) if path]
     marks = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 HELD_OUT = Path(__file__).with_name("held_out.txt")
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
+STEMS = ("accompaniment", "vocals")  # the kinds that share a `song`
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,9 @@ class Row:
     """One recording. `seconds` in s, `sample_rate` and `bandwidth` in Hz; `split` is train, valid or test.
 
     Where a dataset has noisy and clean speech but no noise, `minus` is the clean file: the recording is the difference.
+    The parts of one piece of music share the name `song`. A part that lies in several files is `path` and all of `plus`
+    together; `take` picks what is summed of a file that holds more than one part: streams of a stem file (.mp4),
+    channels of any other.
     """
 
     path: Path
@@ -29,6 +33,9 @@ class Row:
     channels: int
     bandwidth: int
     minus: Path | None = None
+    song: str = ""
+    plus: tuple[Path, ...] = ()
+    take: tuple[int, ...] = ()
 
 
 def held_out_patterns(file: Path = HELD_OUT) -> list[str]:
@@ -62,6 +69,8 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                 raise ValueError(f"{file} has no column {missing}: it is not a manifest of recordings.") from None
             if row.split == "train" and any(fnmatch(record["path"], pattern) for pattern in patterns):
                 row = replace(row, split="valid")
+            if row.kind in STEMS:
+                row = replace(row, song=row.path.stem.rpartition("-")[0])  # NAME-vocals, NAME-accompaniment
             rows.append(row)
     return rows
 

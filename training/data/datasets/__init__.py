@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from training.data.datasets import dns, librimix, musan, vctk, voicebank, wham
+from training.data.datasets import (
+    ccmixter,
+    dns,
+    dsd100,
+    ikala,
+    librimix,
+    medleydb,
+    musan,
+    musdb18,
+    slakh,
+    stems,
+    vctk,
+    voicebank,
+    wham,
+)
 from training.data.manifest import Row
 
 DATASETS: dict[str, Callable[[Path], list[Row]]] = {
@@ -15,6 +29,14 @@ DATASETS: dict[str, Callable[[Path], list[Row]]] = {
     "wham": wham.rows,
     "vctk": vctk.rows,
     "musan": musan.rows,
+    "musdb18": musdb18.rows,
+    "musdb18hq": musdb18.rows,
+    "dsd100": dsd100.rows,
+    "medleydb": medleydb.rows,
+    "ikala": ikala.rows,
+    "ccmixter": ccmixter.rows,
+    "slakh": slakh.rows,
+    "stems": stems.rows,
 }
 
 
@@ -30,13 +52,19 @@ def read_dataset(text: str, hours: float = 20.0) -> list[Row]:
 
 
 def thin(rows: Sequence[Row], hours: float) -> list[Row]:
-    """At most `hours` of each kind and split, spread evenly over the rows: banks are held in memory, 350 MB an hour."""
+    """At most `hours` of each kind and split, spread evenly over the rows: banks are held in memory, 350 MB an hour.
+
+    The parts of a song stay together: they are kept, and counted, once.
+    """
     kept: list[Row] = []
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for row in rows:
-        groups.setdefault((row.kind, row.split), []).append(row)
+        kind = "song" if row.song else row.kind
+        groups.setdefault((kind, row.split), {}).setdefault(row.song or repr(row), []).append(row)
     for members in groups.values():
-        share = min(1.0, hours * 3600 / max(sum(row.seconds for row in members), 1e-9))
+        share = min(1.0, hours * 3600 / max(sum(parts[0].seconds for parts in members.values()), 1e-9))
         # The n-th row stays where the running total of shares passes a whole number.
-        kept += [row for index, row in enumerate(members) if int((index + 1) * share) > int(index * share)]
+        for index, parts in enumerate(members.values()):
+            if int((index + 1) * share) > int(index * share):
+                kept += parts
     return kept

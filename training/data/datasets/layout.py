@@ -1,8 +1,12 @@
-"""Finding a dataset's folders, with one sentence that names the download when they are not there."""
+"""Finding a dataset's folders, with one sentence that names the download when they are not there; rows of songs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from training.data.manifest import Row, recording
 
 
 def find(root: Path, candidates: list[str], download: str) -> Path:
@@ -21,3 +25,36 @@ def filled(files: list[Path], folder: Path, download: str) -> list[Path]:
     if not files:
         raise FileNotFoundError(f"{folder} has none of the expected sound files: {download}")
     return files
+
+
+def last_names(names: Iterable[str], share: float = 0.05) -> set[str]:
+    """The last `share` of the names, one at least where there are two: `valid`, for data without a split of its own."""
+    ordered = sorted(set(names))
+    count = max(1, round(len(ordered) * share)) if len(ordered) > 1 else 0
+    return set(ordered[len(ordered) - count :])
+
+
+def song_rows(
+    name: str,
+    split: str,
+    corpus: str,
+    licence: str,
+    vocals: Sequence[Path],
+    accompaniment: Sequence[Path],
+    mixture: Path | None = None,
+) -> list[Row]:
+    """The rows of one song whose parts lie in one or more files each, accompaniment first.
+
+    Without files of an accompaniment it is the `mixture` less the vocals (one file then).
+    """
+    found = []
+    if accompaniment:
+        row = recording(accompaniment[0], "accompaniment", split, corpus, licence)
+        found.append(replace(row, song=name, plus=tuple(accompaniment[1:])))
+    elif mixture:
+        minus = vocals[0] if vocals else None
+        found.append(replace(recording(mixture, "accompaniment", split, corpus, licence, minus), song=name))
+    if vocals:
+        row = recording(vocals[0], "vocals", split, corpus, licence)
+        found.append(replace(row, song=name, plus=tuple(vocals[1:])))
+    return found
