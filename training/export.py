@@ -55,7 +55,12 @@ def metadata(recipe: Recipe, form: str, version: str, licence: str, trained_on: 
     spec = recipe.network
     values = {"format": 1, "form": form, "name": recipe.name, "version": version, "sample_rate": spec.sample_rate}
     values |= {"hop": spec.hop, "analysis_window": spec.analysis_window, "synthesis_window": spec.synthesis_window}
-    values |= {"lookahead": 0, "channels": 1, "sources": json.dumps(spec.sources), "target": recipe.target}
+    values |= {
+        "lookahead": 0,
+        "channels": spec.audio_channels,
+        "sources": json.dumps(spec.sources),
+        "target": recipe.target,
+    }
     values |= {"kernel": spec.kernel, "dilations": json.dumps(spec.dilations), "hidden": spec.hidden}
     values |= {"condition": 0, "state": state, "recipe": recipe.text, "trained_on": trained_on, "licence": licence}
     return {key: str(value) for key, value in values.items()}
@@ -101,11 +106,15 @@ def difference(network: Network, file: Path, seconds: float = 2.0) -> float:
     """Largest absolute error of the file, streamed by rtsep, against the sequence form in torch."""
     spec = network.spec
     samples = int(seconds * spec.sample_rate) // spec.hop * spec.hop
-    wave = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    channels = spec.audio_channels
+    wave = torch.randn(channels, samples, generator=torch.Generator().manual_seed(0)) * 0.1
     with torch.no_grad():
-        expected = network(wave)[0].numpy()
-    stream = rtsep.load(file).stream(block_multiple=spec.hop)
-    streamed = np.concatenate([stream.process(wave[0].numpy(), sources=True), stream.flush(sources=True)], axis=-1)
+        expected = network(wave if channels == 1 else wave.unsqueeze(0))[0].numpy()
+    stream = rtsep.load(file).stream(channels=channels, block_multiple=spec.hop)
+    block = wave.numpy()[0] if channels == 1 else wave.numpy().T
+    streamed = np.concatenate([stream.process(block, sources=True), stream.flush(sources=True)], axis=1)
+    if channels > 1:  # [sources, samples, channels]
+        expected = expected.transpose(0, 2, 1)
     return float(np.abs(streamed[:, stream.latency :] - expected).max())
 
 
@@ -124,14 +133,14 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     flat_file = out.with_suffix(".flat.onnx")
     graphs = {
         out: (
-            to_onnx(step, (torch.zeros(1, spec.analysis_window), taps), (["window", "taps"], names)),
+            to_onnx(step, (torch.zeros(spec.audio_channels, spec.analysis_window), taps), (["window", "taps"], names)),
             "step",
             0,
         ),
         flat_file: (
             to_onnx(
                 flat,
-                (torch.zeros(1, spec.hop), torch.zeros(flat.state_size)),
+                (torch.zeros(spec.audio_channels, spec.hop), torch.zeros(flat.state_size)),
                 (["hop", "state"], ["audio", "next_state"]),
             ),
             "flat",

@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
+from training.data.copies import Copy
 from training.data.mix import MixSpec
+from training.data.remix import RemixSpec
 from training.network import NetworkSpec
-from training.objectives import ObjectiveSpec
+from training.objectives import ObjectiveSpec, SongObjectiveSpec
 from training.optimizers import OPTIMIZERS
 
 
@@ -36,18 +38,30 @@ class TrainingSpec:
             raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
 
 
+# What a recipe is about, by `data.kind`: how it is mixed, and what is minimised.
+KINDS: dict[str, tuple[type[MixSpec] | type[RemixSpec], type[ObjectiveSpec] | type[SongObjectiveSpec]]] = {
+    "speech": (MixSpec, ObjectiveSpec),
+    "songs": (RemixSpec, SongObjectiveSpec),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """Everything but the data's place: see `training/recipes/denoise.yaml` for the commented form."""
+    """Everything but the data's place: `training/recipes/denoise.yaml` and `karaoke.yaml` are the commented forms.
+
+    `copies` of every song are made ahead of time, in recipes for songs.
+    """
 
     name: str
     target: str
     network: NetworkSpec
-    mix: MixSpec
-    objective: ObjectiveSpec
+    mix: MixSpec | RemixSpec
+    objective: ObjectiveSpec | SongObjectiveSpec
     training: TrainingSpec
+    kind: str = "speech"
     rooms: int = 0
     speech_corpora: dict[str, float] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
     text: str = ""
 
 
@@ -72,19 +86,23 @@ def parse_recipe(text: str) -> Recipe:
     tree = yaml.safe_load(text)
     try:
         data = dict(tree.get("data") or {})
-        mix: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in (data.pop("mix", None) or {}).items()
-        }
+        if data.setdefault("kind", "speech") not in KINDS:
+            raise ValueError(f"data.kind must be one of {', '.join(KINDS)}, not {data['kind']!r}.")
+        mix_spec, objective_spec = KINDS[data["kind"]]
+        data["copies"] = [Copy(**copy) for copy in data.get("copies") or []]
         return Recipe(
             name=tree["name"],
             target=tree["target"],
             network=NetworkSpec(**(tree.get("network") or {})),
-            mix=MixSpec(**mix),
-            objective=ObjectiveSpec(**(tree.get("objective") or {})),
+            mix=mix_spec(**_tuples(data.pop("mix", None))),
+            objective=objective_spec(**_tuples(tree.get("objective"))),
             training=TrainingSpec(**(tree.get("training") or {})),
             text=text,
             **data,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The recipe does not fit: {error}.") from None
+
+
+def _tuples(branch: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in (branch or {}).items()}

@@ -16,7 +16,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -30,25 +30,30 @@ from torch.utils.data import DataLoader, IterableDataset
 from training.data.bank import build_banks, data_hash
 from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
-from training.data.mix import Mixer
+from training.data.mix import Mixer, MixSpec
+from training.data.remix import RemixSpec, SongMixer
 from training.data.rooms import simulate_rooms
+from training.data.songs import load_clips, pair_songs
 from training.export import load_checkpoint
 from training.journal import Journal
 from training.network import Network
-from training.objectives import Objective
+from training.objectives import Objective, ObjectiveSpec, SongObjective, SongObjectiveSpec
 from training.objectives.sisdr import si_sdr
+from training.objectives.songs import song_scores
 from training.optimizers import build_optimizers
 from training.recipe import Recipe, read_recipe
 from training.warm import warm_moments, warm_start
 
 console = Console(stderr=True)
 MUSIC = ("instrumental", "accompaniment")  # without voices: fit to be noise
+USED = {"speech": ("speech", "noise", *MUSIC), "songs": ("vocals", "speech", *MUSIC)}  # of rows, by kind of recipe
+PASSAGES = 48  # of the valid songs
 
 
 class Batches(IterableDataset):
     """The mixer's batches from step `first` on, made in the data worker beside the training loop."""
 
-    def __init__(self, mixer: Mixer, first: int, size: int, rank: int, ranks: int):
+    def __init__(self, mixer: Mixer | SongMixer, first: int, size: int, rank: int, ranks: int):
         self.mixer, self.arguments = mixer, (first, size, rank, ranks)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -68,8 +73,20 @@ def gather_rows(
     return [row for row in rows if row.split != "test"]
 
 
-def check_kinds(rows: list[Row]) -> None:
-    """Raises ValueError with one sentence unless there is speech and noise both to train on and to validate with."""
+def check_kinds(rows: list[Row], kind: str = "speech") -> None:
+    """Raises ValueError with one sentence unless there is speech and noise both to train on and to validate with.
+
+    For `songs` it is vocals and accompaniment.
+    """
+    if kind == "songs":
+        for split in ("train", "valid"):
+            for part in ("vocals", "accompaniment"):
+                if not any(row.split == split and row.kind == part for row in rows):
+                    raise ValueError(
+                        f"There is no {part} in the {split} split: give two songs at least, as --data MANIFEST.csv, "
+                        "--dataset musdb18=PATH or --dataset stems=PATH."
+                    )
+        return
     for split in ("train", "valid"):
         for kind in ("speech", "noise"):
             if not any(row.split == split and row.kind == kind for row in rows):
@@ -96,7 +113,41 @@ def build_mixer(
         )
     )
     rooms = simulate_rooms(recipe.rooms, rate, 16384, seed, cache) if recipe.rooms else None
+    assert isinstance(recipe.mix, MixSpec)
     return Mixer(speech, noise, music, recipe.mix, rate, seed, rooms, recipe.network.hop)
+
+
+def build_song_mixer(
+    recipe: Recipe, rows: list[Row], split: str, cache: Path | None, seed: int, device: torch.device
+) -> SongMixer:
+    """The mixer of the songs of one split; copies, rooms and speech are for training only."""
+    spec, rate = recipe.mix, recipe.network.sample_rate
+    assert isinstance(spec, RemixSpec)
+    chosen, train = [row for row in rows if row.split == split], split == "train"
+    clips = load_clips(pair_songs(chosen), rate, recipe.copies if train else (), cache)
+    speech, rooms = {}, None
+    if train and spec.kinds.get("speech"):
+        speech = build_banks([row for row in chosen if row.kind == "speech"], recipe.speech_corpora, 1.0, cache)
+    if train and recipe.rooms:
+        rooms = simulate_rooms(recipe.rooms, rate, 16384, seed, cache)
+    return SongMixer(clips, speech, spec, rate, seed, rooms, recipe.network.hop, device)
+
+
+def valid_batches(
+    recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.device
+) -> tuple[list[Tensor], Callable[[Tensor, Tensor], dict[str, Tensor]]]:
+    """Fixed batches of the valid split and what they are scored by: the same whatever the run.
+
+    Speech and noise are seeded apart from training; songs are passages as they are, and some without their vocals.
+    """
+    if recipe.kind == "speech":
+        mixer = build_mixer(recipe, rows, "valid", cache, 987654321, device)
+        return [mixer.batch(index, 16) for index in range(4)], speech_scores
+    passages = build_song_mixer(recipe, rows, "valid", cache, 987654321, device).passages(PASSAGES)
+    if recipe.network.audio_channels == 1:
+        passages = passages.mean(2)
+    free = passages[::6] * torch.tensor([1.0, 0.0], device=device).view(2, *[1] * (passages.ndim - 2))
+    return [*passages.split(8), free], song_scores
 
 
 def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
@@ -133,18 +184,37 @@ class Average:
             mine.copy_(theirs)  # statistics of batch norms, if there are any
 
 
+def build_objective(recipe: Recipe) -> Objective | SongObjective:
+    """The loss that fits the recipe's kind."""
+    spec, rate = recipe.objective, recipe.network.sample_rate
+    if isinstance(spec, ObjectiveSpec):
+        return Objective(spec, rate)
+    assert isinstance(spec, SongObjectiveSpec)
+    return SongObjective(spec, rate)
+
+
+def speech_scores(estimate: Tensor, sources: Tensor) -> dict[str, Tensor]:
+    """SI-SDR of speech and its gain, dB, where speech and noise both are."""
+    present = sources.square().mean(-1).amin(-1) > 1e-7
+    after = si_sdr(estimate[:, 0], sources[:, 0])[present]
+    before = si_sdr(sources.sum(1), sources[:, 0])[present]
+    return {"si_sdr": after.mean(), "si_sdri": (after - before).mean()}
+
+
 @torch.no_grad()
-def validate(network: Network, objective: Objective, batches: list[Tensor]) -> dict[str, float]:
-    """Means over fixed pairs: the loss and its parts; SI-SDR of speech and its gain, dB, where speech and noise are."""
+def validate(
+    network: Network,
+    objective: Objective | SongObjective,
+    batches: list[Tensor],
+    score: Callable[[Tensor, Tensor], dict[str, Tensor]] = speech_scores,
+) -> dict[str, float]:
+    """Means over fixed batches: the loss, its parts, and the scores."""
     totals: dict[str, list[float]] = {}
     for sources in batches:
         estimate, activity = network.estimate(sources.sum(1))
         estimate = estimate.float()
         loss, parts = objective(estimate, sources, late=True, activity=activity)
-        present = sources.square().mean(-1).amin(-1) > 1e-7  # both speech and noise
-        after = si_sdr(estimate[:, 0], sources[:, 0])[present]
-        before = si_sdr(sources.sum(1), sources[:, 0])[present]
-        found = {"loss": loss, **parts, "si_sdr": after.mean(), "si_sdri": (after - before).mean()}
+        found = {"loss": loss, **parts, **score(estimate, sources)}
         for name, value in found.items():
             totals.setdefault(name, []).append(float(value))
     return {name: sum(values) / len(values) for name, values in totals.items()}
@@ -190,10 +260,9 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "checkpoint.pt"
     torch.manual_seed(spec.seed)
-    mixer = build_mixer(recipe, rows, "train", cache, spec.seed, fabric.device)
-    # Fixed pairs: validation is the same whatever the run, its mixtures seeded apart from training's.
-    valid = build_mixer(recipe, rows, "valid", cache, 987654321, fabric.device)
-    valid_batches = [valid.batch(index, 16) for index in range(4)]
+    build = build_mixer if recipe.kind == "speech" else build_song_mixer
+    mixer: Mixer | SongMixer = build(recipe, rows, "train", cache, spec.seed, fabric.device)
+    fixed, score = valid_batches(recipe, rows, cache, fabric.device)
 
     network = Network(recipe.network)
     network.mixed = spec.half
@@ -203,7 +272,7 @@ def train(
         if len(begin["optimizers"]) == len(optimizers):
             for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
                 warm_moments(optimizer, kept)
-    objective = Objective(recipe.objective, recipe.network.sample_rate).to(fabric.device)
+    objective = build_objective(recipe).to(fabric.device)
     step, spent = 0, 0.0
     average = Average(network.to(fabric.device), spec.ema)
     if checkpoint.exists():
@@ -232,6 +301,7 @@ def train(
     else:
         batches = mixer.batches(*arguments)
     seconds = spec.batch * fabric.world_size * mixer.size / recipe.network.sample_rate
+    mono = recipe.kind == "songs" and recipe.network.audio_channels == 1
     if fabric.is_global_zero:
         journal.begin(step)
     began, count = time.monotonic() - spent, 0
@@ -247,6 +317,8 @@ def train(
             for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
                 group["lr"] = learning_rate(recipe, step, progress)
             sources = next(batches)
+            if mono:
+                sources = sources.mean(2)
             estimate, activity = model(sources.sum(1))
             loss, parts = criterion(estimate, sources, objective.late_at(progress), activity)
             fabric.backward(loss)
@@ -263,7 +335,7 @@ def train(
             count += 1
             journal.step(step, progress, seconds, sums["loss"] / count)
         if done or step % every == 0:
-            scores = validate(average.network, objective, valid_batches)
+            scores = validate(average.network, objective, fixed, score)
             if fabric.is_global_zero:
                 entry: dict[str, Any] = {
                     "step": step,
@@ -279,17 +351,20 @@ def train(
                 content |= {"spent": spent, "hours": step * seconds / 3600}
                 content["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
                 content["objective"] = objective.state_dict()
-                save(checkpoint, content | {"recipe": recipe.text, "trained_on": described(rows), "scores": scores})
+                save(
+                    checkpoint,
+                    content | {"recipe": recipe.text, "trained_on": described(rows, recipe.kind), "scores": scores},
+                )
             sums, count = {}, 0
         if done:
             return scores
 
 
-def described(rows: list[Row]) -> str:
+def described(rows: list[Row], kind: str = "speech") -> str:
     """Corpora, minutes and licences of the train rows, one a line: what a model card must list."""
     minutes: dict[tuple[str, str, str], float] = {}
     for row in rows:
-        if row.split == "train" and row.kind in ("speech", "noise", *MUSIC):
+        if row.split == "train" and row.kind in USED[kind]:
             key = (row.kind, row.corpus, row.licence)
             minutes[key] = minutes.get(key, 0.0) + row.seconds / 60
     return "\n".join(f"{kind}: {name}, {m:.0f} min, {licence}" for (kind, name, licence), m in sorted(minutes.items()))
@@ -321,11 +396,11 @@ def main(
             raise ValueError(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
-        check_kinds(rows)
+        check_kinds(rows, parsed.kind)
         beginning = load_checkpoint(begin)[2] if begin else None
         if beginning:
             warm_start(Network(parsed.network), beginning["average"])
-        Objective(parsed.objective, parsed.network.sample_rate)  # refuses here what cannot be, not after the decoding
+        build_objective(parsed)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -10,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
-from training.data.bank import ForbiddenRow, decode
+from training.data.bank import ForbiddenRow, bank_rate, decode
 from training.data.datasets import DATASETS, read_dataset, thin
 from training.data.manifest import Row
+from training.data.songs import decode_stereo, pair_songs
 from training.train import gather_rows
 
 TREES: dict[str, dict[str, int]] = {  # file below the root -> its rate in Hz
@@ -57,6 +60,41 @@ TREES: dict[str, dict[str, int]] = {  # file below the root -> its rate in Hz
     },
 }
 
+STEREO = ("wham", "musdb18hq", "dsd100", "medleydb", "ikala", "ccmixter", "stems")
+MUSDB = ("A - One", "ANiMAL - Rockshow", "B - Two")  # the second is one of its 14 validation songs
+PARTS = ("vocals", "drums", "bass", "other")
+SONGS = ("LizNelson_Rainfall", "Meaxic_TakeAStep", "Phoenix_Instrumental", "Zen_Bleed")
+TREES |= {
+    "musdb18hq": {f"train/{song}/{part}.wav": 44100 for song in MUSDB for part in (*PARTS, "mixture")}
+    | {f"test/C - Three/{part}.wav": 44100 for part in (*PARTS, "mixture")},
+    "dsd100": {f"DSD100/Sources/Dev/{n:03} - X - Y/{part}.wav": 44100 for n in (51, 52) for part in PARTS}
+    | {f"DSD100/Sources/Test/001 - X - Z/{part}.wav": 44100 for part in PARTS}
+    | {f"DSD100/Mixtures/Dev/{n:03} - X - Y/mixture.wav": 44100 for n in (51, 52)},
+    "medleydb": {f"Audio/{song}/{song}_STEMS/{song}_STEM_{n:02}.wav": 44100 for song in SONGS for n in (1, 2, 3)}
+    | {f"Audio/{song}/{song}_MIX.wav": 44100 for song in SONGS},
+    "ikala": {f"iKala/Wavfile/{song}_{part}.wav": 44100 for song in (10161, 10164) for part in ("chorus", "verse")},
+    "ccmixter": {
+        f"ccmixter_corpus/{song}/{part}.wav": 44100
+        for song in ("Admiral_Bob_-_Choice", "Bar_-_Foo")
+        for part in ("mix", "source-01", "source-02")
+    },
+    "slakh": {
+        f"slakh2100_flac_redux/{part}/Track{n:05}/{name}.flac": 44100
+        for part, n in (("train", 1), ("train", 2), ("validation", 1501), ("test", 1876), ("omitted", 4))
+        for name in ("mix", "stems/S00")
+    },
+    "stems": {
+        "first/vocals.wav": 48000,
+        "first/accompaniment.wav": 48000,
+        "second/vocals.flac": 22050,
+        "second/drums.flac": 22050,
+        "second/bass.flac": 22050,
+        "third/vocals.wav": 44100,
+        "third/mixture.wav": 44100,
+        "fourth/instrumental.wav": 44100,
+    },
+}
+
 SPLITS = ("train", "valid", "test")
 EXPECTED: dict[str, dict[tuple[str, str], int]] = {  # (kind, split) -> rows
     "voicebank": {(kind, split): 2 if split == "train" else 1 for kind in ("speech", "noise") for split in SPLITS},
@@ -69,6 +107,49 @@ EXPECTED: dict[str, dict[tuple[str, str], int]] = {  # (kind, split) -> rows
 }
 
 
+def of_songs(train: int, valid: int, test: int = 0) -> dict[tuple[str, str], int]:
+    counts = zip(SPLITS, (train, valid, test), strict=True)
+    return {(kind, split): n for split, n in counts if n for kind in ("vocals", "accompaniment")}
+
+
+EXPECTED |= {
+    "musdb18hq": of_songs(2, 1, 1),
+    "dsd100": of_songs(1, 1, 1),
+    # One song is instrumental; one has vocals that bleed and is left out; its artist would have been the valid one.
+    "medleydb": of_songs(2, 0) | {("accompaniment", "train"): 3},
+    "ikala": of_songs(2, 2),
+    "ccmixter": of_songs(1, 1),
+    "slakh": {("instrumental", split): 1 for split in SPLITS},
+    "stems": of_songs(2, 1) | {("accompaniment", "train"): 3},
+}
+
+
+def notes(name: str, root: Path) -> None:
+    """The text files that an adapter reads."""
+    if name == "musan":
+        text = "music-fma-0000 jazz N Somebody\nmusic-fma-0001 pop,rock Y A band\nmusic-fma-0002 electronic N Nobody\n"
+        (root / "musan/music/fma/ANNOTATIONS").write_text(text)
+    if name == "medleydb":
+        voices = {"LizNelson_Rainfall": "female singer", "Meaxic_TakeAStep": ["male singer", "clean electric guitar"]}
+        for song in SONGS:
+            instruments = [
+                "acoustic guitar",
+                voices.get(song, "vocalists" if song == "Zen_Bleed" else "piano"),
+                "drum set",
+            ]
+            stems = {
+                f"S{n:02}": {"filename": f"{song}_STEM_{n:02}.wav", "instrument": instrument, "component": ""}
+                for n, instrument in enumerate(instruments, 1)
+            }
+            about = {"has_bleed": "yes" if song == "Zen_Bleed" else "no", "stems": stems}
+            (root / f"Audio/{song}/{song}_METADATA.yaml").write_text(yaml.safe_dump(about))
+    if name == "slakh":
+        for track, program in ((1, 24), (2, 52)):  # the second has a choir in it
+            about = {"stems": {"S00": {"is_drum": False, "program_num": program}}}
+            file = root / f"slakh2100_flac_redux/train/Track{track:05}/metadata.yaml"
+            file.write_text(yaml.safe_dump(about))
+
+
 @pytest.fixture(params=TREES)
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     """Name and root of a dataset whose files hold 0.6 s of noise."""
@@ -76,12 +157,10 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     for index, (name, rate) in enumerate(TREES[request.param].items()):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        channels = 2 if request.param == "wham" else 1
+        channels = 2 if request.param in STEREO else 1
         soundfile.write(path, rng.uniform(-0.1, 0.1, (int(rate * 0.6) + index, channels)), rate)
         (path.parent / f"._{path.name}").write_bytes(b"what some archives leave behind")
-    if request.param == "musan":
-        notes = "music-fma-0000 jazz N Somebody\nmusic-fma-0001 pop,rock Y A band\nmusic-fma-0002 electronic N Nobody\n"
-        (tmp_path / "musan/music/fma/ANNOTATIONS").write_text(notes)
+    notes(request.param, tmp_path)
     return request.param, tmp_path
 
 
@@ -101,18 +180,24 @@ def test_rows_of_every_dataset(tree: tuple[str, Path]) -> None:
             with pytest.raises(ForbiddenRow):
                 decode(row)
         else:
-            assert abs(len(decode(row)) - 0.6 * rate) < 100
+            assert abs(len(decode(row)) - 0.6 * bank_rate(rate)) < 100
+        if row.song or row.kind == "instrumental":
+            assert decode_stereo(row, 48000).shape[0] == 2
     assert not any(row.split == "test" for row in gather_rows(None, [], [], [f"{name}={root}"]))
+    for song in pair_songs(rows):  # parts belong together, and are as long as each other
+        seconds = [row.seconds for row in song.rows]
+        assert max(seconds) - min(seconds) < 0.01
 
 
 def test_what_is_missing_is_named(tree: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> None:
     name, root = tree
-    with pytest.raises(FileNotFoundError, match=r"(download|fetch|make it).*http") as nothing:
+    what = r"give a folder with one folder a song" if name == "stems" else r"(download|fetch|make it|ask).*http"
+    with pytest.raises(FileNotFoundError, match=what) as nothing:
         DATASETS[name](tmp_path_factory.mktemp("empty"))
     assert "\n" not in str(nothing.value)
-    for path in root.rglob("*.*"):
+    for path in [path for path in root.rglob("*") if path.is_file()]:
         path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"expected sound files.*http"):
+    with pytest.raises(FileNotFoundError, match=rf"expected sound files.*({what}|http)"):
         DATASETS[name](root)
 
 
@@ -129,6 +214,72 @@ def test_noise_of_voicebank_is_the_difference(tmp_path: Path) -> None:
     (tmp_path / "clean_trainset_28spk_wav/p227_001.wav").unlink()
     with pytest.raises(FileNotFoundError, match=r"clean partner of p227_001\.wav"):
         DATASETS["voicebank"](tmp_path)
+
+
+LOST = {
+    "musdb18hq": "train/B - Two/bass.wav",
+    "dsd100": "DSD100/Sources/Dev/052 - X - Y/other.wav",
+    "medleydb": "Audio/LizNelson_Rainfall/LizNelson_Rainfall_STEMS/LizNelson_Rainfall_STEM_02.wav",
+    "ccmixter": "ccmixter_corpus/Bar_-_Foo/source-01.wav",
+}
+
+
+@pytest.mark.parametrize("tree", LOST, indirect=True)
+def test_a_missing_source_of_a_song_is_named(tree: tuple[str, Path]) -> None:
+    name, root = tree
+    (root / LOST[name]).unlink()
+    with pytest.raises(FileNotFoundError, match=Path(LOST[name]).stem):
+        DATASETS[name](root)
+
+
+def test_parts_of_songs_lie_where_they_belong(tmp_path: Path) -> None:
+    """Sums, differences and channels: what is decoded is what was written."""
+    rng = np.random.default_rng(0)
+    one, two, three = rng.uniform(-0.2, 0.2, (3, 9600, 2)).astype(np.float32)
+
+    def put(name: str, sound: np.ndarray) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, 48000, subtype="FLOAT")
+
+    for part, sound in (("vocals", one), ("drums", two), ("bass", three), ("other", two), ("mixture", one)):
+        put(f"hq/train/A/{part}.wav", sound)
+    for part, sound in (("vocals", one), ("mixture", one + two)):
+        put(f"stems/A/{part}.wav", sound)
+    put("ikala/Wavfile/1_verse.wav", np.stack([two[:, 0], one[:, 0]], 1))
+    doubled = [np.stack([sound[:, 0]] * 2) for sound in (two, one)]
+    for name, folder, expected in (
+        ("musdb18hq", "hq", (two.T * 2 + three.T, one.T)),
+        ("stems", "stems", (two.T, one.T)),
+        ("ikala", "ikala", doubled),
+    ):
+        found = DATASETS[name](tmp_path / folder)
+        assert [row.kind for row in found] == ["accompaniment", "vocals"]
+        for row, sound in zip(found, expected, strict=True):
+            assert np.abs(decode_stereo(row, 48000) - sound).max() < 1e-6
+            assert np.abs(decode(row) / 32767 - sound.mean(0)).max() < 1e-4  # as noise: mono
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg writes and reads stem files")
+def test_musdb18_stem_files(tmp_path: Path) -> None:
+    """MUSDB18 as it is distributed: five AAC streams in one MP4, read by musdb and stempeg."""
+    import stempeg
+
+    time = np.arange(44100) / 44100
+    tones = [np.stack([0.1 * np.sin(2 * np.pi * hertz * time)] * 2, 1) for hertz in (300, 500, 700, 1100)]
+    streams = np.stack([sum(tones), *tones])
+    for split, song in (("train", "A - One"), ("train", "ANiMAL - Rockshow"), ("test", "C - Three")):
+        (tmp_path / split).mkdir(exist_ok=True)
+        file = tmp_path / split / f"{song}.stem.mp4"
+        stempeg.write_stems(str(file), streams, sample_rate=44100, writer=stempeg.StreamsWriter(codec="aac"))
+    rows = DATASETS["musdb18"](tmp_path)
+    assert Counter((row.kind, row.split) for row in rows) == of_songs(1, 1, 1)
+    assert [song.name for song in pair_songs(rows)] == ["A - One", "ANiMAL - Rockshow", "C - Three"]
+    for row, expected in zip(rows[:2], ({300, 500, 700}, {1100}), strict=True):
+        assert row.seconds == pytest.approx(1.0, abs=0.1)
+        power = np.abs(np.fft.rfft(decode_stereo(row, 48000)[0][:48000])) ** 2
+        assert set((np.flatnonzero(power > power.max() / 20) // 100 * 100).tolist()) <= expected | {1000}
+        assert abs(power[1100] - power.max()) < 1e-3 * power.max() or 1100 not in expected
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -60,8 +60,9 @@ def coded(parts: np.ndarray, rate: int, codec: str, kbps: int) -> np.ndarray:
     """The parts as they lie in the coded mixture: their sum is what the decoder gives for the mixture, exactly.
 
     A listener has one coded file, so the codec must hear the mixture and not the parts. Per channel and in an STFT,
-    decoded = gain × mixture + error, the gain (one a bin, by least squares over the song) being the codec's band limit. Each part gets the gain, and of the error the share of its power in that bin: noise that a codec hides
-    under the voice goes with the voice.
+    decoded = gain × mixture + error, the gain (one a bin, by least squares over the song) being the codec's band limit.
+    Each part gets the gain, and of the error the share of its power in that bin: noise that a codec hides under the
+    voice goes with the voice.
     """
     mixture = parts.sum(0)
     # A codec clips what is over full scale; keep room.

@@ -15,7 +15,7 @@ import soundfile
 import torch
 import typer
 
-from training.data.mix import Mixer
+from training.data.mix import Mixer, MixSpec
 from training.recipe import Recipe, read_recipe
 
 SNRS = (-5, 0, 5, 10, 15)
@@ -27,6 +27,7 @@ def write_pairs(recipe: Recipe, mixer: Mixer, out: Path, count: int, seconds: fl
         (out / part).mkdir(parents=True)
     for index in range(count):
         snr = SNRS[index % len(SNRS)]
+        assert isinstance(recipe.mix, MixSpec)
         spec = replace(
             recipe.mix,
             seconds=seconds,

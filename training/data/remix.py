@@ -1,8 +1,8 @@
 """Songs mixed anew: `SongMixer.batch(step)` makes the same accompaniment and vocals for the same seed and step.
 
-Speed varies on the fly by resampling (pitch and tempo together, by FFT, free of artefacts); pitch alone, tempo alone and
-coding come from copies made ahead of time (`copies`). Whatever is done to a whole mixture (band limit, level, swapped
-channels, mono) is done to both parts alike, so that they still sum to it.
+Speed varies on the fly by resampling (pitch and tempo together, by FFT, free of artefacts); pitch alone, tempo alone
+and coding come from copies made ahead of time (`copies`). Whatever is done to a whole mixture (band limit, level,
+swapped channels, mono) is done to both parts alike, so that they still sum to it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from training.data.bank import Bank
+from training.data.manifest import STEMS
 from training.data.mix import active_power
 from training.data.songs import Clip
 
@@ -118,7 +119,7 @@ class SongMixer:
         return torch.stack([self._example(rng) for _ in range(count)])
 
     def passages(self, count: int) -> Tensor:
-        """`count` pieces of the songs as they are, evenly spread over them, `[count, 2, 2, samples]`: to validate on."""
+        """`count` pieces of the songs as they are, spread evenly, `[count, 2, 2, samples]`: to validate on."""
         ends = np.cumsum([max(clip.length - self.size, 1) for clip in self.songs.clips])
         places = (np.arange(count) + 0.5) / count * ends[-1]
         pieces = []
@@ -126,9 +127,7 @@ class SongMixer:
             index = int(np.searchsorted(ends, place, side="right"))
             start = int(place - (ends[index - 1] if index else 0))
             clip = self.songs.clips[index]
-            pieces.append(
-                torch.stack([self._cut(clip, part, start, self.size) for part in ("accompaniment", "vocals")])
-            )
+            pieces.append(torch.stack([self._cut(clip, part, start, self.size) for part in STEMS]))
         return torch.stack(pieces)
 
     def _example(self, rng: np.random.Generator) -> Tensor:
@@ -139,7 +138,7 @@ class SongMixer:
         if kind == "song":
             clip = self.songs.pick(rng)
             start, speed = self._start(clip, rng, voiced=False), self._speed(rng)
-            accompaniment, vocals = (self._spectrum(clip, part, start, speed) for part in ("accompaniment", "vocals"))
+            accompaniment, vocals = (self._spectrum(clip, part, start, speed) for part in STEMS)
         else:
             accompaniment = self._accompaniment(rng) if kind != "alone" else self._nothing()
             vocals = self._nothing()
@@ -205,7 +204,7 @@ class SongMixer:
         return first
 
     def _spoken(self, rng: np.random.Generator) -> tuple[Tensor, float]:
-        """Spectra `[2, bins]` of one speaker in the middle, and the highest frequency in Hz that the recording holds."""
+        """Spectra `[2, bins]` of one speaker in the middle, and up to which frequency in Hz the recording goes."""
         rates = list(self.speech)
         rate = rates[rng.integers(len(rates))]
         bank = self.speech[rate]

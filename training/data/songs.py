@@ -43,7 +43,7 @@ def pair_songs(rows: Iterable[Row]) -> list[Song]:
     for row in rows:
         if row.kind not in (*STEMS, INSTRUMENTAL):
             continue
-        key = (row.corpus, row.song or row.path.stem)
+        key = (row.corpus, row.song or str(row.path))
         kind = "accompaniment" if row.kind == INSTRUMENTAL else row.kind
         parts = found.setdefault(key, {})
         if kind in parts:
@@ -102,7 +102,7 @@ def _read_streams(path: Path, take: tuple[int, ...]) -> tuple[np.ndarray, int]:
 
 @dataclass(frozen=True)
 class Clip:
-    """A song, or a copy of it, ready to be cut. `parts`: accompaniment, vocals → int16 `[2, samples]`, full scale 32767.
+    """A song, or a copy of it, ready to be cut. `parts`: accompaniment, vocals → int16 `[2, samples]`.
 
     `voiced` are the starts (samples) of the seconds in which the vocals are heard.
     """
@@ -154,7 +154,7 @@ def _load(song: Song, copy: Copy | None, rate: int, cache: Path | None) -> Clip:
 
 
 def _make(song: Song, copy: Copy | None, rate: int) -> np.ndarray:
-    """int16 `[2 × parts, samples]`; the parts cut to the shorter, lowered together where their sum or one would clip."""
+    """int16 `[2 × parts, samples]`; the parts cut to the shorter, and lowered together where one would clip."""
     parts = [decode_stereo(row, rate) for row in song.rows]
     length = min(part.shape[1] for part in parts)
     sound = np.stack([part[:, :length] for part in parts])

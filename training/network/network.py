@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.network import multiframe
+from training.network import multiframe, stereo
 from training.network.filterbank import FILTERBANKS
 from training.network.norm import NORMS
 from training.network.separator import Separator
@@ -30,7 +30,9 @@ class NetworkSpec:
     missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521). `norm` is over the channels of each `frame`,
     or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
     the newest `filter_frames` frames beside their masks (see `multiframe`). `activity` adds a head that tells, hop by
-    hop, how likely each source is active.
+    hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side, and masks (and
+    filters) each of the two (see `stereo`). With `rest` the last source is what the others leave of the mixture: joint
+    masks that sum to one, for the price of one.
     """
 
     sample_rate: int = 48000
@@ -49,6 +51,8 @@ class NetworkSpec:
     filter_bins: int = 0
     filter_frames: int = 5
     activity: bool = False
+    audio_channels: int = 1
+    rest: bool = False
 
     def __post_init__(self) -> None:
         if self.synthesis_window != 2 * self.hop:
@@ -67,6 +71,10 @@ class NetworkSpec:
             raise ValueError("filter_frames must be at least 2 and fit into the analysis window.")
         if len(self.sources) < 2 and (self.masks != "free" or self.consistency):
             raise ValueError("A single source has one free mask: nothing to share with, no consistency to keep.")
+        if self.audio_channels not in (1, 2):
+            raise ValueError(f"audio_channels must be 1 or 2, not {self.audio_channels}.")
+        if self.rest and (len(self.sources) < 2 or self.masks != "free" or self.consistency):
+            raise ValueError("rest needs two sources at least, free masks, and has no consistency to keep.")
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -75,7 +83,8 @@ class NetworkSpec:
 class Network(nn.Module):
     """Waveform in, one waveform a source out, sample-aligned with the input.
 
-    `forward`: `[batch, samples]` float32 → `[batch, sources, samples]`; `samples` is a multiple of the hop. The
+    `forward`: `[batch, samples]` float32 → `[batch, sources, samples]`, in stereo `[batch, 2, samples]` →
+    `[batch, sources, 2, samples]`; `samples` is a multiple of the hop. The
     estimate of sample n depends on input samples up to n + synthesis_window − 1 and no later one.
     Encoder, decoder and masks carry no bias on the signal path: silence gives exact zero.
     """
@@ -98,12 +107,14 @@ class Network(nn.Module):
         self.masked_pairs = self.pairs - self.first_masked
         time = (torch.arange(spec.synthesis_window) + 0.5) / spec.synthesis_window
         self.register_buffer("fade", torch.sin(torch.pi * time) ** 2, persistent=False)  # overlap-adds to one
-        sources = len(spec.sources)
-        bins, frames = spec.filter_bins, spec.filter_frames
-        features = self.pairs + 2 * (frames - 1) * bins
-        masks, filters = sources * self.masked_pairs, sources * 2 * frames * bins
+        self.made = sources = len(spec.sources) - spec.rest  # sources with masks of their own
+        self.places = (2,) if spec.audio_channels == 2 else ()  # an axis for middle and side, in stereo only
+        channels, bins, frames = spec.audio_channels, spec.filter_bins, spec.filter_frames
+        self.levels = channels * self.pairs  # features that are log powers; they come first
+        features = self.levels + (2 * self.pairs if self.places else 0) + channels * 2 * (frames - 1) * bins
+        masks, filters = sources * channels * self.masked_pairs, sources * channels * 2 * channels * frames * bins
         # What the head puts out, in this order: mask logits, filters, activity logits.
-        self.outputs = [masks, filters, sources if spec.activity else 0]
+        self.outputs = [masks, filters, len(spec.sources) if spec.activity else 0]
         self.separator = Separator(
             features, sum(self.outputs), spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm
         )
@@ -121,30 +132,43 @@ class Network(nn.Module):
         short = F.linear(window[..., -self.spec.synthesis_window :], self.short).unflatten(-1, (2, -1))
         return torch.cat([long, short], -1)
 
-    @staticmethod
-    def features(pairs: Tensor) -> Tensor:
-        """Log power of each pair, about in ±3: `[..., 2, pairs]` → `[..., pairs]`. Levels stay: they tell over time."""
-        return torch.log10(pairs.square().sum(-2) + 1e-7) * 0.7 + 1.5
+    def features(self, pairs: Tensor) -> Tensor:
+        """Log power of each pair, about in ±3: `[..., 2, pairs]` → `[..., pairs]`. Levels stay: they tell over time.
+
+        In stereo `[..., 2, 2, pairs]` → `[..., 4 × pairs]`: of middle and side, then what lies between the two.
+        """
+        levels = torch.log10(pairs.square().sum(-2) + 1e-7) * 0.7 + 1.5
+        return torch.cat([levels.flatten(-2), stereo.between(pairs)], -1) if self.places else levels
 
     def decode(self, pairs: Tensor, outputs: Tensor, window: Tensor, recent: Tensor | None) -> Tensor:
         """The head's `outputs` `[..., sum(self.outputs)]` → frames `[..., sources, synthesis_window]`.
 
         `window` `[..., analysis_window]` is what `pairs` were encoded from, `recent` `[..., frames, 2, bins]` the
-        lowest pairs of the newest frames, where there are filters.
+        lowest pairs of the newest frames, where there are filters. In stereo there is an axis of middle and side before
+        the last of window, the last two of pairs and the last three of recent, and frames
+        `[..., sources, 2, synthesis_window]` of left and right.
         """
-        sources = len(self.spec.sources)
+        sources, places = self.made, self.places
+        axis = -2 - len(places)  # of the sources in frames
         masks, filters, _ = outputs.split(self.outputs, -1)
-        gains = MASKS[self.spec.masks](masks.unflatten(-1, (sources, 1, self.masked_pairs)))
-        kept = pairs[..., self.first_masked :].unsqueeze(-3) * gains
+        gains = MASKS[self.spec.masks](masks.unflatten(-1, (sources, 1, -1)))
+        if places:
+            gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
+        kept = pairs[..., self.first_masked :].unsqueeze(axis - 1) * gains
         if recent is not None:
             bins = self.spec.filter_bins
-            filtered = multiframe.filtered(recent, filters.unflatten(-1, (sources, *recent.shape[-3:])))
+            if places:  # filters of either channel read both
+                recent = recent.flatten(-4, -3)
+            count = sources * self.spec.audio_channels
+            filtered = multiframe.filtered(recent, filters.unflatten(-1, (count, *recent.shape[-3:])))
+            if places:
+                filtered = filtered.unflatten(-3, (sources, 2))
             kept = torch.cat([kept[..., :bins] + filtered, kept[..., bins:]], -1)
         frames = F.linear(kept.flatten(-2), self.decoder.t())
-        if self.spec.consistency:
-            missing = window[..., -self.spec.synthesis_window :] * self.fade - frames.sum(-2)
-            frames = frames + missing.unsqueeze(-2) / sources
-        return frames
+        if self.spec.consistency or self.spec.rest:
+            missing = (window[..., -self.spec.synthesis_window :] * self.fade - frames.sum(axis)).unsqueeze(axis)
+            frames = torch.cat([frames, missing], axis) if self.spec.rest else frames + missing / sources
+        return stereo.turned(frames) if places else frames
 
     def forward(self, wave: Tensor) -> Tensor:
         return self.estimate(wave)[0]
@@ -156,16 +180,23 @@ class Network(nn.Module):
         if length % hop:
             raise ValueError(f"The number of samples must be a multiple of {hop}, not {length}.")
         # One frame more than there are hops: the last hop is complete only when the next one has been added.
-        padded = F.pad(wave, (spec.analysis_window - hop, hop))
+        padded = F.pad(stereo.turned(wave) / 2 if self.places else wave, (spec.analysis_window - hop, hop))
         windows = padded.unfold(-1, spec.analysis_window, hop)
+        if self.places:
+            windows = windows.transpose(1, 2)
         pairs = self.encode(windows)
         features, recent = self.features(pairs), None
         if spec.filter_bins:
             lowest = pairs[..., self.first_masked : self.first_masked + spec.filter_bins]
-            recent = multiframe.recent(lowest, spec.filter_frames)
-            features = torch.cat([features, multiframe.features(recent)], -1)
+            if self.places:
+                recent = multiframe.recent(lowest.flatten(-3, -2), spec.filter_frames)
+                recent = recent.unflatten(-2, (2, 2)).transpose(-4, -3)
+                features = torch.cat([features, multiframe.features(recent).flatten(-2)], -1)
+            else:
+                recent = multiframe.recent(lowest, spec.filter_frames)
+                features = torch.cat([features, multiframe.features(recent)], -1)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
             outputs = self.separator(features).float()
-        frames = self.decode(pairs, outputs, windows, recent)  # [batch, T + 1, sources, S]
-        hops = frames[:, 1:, :, :hop] + frames[:, :-1, :, hop:]
-        return hops.transpose(1, 2).flatten(-2), outputs[:, :-1, sum(self.outputs[:2]) :]
+        frames = self.decode(pairs, outputs, windows, recent)  # [batch, T + 1, sources, S], or [..., sources, 2, S]
+        hops = frames[:, 1:, ..., :hop] + frames[:, :-1, ..., hop:]
+        return hops.movedim(1, -2).flatten(-2), outputs[:, :-1, sum(self.outputs[:2]) :]

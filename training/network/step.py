@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.network import multiframe
+from training.network import multiframe, stereo
 from training.network.network import Network
 
 
 class StepForm(nn.Module):
     """One hop: `window [1, A]`, `taps [layers, kernel − 1, hidden]` → `frames [sources, 1, S]`, `column [layers, H]`.
 
-    With an activity head also `activity [sources]`, probabilities.
+    In stereo `window [2, A]` → `frames [sources, 2, S]`. With an activity head also `activity [sources]`,
+    probabilities.
 
     The convolutions' old taps are weighted for all layers in one product before the layers run, and the scale of the
     log features is folded into the first projection: node count, not arithmetic, decides the time of a step.
@@ -29,7 +30,7 @@ class StepForm(nn.Module):
         self.old = nn.Parameter(torch.stack([block.depthwise[:-1] for block in blocks]).detach())
         self.bias = nn.Parameter(torch.stack([block.bias for block in blocks]).detach())
         weight, bias = separator.bottleneck.weight.detach().clone(), separator.bottleneck.bias.detach()
-        levels = weight[:, : network.pairs]
+        levels = weight[:, : network.levels]
         self.offset = nn.Parameter(bias + 1.5 * levels.sum(1))
         levels *= 0.7 / math.log(10)
         self.weight = nn.Parameter(weight)
@@ -38,11 +39,18 @@ class StepForm(nn.Module):
 
     def forward(self, window: Tensor, taps: Tensor) -> tuple[Tensor, ...]:
         network, spec = self.network, self.network.spec
-        pairs = network.encode(window)  # [1, 2, pairs]
-        features, recent = (pairs.square().sum(1) + 1e-7).log(), None
+        if network.places:
+            window = stereo.turned(window) / 2
+        pairs = network.encode(window)  # [audio channels, 2, pairs]
+        features, recent = (pairs.square().sum(1) + 1e-7).log().view(1, -1), None
+        if network.places:
+            features = torch.cat([features, stereo.between(pairs).unsqueeze(0)], -1)
         if spec.filter_bins:
             recent = multiframe.recent_of(window, self.lowest, spec.filter_frames, spec.hop)
-            features = torch.cat([features, multiframe.features(recent)], -1)
+            features = torch.cat([features, multiframe.features(recent).view(1, -1)], -1)
+        if network.places:  # the first axis is not that of the frames
+            pairs, window = pairs.unsqueeze(0), window.unsqueeze(0)
+            recent = None if recent is None else recent.unsqueeze(0)
         x = F.linear(features, self.weight, self.offset)
         past = torch.split((taps * self.old).sum(1) + self.bias, 1)  # layers × [1, hidden]
         columns = []
@@ -51,13 +59,13 @@ class StepForm(nn.Module):
             columns.append(column)
             x = block.merge(x, column * block.depthwise[-1] + older)
         outputs = self.separator.head(self.separator.norm(x))
-        frames = network.decode(pairs, outputs, window, recent)[0]  # [sources, S]
-        result = frames.unsqueeze(1), torch.cat(columns)
+        frames = network.decode(pairs, outputs, window, recent)[0]  # [sources, S] or [sources, 2, S]
+        result = frames if network.places else frames.unsqueeze(1), torch.cat(columns)
         return (*result, torch.sigmoid(outputs[0, sum(network.outputs[:2]) :])) if spec.activity else result
 
 
 class FlatForm(nn.Module):
-    """`hop [1, hop]`, `state [n]` → `audio [sources, 1, hop]`, `next_state [n]`: all history inside one vector.
+    """`hop [channels, hop]`, `state [n]` → `audio [sources, channels, hop]`, `next_state [n]`: all history inside.
 
     `state` holds the past of the window, every layer's past columns (oldest first) and the overlap still to be added;
     it starts at zero. `audio` is the sound `synthesis_window − hop` samples ago.
@@ -70,7 +78,9 @@ class FlatForm(nn.Module):
         self.hop, self.overlap = spec.hop, spec.synthesis_window - spec.hop
         self.history = [(spec.kernel - 1) * dilation for dilation in spec.dilations]
         self.past = spec.analysis_window - spec.hop
-        self.sizes = [self.past, *(rows * spec.hidden for rows in self.history), len(spec.sources) * self.overlap]
+        channels = spec.audio_channels
+        overlaps = len(spec.sources) * channels * self.overlap
+        self.sizes = [channels * self.past, *(rows * spec.hidden for rows in self.history), overlaps]
 
     @property
     def state_size(self) -> int:
@@ -80,11 +90,11 @@ class FlatForm(nn.Module):
     def forward(self, hop: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         spec = self.step.network.spec
         past, *layers, overlap = torch.split(state, self.sizes)
-        window = torch.cat([past.unsqueeze(0), hop], 1)
+        window = torch.cat([past.view(spec.audio_channels, -1), hop], 1)
         layers = [layer.view(rows, spec.hidden) for layer, rows in zip(layers, self.history, strict=True)]
         taps = torch.stack([layer[::dilation] for layer, dilation in zip(layers, spec.dilations, strict=True)])
         frames, column, *_ = self.step(window, taps)
-        total = frames + F.pad(overlap.view(len(spec.sources), 1, self.overlap), (0, self.hop))
+        total = frames + F.pad(overlap.view(len(spec.sources), spec.audio_channels, self.overlap), (0, self.hop))
         moved = [torch.cat([layer[1:], column[i : i + 1]]).flatten() for i, layer in enumerate(layers)]
-        following = torch.cat([window[0, self.hop :], *moved, total[:, :, self.hop :].flatten()])
+        following = torch.cat([window[:, self.hop :].flatten(), *moved, total[:, :, self.hop :].flatten()])
         return total[:, :, : self.hop], following

@@ -14,7 +14,7 @@ from pathlib import Path
 from training.data.datasets.layout import filled, find, last_names
 from training.data.manifest import Row, audio_files, recording
 
-DOWNLOAD = "it is no longer distributed (http://mac.citi.sinica.edu.tw/ikala): unpack your own download there."
+DOWNLOAD = "unpack your own download there; it is no longer distributed (http://mac.citi.sinica.edu.tw/ikala)."
 LICENCE = "research only"
 CHANNELS = {"accompaniment": (0,), "vocals": (1,)}
 

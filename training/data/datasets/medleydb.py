@@ -19,8 +19,8 @@ from training.data.datasets.layout import filled, find, last_names, song_rows
 from training.data.manifest import Row
 
 DOWNLOAD = (
-    "ask for it at https://medleydb.weebly.com (https://zenodo.org/records/1649325 and 1715175), unpack it and give the "
-    "folder that holds Audio."
+    "ask for it at https://medleydb.weebly.com (https://zenodo.org/records/1649325 and 1715175), unpack it and give "
+    "the folder that holds Audio."
 )
 LICENCE = "CC BY-NC-SA 4.0"
 VOICES = ("singer", "vocalist", "speaker", "rapper", "choir", "voice", "screamer", "beatbox")

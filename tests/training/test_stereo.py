@@ -1,0 +1,230 @@
+"""The stereo network: one trunk, masks on middle and side, and its step and flat forms through rtsep's own Stream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import rtsep
+from tests.training.songs import RECIPE, STEREO, stem_folder
+from training.export import difference, export, load_checkpoint
+from training.network import Network, NetworkSpec, stereo
+from training.network.step import FlatForm, StepForm
+from training.objectives import SongObjective, SongObjectiveSpec
+from training.objectives.songs import song_scores, suppression
+
+ROOT = Path(__file__).parents[2]
+VARIANTS: dict[str, dict[str, Any]] = {
+    "rest": {},
+    "free": {"rest": False},
+    "sum to one": {"rest": False, "masks": "sum_to_one"},
+    "consistency": {"rest": False, "consistency": True},
+    "no filters": {"filter_bins": 0},
+    "dual": {"filterbank": "dual", "filter_bins": 0},
+    "activity": {"activity": True},
+    "batch norm": {"norm": "batch"},
+}
+
+
+def network(spec: NetworkSpec, seed: int = 0) -> Network:
+    """With a head that makes masks and filters do something."""
+    torch.manual_seed(seed)
+    made = Network(spec).eval().requires_grad_(False)
+    made.separator.head.weight.normal_(0, 0.3)
+    return made
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> NetworkSpec:
+    return replace(STEREO, **VARIANTS[request.param])
+
+
+def test_step_and_flat_form_are_the_sequence_form(variant: NetworkSpec) -> None:
+    sequence = network(variant)
+    flat = FlatForm(StepForm(sequence).eval())
+    wave = torch.randn(1, 2, 128 * 14) * 0.1
+    expected = sequence(wave)[0]
+    assert expected.shape == (2, 2, wave.shape[-1])
+    state, audio = torch.zeros(flat.state_size), []
+    for hop in wave[0].split(variant.hop, 1):
+        out, state = flat(hop, state)
+        audio.append(out)
+    assert torch.allclose(torch.cat(audio, -1)[..., 128:], expected[..., :-128], atol=1e-6)
+
+
+def test_causal_and_silent_on_silence(variant: NetworkSpec) -> None:
+    causal = network(variant)
+    wave = torch.randn(1, 2, 3840)
+    for channel in (0, 1):
+        spoilt = wave.clone()
+        spoilt[:, channel, 2000:] = torch.nan
+        before = 2000 - variant.synthesis_window + 1
+        assert torch.equal(causal(spoilt)[..., :before], causal(wave)[..., :before])
+    assert causal(torch.zeros(1, 2, 1280)).abs().max() == 0
+
+
+def test_one_trunk_hears_both_channels() -> None:
+    """What sounds left changes what is made of the right: the masks share one time line."""
+    joint = network(STEREO)
+    wave = torch.randn(1, 2, 3840) * 0.1
+    other = wave.clone()
+    other[:, 0] *= 0.3
+    assert not torch.allclose(joint(wave)[:, 0, 1], joint(other)[:, 0, 1], atol=1e-4)
+
+
+def test_the_rest_is_exact() -> None:
+    for spec in (STEREO, replace(STEREO, audio_channels=1)):
+        wave = torch.randn(2, *([2] if spec.audio_channels == 2 else []), 2560) * 0.1
+        estimates = network(spec)(wave)
+        assert torch.allclose(estimates.sum(1), wave, atol=1e-6)
+        assert (estimates[:, 0] - wave).abs().max() > 0.01
+
+
+def test_open_masks_reconstruct() -> None:
+    through = network(replace(STEREO, rest=False))
+    through.separator.head.weight.zero_()
+    through.separator.head.bias.zero_()
+    through.separator.head.bias[: through.outputs[0]] = 30.0
+    wave = torch.randn(1, 2, 12800) * 0.1
+    error = (through(wave)[:, 0] - wave)[..., 1024:-256]
+    assert 10 * torch.log10(error.square().mean() / wave.square().mean()) < -100
+
+
+def test_middle_and_side() -> None:
+    sound = torch.randn(3, 2, 100)
+    middle, side = (stereo.turned(sound) / 2).unbind(1)
+    assert torch.allclose(middle, sound.mean(1)) and torch.allclose(side, (sound[:, 0] - sound[:, 1]) / 2)
+    assert torch.allclose(stereo.turned(stereo.turned(sound) / 2), sound, atol=1e-6)
+
+
+def test_features_tell_where_a_sound_is() -> None:
+    """Balance of the channels' powers and the phase of their cross-spectrum, as `between` promises."""
+    left, right = torch.randn(2, 2, 50).unbind(0)  # [2 (real, imaginary), pairs]
+    pairs = torch.stack([(left + right) / 2, (left - right) / 2])
+    balance, phase = stereo.between(pairs).view(2, 50)
+    one, two = torch.complex(*left), torch.complex(*right)
+    power = one.abs() ** 2 + two.abs() ** 2
+    assert torch.allclose(balance, (one.abs() ** 2 - two.abs() ** 2) / power, atol=1e-4)
+    assert torch.allclose(phase.abs(), (2 * (one * two.conj()).imag / power).abs(), atol=1e-4)
+    swapped = stereo.between(torch.stack([pairs[0], -pairs[1]]))
+    assert torch.allclose(swapped, -stereo.between(pairs), atol=1e-6)
+    assert stereo.between(torch.stack([left, left * 0])).abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"audio_channels": 3}, {"sources": ["accompaniment"]}, {"masks": "sum_to_one"}, {"consistency": True}]
+)
+def test_impossible_shapes_are_refused(change: dict) -> None:
+    with pytest.raises(ValueError):
+        replace(STEREO, **change)
+
+
+def test_gradients_reach_every_weight() -> None:
+    torch.manual_seed(0)
+    trained = Network(STEREO)
+    trained.separator.head.weight.data.normal_(0, 0.1)
+    trained(torch.randn(2, 2, 2560) * 0.1)[:, 0].square().sum().backward()
+    for name, weight in trained.named_parameters():
+        assert weight.grad is not None and weight.grad.abs().sum() > 0, name
+
+
+def sounds() -> torch.Tensor:
+    """Accompaniment and vocals `[4, 2, 2, samples]`: the last piece has no vocals."""
+    sources = torch.randn(4, 2, 2, 24000, generator=torch.Generator().manual_seed(0)) * 0.1
+    sources[3, 1] = 0
+    return sources
+
+
+def test_song_objective_prefers_what_is_better() -> None:
+    sources, objective = sounds(), SongObjective(SongObjectiveSpec(), 48000)
+    losses = []
+    for leak in (0.0, 0.1, 0.5, 1.0):
+        music = sources[:, 0] + leak * sources[:, 1]
+        estimate = torch.stack([music, sources.sum(1) - music], 1)
+        losses.append(float(objective(estimate, sources)[0]))
+    assert losses == sorted(losses) and losses[0] < losses[1] - 0.1
+    # A voice out of place counts, and so does what is changed where nobody sings.
+    moved = sources.clone()
+    moved[:, 0] = moved[:, 0].flip(1)
+    assert objective(moved, sources)[0] > losses[0] + 1
+    quiet = sources[3:]
+    for damage, limit in ((0.02, -25), (0.2, -10)):
+        estimate = torch.stack([quiet[:, 0] * (1 - damage), quiet[:, 0] * damage], 1).requires_grad_()
+        loss, parts = objective(estimate, quiet)
+        loss.backward()
+        assert loss.isfinite() and estimate.grad is not None and estimate.grad.isfinite().all()
+        assert parts["vocals"] < limit
+
+
+def test_song_scores() -> None:
+    sources = sounds()
+    leak = 10 ** (-12 / 20)
+    music = sources[:, 0] + leak * sources[:, 1]
+    music[3] = sources[3, 0] * (1 + 10 ** (-30 / 20))
+    scores = song_scores(torch.stack([music, sources.sum(1) - music], 1), sources)
+    assert float(scores["suppression"]) == pytest.approx(12, abs=0.1)
+    assert float(scores["sdri"]) == pytest.approx(12, abs=0.1)
+    assert float(scores["change"]) == pytest.approx(-30, abs=0.1)
+    assert "change" not in song_scores(sources[:3], sources[:3])
+    # Damage of the accompaniment is no voice that is left.
+    noise = torch.randn_like(music[:3]) * 0.1
+    assert float(suppression(noise, sources[:3]).min()) > 8
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder after a few steps through the command a user would type."""
+    folder = tmp_path_factory.mktemp("songs")
+    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
+    dataset = f"stems={stem_folder(folder / 'stems')}"
+    words = ["training.train", folder / "tiny.yaml", "--run", folder / "run", "--dataset", dataset, "--threads", 1]
+    done = run(*words, "--cache", folder / "cache")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_songs_train_and_export(trained: Path, tmp_path: Path) -> None:
+    entry = json.loads((trained / "log.jsonl").read_text().splitlines()[-1])
+    assert {"sdr", "sdri", "suppression", "change"} <= entry["valid"].keys()
+    made, recipe, state = load_checkpoint(trained / "checkpoint.pt")
+    assert recipe.kind == "songs" and made.spec == STEREO and "vocals: stems" in state["trained_on"]
+    for file in export(trained / "checkpoint.pt", tmp_path / "songs.onnx"):
+        spec = rtsep.load(file).spec
+        assert spec.channels == 2 and spec.sources == ("accompaniment", "vocals") and spec.target == "accompaniment"
+        assert difference(made, file, 1.0) < 1e-4
+
+
+def test_the_stream_is_the_network_in_any_blocks(trained: Path, tmp_path: Path) -> None:
+    step, _ = export(trained / "checkpoint.pt", tmp_path / "songs.onnx")
+    made, _, _ = load_checkpoint(trained / "checkpoint.pt")
+    rng = np.random.default_rng(0)
+    wave = (rng.standard_normal((128 * 1500, 2)) * [0.1, 0.05]).astype(np.float32)
+    with torch.no_grad():
+        expected = made(torch.from_numpy(wave.T.copy())[None])[0].numpy().transpose(0, 2, 1)
+    stream = rtsep.load(step).stream(channels=2)
+    cuts = np.cumsum(rng.integers(1, 5000, 400))
+    pieces = [stream.process(block, sources=True) for block in np.split(wave, cuts[cuts < len(wave)])]
+    streamed = np.concatenate([*pieces, stream.flush(sources=True)], 1)[:, stream.latency :]
+    assert np.abs(streamed - expected).max() < 1e-4
+
+
+def test_bad_calls_get_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
+    one = stem_folder(tmp_path / "stems", ("only",), 1.0)
+    done = run("training.train", tmp_path / "tiny.yaml", "--run", tmp_path / "run", "--dataset", f"stems={one}")
+    assert done.returncode == 2 and "no vocals in the valid split" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()

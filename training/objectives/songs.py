@@ -1,0 +1,132 @@
+"""What a recipe for songs minimises: accompaniment and vocals in stereo. Nothing in it is about speech."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.network.stereo import turned
+from training.objectives.activity import activity_error
+from training.objectives.snr import thresholded_snr
+from training.objectives.spectral import compressed_error, spectrum
+
+
+@dataclass(frozen=True)
+class SongObjectiveSpec:
+    """Weights of the parts; `vocals` is the weight of the vocals beside the accompaniment, whose weight is 1.
+
+    `ceiling` in dB: errors that far below the mixture count as none. A passage without vocals must be changed by less
+    than −25 dB, so it lies above that. `windows` of the compressed spectra, in samples; they are of middle and side,
+    where an error of the side, small beside the middle and easily heard as a change of place, has a plane of its own.
+    """
+
+    snr: float = 0.1  # per dB
+    vocals: float = 0.5
+    ceiling: float = 35.0
+    spectral: float = 10.0
+    complex_share: float = 0.3
+    windows: tuple[int, ...] = (2048, 512)
+    activity: float = 0.0  # per nat
+
+    def __post_init__(self) -> None:
+        if not self.windows or any(window < 32 or window % 2 for window in self.windows):
+            raise ValueError("windows of the spectra are even numbers of samples, 32 at least.")
+
+
+class SongObjective(torch.nn.Module):
+    """Loss of estimates `[batch, 2, 2, samples]` against accompaniment and vocals `[batch, 2, 2, samples]`.
+
+    Axes: source, channel. Mono songs lack the channel axis. Returns the scalar loss and a dict of its parts (detached).
+    The SNR is over both channels together, so that the louder one counts for more and an empty one does no harm.
+    Everything is brought to the mixture's RMS first.
+    """
+
+    def __init__(self, spec: SongObjectiveSpec, rate: int):
+        super().__init__()
+        self.spec = spec
+
+    def late_at(self, progress: float) -> bool:
+        """Nothing comes later in the schedule."""
+        return False
+
+    def teach(self, estimate: Tensor, sources: Tensor, step: int, progress: float) -> None:
+        """Nothing to teach."""
+
+    def forward(
+        self, estimate: Tensor, sources: Tensor, late: bool = False, activity: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        spec = self.spec
+        if sources.ndim == 3:
+            estimate, sources = estimate.unsqueeze(2), sources.unsqueeze(2)
+        mixture = sources.sum(1)
+        gain = 1 / (mixture.square().mean((1, 2)).sqrt() + 1e-6)
+        estimate, sources = estimate.float() * gain[:, None, None, None], sources * gain[:, None, None, None]
+        whole = (mixture * gain[:, None, None]).flatten(1)
+        parts, weights = {}, {"accompaniment": 1.0, "vocals": spec.vocals}
+        loss = estimate.new_zeros(())
+        for index, (name, weight) in enumerate(weights.items()):
+            error = thresholded_snr(estimate[:, index].flatten(1), sources[:, index].flatten(1), whole, spec.ceiling)
+            parts[name] = error.mean()
+            loss = loss + spec.snr * weight * parts[name]
+        if spec.spectral:
+            for window in spec.windows:
+                found = self.spectral(estimate, sources, window, list(weights.values()))
+                parts[f"spectral {window}"] = found
+                loss = loss + spec.spectral / len(spec.windows) * found
+        if activity is not None and activity.shape[-1]:
+            parts["activity"] = activity_error(activity, sources.square().mean(2).sqrt()).mean()
+            loss = loss + spec.activity * parts["activity"]
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+    def spectral(self, estimate: Tensor, sources: Tensor, window: int, weights: list[float]) -> Tensor:
+        """Compressed-spectrum error over middle and side of both sources, weighted; a scalar."""
+        both = [waves if waves.shape[2] == 1 else turned(waves) / 2 for waves in (estimate, sources)]
+        planes = [spectrum(waves.flatten(0, 2), window, window // 2) for waves in both]
+        error = compressed_error(*planes, self.spec.complex_share).view(estimate.shape[:3]).mean((0, 2))
+        return (error * error.new_tensor(weights)).sum() / sum(weights)
+
+
+@torch.no_grad()
+def song_scores(estimate: Tensor, sources: Tensor) -> dict[str, Tensor]:
+    """Means over pieces, dB. Arguments as SongObjective, shapes with channels.
+
+    Where both sources are: `sdr` of the accompaniment, its gain `sdri` over the mixture as it is, `suppression` of the
+    vocals. Where nobody sings: `change`, the energy of what was changed beside the mixture; 25 dB below it is the aim.
+    """
+    power = sources.square().mean((2, 3))
+    whole = sources.sum(1)
+    error = (estimate[:, 0] - sources[:, 0]).square().mean((1, 2))
+    both = (power > 1e-7).all(1)
+    found: dict[str, Tensor] = {}
+    if both.any():
+        sdr = 10 * (power[both, 0] / error[both].clamp(min=1e-12)).log10()
+        found["sdr"] = sdr.mean()
+        found["sdri"] = (sdr - 10 * (power[both, 0] / power[both, 1]).log10()).mean()
+        found["suppression"] = suppression(estimate[both, 0], sources[both]).mean()
+    free = (power[:, 1] < 1e-10) & (power[:, 0] > 1e-7)
+    if free.any():
+        changed = (estimate[free, 0] - whole[free]).square().mean((1, 2))
+        found["change"] = (10 * (changed.clamp(min=1e-12) / power[free, 0]).log10()).mean()
+    return found
+
+
+def suppression(accompaniment: Tensor, sources: Tensor, window: int = 2048) -> Tensor:
+    """By how many dB the vocals `sources[:, 1]` are lower in the estimated accompaniment `[batch, 2, samples]`.
+
+    In each bin of an STFT the estimate is explained by both true sources (complex least squares over the piece), as
+    BSSEval lets each source pass a filter; what the vocals' coefficients carry is the voice that is left.
+    """
+    batch = sources.shape[0]
+    spectra = [
+        torch.view_as_complex(spectrum(waves.flatten(0, 1), window, window // 2).permute(0, 3, 2, 1).contiguous())
+        for waves in (accompaniment, sources[:, 0], sources[:, 1])
+    ]
+    heard, music, voice = spectra  # [batch × channels, bins, frames]
+    aa, vv = music.abs().square().sum(-1), voice.abs().square().sum(-1)
+    av = (music.conj() * voice).sum(-1)
+    ah, vh = (music.conj() * heard).sum(-1), (voice.conj() * heard).sum(-1)
+    coefficient = (aa * vh - av.conj() * ah) / (aa * vv - av.abs().square()).clamp(min=1e-12)
+    left = (coefficient.abs().square().clamp(max=4) * vv).view(batch, -1).sum(-1)
+    return 10 * (vv.view(batch, -1).sum(-1) / left.clamp(min=1e-12)).log10()
