@@ -71,7 +71,7 @@ def coded(parts: np.ndarray, rate: int, codec: str, kbps: int) -> np.ndarray:
     result = np.empty_like(parts)
     for channel in range(parts.shape[1]):
         stems = [_stft(part[channel]) for part in parts]
-        total, heard = sum(stems), _stft(decoded[channel])
+        total, heard = torch.stack(stems).sum(0), _stft(decoded[channel])
         power = total.abs().square().sum(-1, keepdim=True)
         gain = (heard * total.conj()).sum(-1, keepdim=True) / (power + 1e-9)
         error = heard - gain * total

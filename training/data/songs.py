@@ -126,11 +126,11 @@ def load_clips(
     In `cache` they are files, mapped into memory, one for each song and copy, named by what they were made of: 23 MB a
     minute of song. Without a cache they are held in memory. Raises ForbiddenRow for a song of the test split.
     """
-    wanted = [(song, copy) for song in songs for copy in (None, *copies)]
+    wanted: list[tuple[Song, Copy | None]] = [(song, copy) for song in songs for copy in (None, *copies)]
     if cache:
         cache.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda one: _load(*one, rate, cache), wanted))
+        return list(pool.map(lambda one: _load(one[0], one[1], rate, cache), wanted))
 
 
 def _load(song: Song, copy: Copy | None, rate: int, cache: Path | None) -> Clip:

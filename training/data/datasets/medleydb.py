@@ -38,7 +38,8 @@ def rows(root: Path) -> list[Row]:
     found: list[Row] = []
     for path in songs:
         about = yaml.safe_load(_about(path, folder.parent).read_text(encoding="utf-8"))
-        vocals, backing = [], []
+        vocals: list[Path] = []
+        backing: list[Path] = []
         for stem in about["stems"].values():
             file = path / f"{path.name}_STEMS" / stem["filename"]
             if not file.is_file():
