@@ -20,6 +20,7 @@ from training.data.manifest import STEMS
 from training.data.mix import active_power
 from training.data.songs import Clip
 
+SILENT = 1e-7  # mean square, full scale 1: nobody sings
 KINDS = ("song", "remix", "speech", "free", "alone")
 
 
@@ -120,6 +121,8 @@ class SongMixer:
 
     def passages(self, count: int) -> Tensor:
         """`count` pieces of the songs as they are, spread evenly, `[count, 2, 2, samples]`: to validate on."""
+        if not self.songs:
+            raise ValueError("There is no song with both vocals and accompaniment.")
         ends = np.cumsum([max(clip.length - self.size, 1) for clip in self.songs.clips])
         places = (np.arange(count) + 0.5) / count * ends[-1]
         pieces = []
@@ -172,8 +175,8 @@ class SongMixer:
             active = active_power(waves[1].square().mean(0, keepdim=True).sqrt(), self.rate)[0]
             music = waves[0].square().mean()
             decibels = rng.uniform(*spec.ratio)
-            decibels += 10 * float(torch.log10((music + 1e-9) / (active + 1e-9)))
-            decibels = min(decibels, 40.0)  # vocals that were drawn where they are all but silent stay so
+            # Vocals that were drawn where they are all but silent stay so.
+            decibels += 10 * float(torch.log10((music + 1e-9) / active.clamp(min=SILENT)))
         gain = torch.tensor([1.0, 10 ** (decibels / 20)], device=self.device)[:, None, None]
         waves = waves * gain
         if kind != "alone" and rng.random() < spec.silence_share:
@@ -191,7 +194,7 @@ class SongMixer:
         first = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
         if rng.random() < self.spec.second_share:
             second = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
-            first = _unit(first) + _unit(second) * 10 ** (rng.uniform(-15, -3) / 20)
+            first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-15, -3) / 20)
         return first
 
     def _sung(self, rng: np.random.Generator) -> Tensor:
@@ -200,7 +203,7 @@ class SongMixer:
         first = self._drawn(self.vocals, "vocals", rng, voiced)
         if rng.random() < self.spec.second_share:
             second = self._staged(self._drawn(self.vocals, "vocals", rng, voiced), rng, 15.0)
-            first = _unit(first) + _unit(second) * 10 ** (rng.uniform(-12, 0) / 20)
+            first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-12, 0) / 20)
         return first
 
     def _spoken(self, rng: np.random.Generator) -> tuple[Tensor, float]:
@@ -267,6 +270,11 @@ class SongMixer:
         # Circular: the tail wraps to the beginning, which is as good a beginning as any.
         return spectrum * (1 + wet * self.rooms[pick])
 
+    def _even(self, spectrum: Tensor) -> Tensor:
+        """Brought to an RMS of 0.1; what is all but silent stays so."""
+        power = spectrum.abs().square().mean() / self.size
+        return spectrum * (0.1 / power.clamp(min=SILENT).sqrt())
+
     def _nothing(self) -> Tensor:
         return torch.zeros(2, self.bins, dtype=torch.complex64, device=self.device)
 
@@ -287,7 +295,3 @@ class _Draw:
 
     def pick(self, rng: np.random.Generator) -> Clip:
         return self.clips[rng.choice(len(self.clips), p=self.weight)]
-
-
-def _unit(spectrum: Tensor) -> Tensor:
-    return spectrum / (spectrum.abs().square().mean().sqrt() + 1e-6)
