@@ -212,7 +212,7 @@ def test_kinds(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
 def test_a_song_as_it_is(clips: list[Clip]) -> None:
     """Without any variation a mixture is a passage of one song, scaled: both parts alike, from the same moment."""
     plain = SongMixer(clips, {}, replace(PLAIN, kinds={"song": 1.0}), seed=2)
-    for example in plain.batch(0, 4):
+    for example in plain.batch(0, 2):
         best = 0.0
         for clip in clips:
             for part, wave in zip(("accompaniment", "vocals"), example, strict=True):
@@ -232,7 +232,7 @@ def test_passages_are_the_songs(clips: list[Clip]) -> None:
     assert passages.shape == (7, 2, 2, 61440)
     wave = torch.from_numpy(clips[0].parts["vocals"].astype(np.float32)) / 32767
     first = passages[0, 1]
-    starts = [n for n in range(wave.shape[1] - 61440) if torch.equal(wave[:, n : n + 4], first[:, :4])]
+    starts = torch.nonzero((wave[:, : wave.shape[1] - 61440 + 1] == first[:, :1]).all(0)).flatten().tolist()
     assert any(torch.equal(wave[:, n : n + 61440], first) for n in starts)
 
 
