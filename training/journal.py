@@ -46,7 +46,7 @@ class Journal:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            self.console.print("No TensorBoard events: install the package tensorboard (pip install '.[train]').")
+            self.tell("No TensorBoard events: install the package tensorboard (pip install '.[train]').")
         else:
             # What a cut-off session wrote after its last checkpoint is done again, and shown once.
             self.writer = SummaryWriter(str(self.run / "tensorboard"), purge_step=step + 1)
@@ -66,6 +66,10 @@ class Journal:
             self._task = self.bar.add_task("", total=1.0, step=step, speed=0.0, loss=float("nan"))
             self.bar.start()
 
+    def tell(self, text: str) -> None:
+        """A line on the console that stays one line, for whoever reads it in a file."""
+        self.console.print(text, soft_wrap=True)
+
     def speed(self, step: int, seconds: float) -> float:
         """Seconds of audio a second of wall clock since `begin`; `seconds` of audio a step."""
         return (step - self._first) * seconds / max(time.monotonic() - self._began, 1e-9)
@@ -80,7 +84,7 @@ class Journal:
         text = json.dumps(entry)
         with (self.run / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(text + "\n")
-        self.console.print(text)
+        self.tell(text)
         if self.writer:
             for name, value in entry.items():
                 for part, figure in value.items() if isinstance(value, dict) else [("", value)]:

@@ -19,7 +19,7 @@ ENTRY = {"step": 2, "hours": 0.5, "train": {"loss": 0.25, "snr": 3.0}, "valid": 
 
 def console(terminal: bool) -> tuple[Console, io.StringIO]:
     told = io.StringIO()
-    return Console(file=told, force_terminal=terminal, width=120, color_system=None), told
+    return Console(file=told, force_terminal=terminal, width=70, color_system=None), told
 
 
 def keep(run: Path, terminal: bool, steps: range = range(1, 3)) -> str:
