@@ -166,17 +166,11 @@ def main(
         console = Console()
         table = Table(title=f"{loaded.spec.name}: {length:g} min in one stream, {material.passes} times the same")
         table.add_column("measure")
-        for title in (
-            *(f"pass {i + 1}" for i in range(material.passes)),
-            "slope a minute",
-            "less that of fresh streams",
-        ):
+        passes = (f"pass {i + 1}" for i in range(material.passes))
+        for title in ("noisy", *passes, "slope a minute", "less that of fresh streams"):
             table.add_column(title, justify="right")
         for name, found in summary.items():
-            means = [
-                f"{cell(name, mean)} [dim](noisy {cell(name, noisy)})[/dim]"
-                for mean, noisy in zip(found["passes"]["stream"], found["passes"]["noisy"], strict=True)
-            ]
+            means = [cell(name, mean) for mean in (found["passes"]["noisy"][0], *found["passes"]["stream"])]
             slopes = [signed(name, found[key]).replace("[", "\\[") for key in ("slope", "slope_of_difference")]
             table.add_row(MEASURES[name][0], *means, *slopes)
         console.print(table)

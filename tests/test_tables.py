@@ -33,6 +33,7 @@ def test_results_belong_to_the_shipped_weights() -> None:
     assert tables.results("step")["model"]["weights_sha256"] == sha
     assert tables.results("throughput")["model"]["weights_sha256"] == sha
     assert tables.results("live")["model"]["weights_sha256"] == sha
+    assert tables.results("stability")["model"]["weights_sha256"] == sha
     for found in tables.results("quality")["sets"].values():
         ours = [entry["method"] for entry in found["measured"] if entry["method"].get("target")]
         assert [method["weights_sha256"] for method in ours if method["name"] == "rtsep denoise"] == [sha]
