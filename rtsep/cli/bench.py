@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rtsep.cli.shared import MODEL_HELP, check_writable, verb, write_json, write_text
+from rtsep.errors import InputError
 
 app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
 
@@ -75,16 +76,26 @@ def live(
     html: Annotated[str | None, typer.Option(metavar="PATH", help="Write a page with pictures.")] = None,
     period: Annotated[int, typer.Option(min=16, max=4096, metavar="N", help="Frames a block of the server.")] = 128,
     slack: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="Blocks of delay for the worker.")] = 2,
+    source: Annotated[
+        str | None, typer.Option("--input", metavar="DEV", help="Through real devices, a cable from one to the other.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(metavar="DEV", help="See --input; both or none.")] = None,
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds under each load.")] = 10.0,
 ) -> None:
-    """The true round trip through a private JACK server, what it is made of, and how steady it is under load."""
+    """The true round trip through a private JACK server, what it is made of, and how steady it is under load.
+
+    With --input and --output through real devices, whose ends a cable connects; turn the volume up.
+    """
     from rtsep.report.live import measure_live
     from rtsep.report.live_page import live_lines, live_page
 
     for target in (json, html):
         if target not in (None, "-"):
             check_writable(target)  # now, not after the measurement
-    result = measure_live(model, period, slack, seconds, say=lambda text: typer.echo(text, err=True))
+    if (source is None) != (output is None):
+        raise InputError("A loopback cable has two ends; give both --input and --output, or neither.")
+    devices = None if source is None or output is None else (source, output)
+    result = measure_live(model, period, slack, seconds, say=lambda text: typer.echo(text, err=True), devices=devices)
     if json is not None:
         write_json(result, json)
     if html is not None:

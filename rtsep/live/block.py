@@ -70,7 +70,9 @@ TOTAL, CHANNELS, LENGTH, ROWS = range(4)
     STOP,
     JOIN,  # samples that a join takes
     COPY,  # measurements only: the worker copies instead of running the model
-) = range(32, 42)
+    PING,  # measurements only: samples of noise to play instead of everything else; the callback counts them down
+    PING_AT,  # where the callback began to; the parent sets -1 before
+) = range(32, 44)
 # Written by the audio process when input and output are two streams with clocks of their own, see ``bridge``
 (
     TWO,  # 1: they are

@@ -58,6 +58,8 @@ from rtsep.live.block import (
     MISFITS,
     OUT_CHANNELS,
     PIECE,
+    PING,
+    PING_AT,
     PLAYED_POWER,
     READER,
     REST,
@@ -205,6 +207,26 @@ else:
         pass
 
 
+@compiled("void(int64[::1], float32[:,::1], float32[:,::1])")
+def _ping(head, played, out):
+    """Noise over what was to be played, for measuring what comes back: by a generator, so that nothing is read."""
+    mask = played.shape[1] - 1
+    now = head[WRITTEN] - out.shape[0]
+    if head[PING_AT] < 0:
+        head[PING_AT] = now
+    for i in range(min(out.shape[0], head[PING])):
+        state = now - head[PING_AT] + i + 1
+        for _ in range(3):  # neighbours must not resemble each other
+            state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+            state ^= state >> 11
+        value = np.float32((state & 0xFFFF) / 65536.0 - 0.5)
+        for channel in range(played.shape[0]):
+            played[channel, (now + i) & mask] = value
+        for channel in range(out.shape[1]):
+            out[i, channel] = value
+    head[PING] -= min(out.shape[0], head[PING])
+
+
 @compiled(
     "void(int64[::1], float64[::1], int64[:,::1], float32[:,::1], float32[:,::1], float32[:,::1], float32[:,::1], "
     "float32[:,::1], int64, int64)"
@@ -214,6 +236,8 @@ def turn(head, gains, calls, heard, made, played, sound, out, began, flags):
     hear(head, gains, heard, sound)
     _wake(head)
     flags |= speak(head, gains, heard, made, played, out)
+    if head[PING] > 0:
+        _ping(head, played, out)
     if out.shape[0] != head[BLOCK]:
         head[MISFITS] += 1
     row = head[CALLBACKS] % calls.shape[0]

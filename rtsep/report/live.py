@@ -6,6 +6,7 @@ the clock in the compiled callback. PortAudio's own latency figures are not used
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from rtsep.live.probe import delay_of, probe
 from rtsep.live.server import JackServer
 from rtsep.live.status import compute_ms, gaps_ms
 from rtsep.live.through import Through
+from rtsep.report.cable import measure_budget
 from rtsep.report.loads import LOADS, load
 from rtsep.report.machine import machine
 
@@ -37,22 +39,71 @@ def measure_live(
     rate: int = 48000,
     names: tuple[str, ...] = LOADS,
     say: Callable[[str], None] = lambda _: None,
+    devices: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """All of `bench live` on a private dummy JACK server. seconds: under each load of ``names``, if the log holds it.
 
-    Raises RtsepError when JACK is not there, or a probe does not come out as it went in.
+    devices: input and output, by name, part of it or number, with a loopback cable from the one to the other; instead
+    of the private server. Raises RtsepError when JACK is not there, or a probe does not come out as it went in.
     """
     seconds = min(seconds, 0.9 * LOG_ROWS * period / rate)
+    if devices is not None:
+        return _on_devices(model, devices, period, slack, seconds, names, say)
     with JackServer(period, rate):
         say("round trip and its parts")
         budget = _budget(model, slack, rate)
         loads = []
         for name in names:
             say(f"{seconds:.0f} s, {name}")
-            loads.append(_under_load(name, model, slack, seconds, rate))
+            loads.append(_under_load(name, LiveSettings(model=model, slack=slack), rate, seconds))
     return {
         "model": budget.pop("model"),
         "server": {"kind": "jackd -S -d dummy, private", "rate": rate, "period": period},
+        "slack": slack,
+        "budget": budget,
+        "loads": loads,
+        "machine": machine(),
+    }
+
+
+def _on_devices(
+    model: str,
+    devices: tuple[str, str],
+    period: int,
+    slack: int,
+    seconds: float,
+    names: tuple[str, ...],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "model": model,
+        "input": devices[0],
+        "output": devices[1],
+        "block": period,
+        "slack": slack,
+    }
+    say("round trip and its parts, by a ping through the cable")
+    found, live = measure_budget(settings)
+    rate, spec = int(live.device["rate"]), live.model.spec
+    whole, parts = found["whole"], found["parts"]
+    budget = {
+        "round_trip_samples": whole,
+        "round_trip_ms": 1000 * whole / rate,
+        "added_samples": whole - parts["device"],
+        "added_ms": 1000 * (whole - parts["device"]) / rate,
+        "announced_samples": found["announced"],
+        "parts_samples": parts,
+        "parts_ms": {name: 1000 * samples / rate for name, samples in parts.items()},
+        "probed_samples": found["probed"],
+    }
+    loads = []
+    for name in names:
+        say(f"{seconds:.0f} s, {name}")
+        loads.append(_under_load(name, LiveSettings(**settings, muted=True), None, seconds))
+    kind = f"{live.device['output']} to {live.device['input']} by a cable, {live.device['host']}"
+    return {
+        "model": {"name": spec.name, "version": spec.version, "weights_sha256": spec.weights_sha256},
+        "server": {"kind": kind, "rate": rate, "period": int(live.device["block"])},
         "slack": slack,
         "budget": budget,
         "loads": loads,
@@ -109,13 +160,18 @@ def _probed(sound: NDArray[np.float32], target: str, source: str, tries: int = 3
     raise RtsepError(f"The probe through {target} did not come out as it went in, {tries} times: is the machine busy?")
 
 
-def _under_load(name: str, model: str, slack: int, seconds: float, rate: int) -> dict[str, Any]:
-    """Gaps, compute and losses of a running system, and of an empty callback beside it, under one load."""
-    with Live(LiveSettings(model=model, slack=slack)) as live, Through(rate) as empty:
+def _under_load(name: str, settings: LiveSettings, empty_rate: int | None, seconds: float) -> dict[str, Any]:
+    """Gaps, compute and losses of a running system under one load.
+
+    empty_rate: Hz of an empty callback that runs beside it; None where a device can be opened but once.
+    """
+    with contextlib.ExitStack() as stack:
+        live = stack.enter_context(Live(settings))
+        empty = stack.enter_context(Through(empty_rate)).block if empty_rate is not None else Block.create()
         time.sleep(0.5)
         head = live.block.head
         words = (b.CALLBACKS, b.RUNS, b.LATE, b.LOST, b.XRUNS, b.RESETS)
-        before, beside = [int(head[word]) for word in words], int(empty.block.head[b.CALLBACKS])
+        before, beside = [int(head[word]) for word in words], int(empty.head[b.CALLBACKS])
         began = time.monotonic()
         with load(name):
             time.sleep(seconds)
@@ -123,9 +179,9 @@ def _under_load(name: str, model: str, slack: int, seconds: float, rate: int) ->
         after = [int(head[word]) for word in words]
         callbacks, runs, late, lost, xruns, resets = (now - then for now, then in zip(after, before, strict=True))
         gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, runs)
-        alone = gaps_ms(empty.block, int(empty.block.head[b.CALLBACKS]) - beside)
+        alone = gaps_ms(empty, int(empty.head[b.CALLBACKS]) - beside)
         timeline = _timeline(live.block, callbacks, runs)
-        block_ms = 1000 * int(head[b.BLOCK]) / rate
+        block_ms = 1000 * int(head[b.BLOCK]) / int(head[b.RATE])
         realtime = int(head[b.WORKER_REALTIME])
     return {
         "load": name,
@@ -146,7 +202,9 @@ def _under_load(name: str, model: str, slack: int, seconds: float, rate: int) ->
             "gap_ms": quantiles(alone),
             "late_callbacks": int(np.sum(alone > 1.5 * block_ms)),
             "callbacks": len(alone) + 1,
-        },
+        }
+        if len(alone)
+        else None,
         "histogram": {
             "edges_ms": [round(float(edge), 4) for edge in EDGES],
             "gap": _counts(gaps),

@@ -17,8 +17,9 @@ _PARTS = {
     "slack": "slack x block: the worker's time",
     "portaudio": "PortAudio",
     "server": "device in and out: the server's own loop",
+    "device": "device out, cable, device in",
 }
-_COLOURS = {"stream": "#2a6f97", "slack": "#e09f3e", "portaudio": "#9e2a2b", "server": "#8d99ae"}
+_COLOURS = {"stream": "#2a6f97", "slack": "#e09f3e", "portaudio": "#9e2a2b", "server": "#8d99ae", "device": "#8d99ae"}
 _STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}img{max-width:100%}h1{font-size:1.5rem}h2{font-size:1.15rem}
@@ -43,12 +44,12 @@ def live_lines(result: dict[str, Any]) -> list[str]:
         "empty callback's gap p99/max ms",
     ]
     for entry in result["loads"]:
-        gap, compute, empty = entry["gap_ms"], entry["compute_ms"], entry["empty_callback"]["gap_ms"]
+        gap, compute, empty = entry["gap_ms"], entry["compute_ms"], _empty_gap(entry)
         lines.append(
             f"{entry['load']:<24}{100 * entry['lost_share']:5.2f} %  {100 * entry['late_share']:5.2f} %  "
             f"{entry['xruns']:5d}  {gap['p50']:6.2f} {gap['p99']:7.2f} {gap['max']:7.2f}   "
             f"{compute['p50']:6.2f} {compute['p99']:7.2f} {compute['max']:7.2f}   "
-            f"{empty['p99']:7.2f} {empty['max']:7.2f}"
+            f"{empty[0]:>7} {empty[1]:>7}"
         )
     return [*lines, "", *machine_lines(result["machine"])]
 
@@ -99,7 +100,7 @@ def live_page(result: dict[str, Any]) -> str:
 
 
 def _row(entry: dict[str, Any]) -> tuple[Any, ...]:
-    gap, compute, empty = entry["gap_ms"], entry["compute_ms"], entry["empty_callback"]["gap_ms"]
+    gap, compute, empty = entry["gap_ms"], entry["compute_ms"], _empty_gap(entry)
     figures = (gap["p50"], gap["p99"], gap["max"], compute["p50"], compute["p99"], compute["max"])
     return (
         *(
@@ -108,8 +109,14 @@ def _row(entry: dict[str, Any]) -> tuple[Any, ...]:
             f"{100 * entry['lost_share']:.2f} %",
             f"{100 * entry['late_share']:.2f} %",
         ),
-        *(entry["xruns"], *(f"{value:.2f}" for value in (*figures, empty["p99"], empty["max"]))),
+        *(entry["xruns"], *(f"{value:.2f}" for value in figures), *empty),
     )
+
+
+def _empty_gap(entry: dict[str, Any]) -> tuple[str, str]:
+    """p99 and max of the empty callback's gaps, where one ran beside."""
+    empty = entry["empty_callback"]
+    return ("-", "-") if empty is None else (f"{empty['gap_ms']['p99']:.2f}", f"{empty['gap_ms']['max']:.2f}")
 
 
 def _table(heads: tuple[str, ...], rows: list[Any]) -> str:

@@ -53,6 +53,11 @@ class PulseServer:
         names = ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH")
         settings = dict.fromkeys(names, folder) | {"PULSE_SERVER": f"unix:{folder}/native"}
         self._before = {key: os.environ.get(key) for key in settings}
+        os.environ.update(settings)
+        return self.start()
+
+    def start(self) -> PulseServer:
+        folder = self._folder.name
         modules = [
             f"module-native-protocol-unix auth-anonymous=1 socket={folder}/native",
             "module-null-sink sink_name=speakers rate=48000 channels=2 format=float32le norewinds=1",
@@ -69,7 +74,7 @@ class PulseServer:
         ]
         for module in modules:
             command += ["-L", module]
-        environment = os.environ | {key: value for key, value in settings.items() if key != "PULSE_SERVER"}
+        environment = {key: value for key, value in os.environ.items() if key != "PULSE_SERVER"}
         self.process = subprocess.Popen(
             command,
             env=environment,
@@ -78,7 +83,6 @@ class PulseServer:
             start_new_session=True,
             preexec_fn=_dies_with_us,
         )
-        os.environ.update(settings)
         for _ in range(200):
             if subprocess.run(["pactl", "info"], capture_output=True).returncode == 0:
                 break
@@ -87,9 +91,12 @@ class PulseServer:
         subprocess.run(["pactl", "set-default-source", "mic"], check=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
         for key, value in self._before.items():
             if value is None:
                 os.environ.pop(key, None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from servers import JackServer, install, jack_server
+from servers import JackServer, PulseServer, install, jack_server
 from test_jack import RING, wait
 
 from rtsep.live import block as b
@@ -100,6 +100,21 @@ def another_server(live: Live, server: JackServer) -> None:
     assert live.added_samples == live.model.stream(44100).latency + 2 * 256
     runs = int(live.block.head[b.RUNS])
     assert wait(lambda: live.block.head[b.RUNS] > runs + 20)
+
+
+def test_pulseaudio_killed_and_back(random_model: str) -> None:
+    """To PortAudio the device is unplugged: ALSA's plugin has errors for every call from then on."""
+    with PulseServer() as server, Live(LiveSettings(model=random_model, input="pulse", output="pulse")) as live:
+        before = beats(live)
+        assert wait(lambda: beats(live) > before + 20)
+        server.kill()
+        noticed = seconds_until(lambda: live.restarts["device"] == 1)
+        server.start()
+        assert wait(lambda: live.state == "running", PATIENCE)
+        before = beats(live)
+        assert wait(lambda: beats(live) > before + 20)
+        assert live.status()["input"] == "pulse" and live.events[-1][1] == "pulse to pulse is back."
+    assert noticed < 2 * NOTICED_S  # one try only
 
 
 def test_without_a_worker_the_dry_signal_goes_on_within_the_slack(random_model: str) -> None:
