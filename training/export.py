@@ -50,6 +50,12 @@ def load_checkpoint(file: Path) -> tuple[Network, Recipe, dict[str, Any]]:
     return network.eval().requires_grad_(False), recipe, state
 
 
+def heard(state: dict[str, Any]) -> tuple[float, int]:
+    """Hours of mixtures and steps that the weights of a checkpoint have seen, runs before a warm start counted in."""
+    hours, steps = state.get("before", (0.0, 0))
+    return hours + state["hours"], steps + state["step"]
+
+
 def metadata(recipe: Recipe, form: str, version: str, licence: str, trained_on: str, state: int = 0) -> dict[str, str]:
     """What the host must know, as strings, without the `rtsep.` prefix and the hash of the weights."""
     spec = recipe.network
@@ -125,7 +131,8 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     """
     network, recipe, state = load_checkpoint(checkpoint)
     spec = network.spec
-    trained_on = f"{state['hours']:.1f} hours of mixtures, {state['step']} steps\n{state['trained_on']}"
+    hours, steps = heard(state)
+    trained_on = f"{hours:.1f} hours of mixtures, {steps} steps\n{state['trained_on']}"
     step = StepForm(network).eval()
     flat = FlatForm(step).eval()  # the exporter gives a module back in the mode it found it in
     taps = torch.zeros(len(spec.dilations), spec.kernel - 1, spec.hidden)

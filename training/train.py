@@ -34,7 +34,7 @@ from training.data.mix import Mixer, MixSpec
 from training.data.remix import RemixSpec, SongMixer
 from training.data.rooms import simulate_rooms
 from training.data.songs import load_clips, pair_songs
-from training.export import load_checkpoint
+from training.export import heard, load_checkpoint
 from training.journal import Journal
 from training.network import Network
 from training.objectives import Objective, ObjectiveSpec, SongObjective, SongObjectiveSpec
@@ -267,6 +267,7 @@ def train(
     network = Network(recipe.network)
     network.mixed = spec.half
     optimizers = build_optimizers(network, spec)
+    before = heard(begin) if begin else (0.0, 0)
     if begin:
         warm_start(network, begin["average"])
         if len(begin["optimizers"]) == len(optimizers):
@@ -282,7 +283,7 @@ def train(
         for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         objective.load_state_dict(state.get("objective", {}), strict=False)  # a proxy may join a run that goes on
-        step, spent = state["step"], state["spent"]
+        step, spent, before = state["step"], state["spent"], state.get("before", before)
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
         if state["recipe"] != recipe.text:
             console.print(
@@ -348,7 +349,7 @@ def train(
                 entry["valid"] = {name: round(value, 5) for name, value in scores.items()}
                 journal.enter(entry)
                 content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
-                content |= {"spent": spent, "hours": step * seconds / 3600}
+                content |= {"spent": spent, "hours": step * seconds / 3600, "before": before}
                 content["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
                 content["objective"] = objective.state_dict()
                 save(

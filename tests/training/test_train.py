@@ -48,6 +48,27 @@ def test_a_run_keeps_what_it_was_made_of(trained: Path) -> None:
     assert "kathleen" in state["trained_on"] and "esc-4" not in state["trained_on"]
 
 
+def test_a_larger_network_begins_from_a_checkpoint(trained: Path, tmp_path: Path) -> None:
+    """With an activity head and more hidden channels; the hours of both runs count, and the export says so."""
+    changes = ["network.activity=true", "network.hidden=20", "objective.activity=0.1", "training.hours=0.002"]
+    words = [word for change in changes for word in ("--set", change)]
+    begin = trained / "checkpoint.pt"
+    done = run(
+        "training.train", trained / "recipe.yaml", "--run", tmp_path, "--data", TINY, "--begin", begin, "--threads", 1,
+        *words,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    export(tmp_path / "checkpoint.pt", tmp_path / "grown.onnx")
+    model = rtsep.load(tmp_path / "grown.onnx")
+    assert model.spec.activity and model.spec.hidden == 20
+    assert "9 steps" in model.spec.trained_on  # 6 and 3
+    refused = run(
+        "training.train", trained / "recipe.yaml", "--run", tmp_path / "b", "--data", TINY, "--begin", begin,
+        "--set", "network.hidden=8",
+    )  # fmt: skip
+    assert refused.returncode == 2 and "does not fit" in refused.stderr and not (tmp_path / "b").exists()
+
+
 def test_a_run_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
     """Stopped after 6 steps and started again for 12, or 12 in one go: the same weights, to the bit."""
     import shutil
