@@ -61,7 +61,7 @@ class Enhancer:
         if model.spatial and self.channels == 1:
             raise InputError(mono_sentence(model))
         self._row = model.spec.sources.index(source) if source else None
-        self._stream = model.stream(channels=self.channels)
+        self._stream: Any = model.stream(channels=self.channels)
         self._start()
 
     def _start(self) -> None:

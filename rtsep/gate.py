@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtsep.enhance import Enhancer
 from rtsep.errors import InputError
 from rtsep.framing import compiled
+from rtsep.model import Model
 from rtsep.stream import Stream
 
 ATTACK_S = 0.0025  # below a hop of the shipped models
@@ -108,8 +110,12 @@ class Gated:
         self._line[:] = 0
         self._begin()
 
-    def process(self, block: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """As Stream, ``latency`` samples late."""
+    def process(
+        self, block: NDArray[Any], out: NDArray[np.float32] | None = None, sources: bool = False
+    ) -> NDArray[np.float32]:
+        """As Stream, ``latency`` samples late. Raises InputError for sources: the gate is the target's."""
+        if sources:
+            raise InputError("A gate has the target only; take the sources from the stream itself.")
         if out is None:
             out = np.empty(block.shape, np.float32)
         rows = out[:, None] if out.ndim == 1 else out
@@ -127,6 +133,13 @@ class Gated:
             done += count
         return out
 
+    def flush(self, sources: bool = False) -> NDArray[np.float32]:
+        """As Stream: the last ``latency`` samples, as if silence followed; then the stream is as new."""
+        silence = np.zeros((self.latency, self._stream.channels), np.float32)
+        tail = self.process(silence[:, 0] if self._stream.channels == 1 else silence, sources=sources)
+        self.reset()
+        return tail
+
     def _judge(self) -> None:
         activity, was_open = self._stream.activity or 0.0, self._state[OPEN] == 1.0
         if activity >= self._settings.open * (_STAYS if was_open else 1.0):
@@ -134,6 +147,18 @@ class Gated:
             self._state[OPEN] = 1.0
         elif not self._left:
             self._state[OPEN] = 0.0
+
+
+class GatedEnhancer(Enhancer):
+    """An Enhancer behind a gate: for files, where looking back costs no time."""
+
+    def __init__(
+        self, model: Model, sample_rate: int, channels: int, strength: float | None, settings: GateSettings
+    ) -> None:
+        """As Enhancer; the limit of the attenuation holds before the gate, within the model's band."""
+        super().__init__(model, sample_rate, channels)
+        self._stream: Any = Gated(model.stream(channels=channels, strength=strength), settings)
+        self._start()
 
 
 def check_gate(spec: Any) -> None:

@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 import pytest
+import soundfile
 from graphs import Network
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from rtsep.cli import app
+from rtsep.enhance import Enhancer
 from rtsep.errors import InputError
-from rtsep.gate import ATTACK_S, RELEASE_S, Gated, GateSettings
+from rtsep.gate import ATTACK_S, RELEASE_S, Gated, GatedEnhancer, GateSettings
 
 RATE, HOP = 48000, 128
 # The newest hop's energy is what moves it: random features, but steep, so that it flips often.
@@ -122,3 +126,35 @@ def test_a_model_that_says_nothing_and_settings_that_make_no_sense(models) -> No
             GateSettings(**values)
     with pytest.raises(InputError, match="look-back"):
         GateSettings(20.0, lookback=0.5)
+
+
+@pytest.mark.parametrize("rate,channels", [(RATE, 1), (44100, 2)])
+def test_files_are_gated_and_stay_aligned(models, rate: int, channels: int) -> None:
+    """A gate that never closes changes nothing but what a hop of attack does; one that never opens is its floor."""
+    model = models(Network(hop=HOP, analysis_window=512, synthesis_window=256, activity=True, identity=True))
+    sound = (0.1 * np.random.default_rng(2).standard_normal((rate, channels))).astype(np.float32)
+    plain = Enhancer(model, rate, channels)
+    wanted = np.concatenate([plain.process(sound), plain.flush()])
+    for settings, share in ((GateSettings(20.0, open=1e-9, lookback=0.02), 1.0), (GateSettings(20.0, open=1.0), 0.1)):
+        gated = GatedEnhancer(model, rate, channels, None, settings)
+        out = np.concatenate([*(gated.process(part) for part in np.split(sound, [1000, 1001, 30000])), gated.flush()])
+        assert out.shape == sound.shape
+        assert np.abs(out[2000:-200] - share * wanted[2000:-200]).max() < 1e-4
+
+
+def test_files_from_the_command_line(tmp_path) -> None:
+    FLIPS.save(tmp_path / "flips.onnx")
+    sound = 0.1 * np.random.default_rng(3).standard_normal(RATE)
+    soundfile.write(tmp_path / "a.wav", sound, RATE, subtype="FLOAT")
+    levels = []
+    for gate in ("off", "40"):
+        arguments = ["denoise", str(tmp_path / "a.wav"), "-o", str(tmp_path / f"{gate}.wav"), "-q", "--gate", gate]
+        done = CliRunner().invoke(app, [*arguments, "--model", str(tmp_path / "flips.onnx"), "--gate-hold", "0"])
+        assert done.exit_code == 0, done.output
+        levels.append(float(np.std(soundfile.read(tmp_path / f"{gate}.wav")[0])))
+    assert levels[1] < 0.99 * levels[0]
+    Network(hop=HOP, analysis_window=512, synthesis_window=256).save(tmp_path / "silent.onnx")
+    done = CliRunner().invoke(
+        app, ["denoise", str(tmp_path / "a.wav"), "--gate", "20", "--model", str(tmp_path / "silent.onnx")]
+    )
+    assert done.exit_code == 2 and "does not say when there is a voice" in done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Annotated
 
@@ -10,7 +11,8 @@ import typer
 from rtsep.cli.jobs import run_jobs
 from rtsep.cli.shared import MODEL_HELP, parse_strength, verb
 
-_LIVE = "Live"
+_LIVE, _GATE = "Live", "Gate, for models that hear when there is a voice"
+FILE_LOOKBACK_MS = 20.0  # in files it costs nothing
 
 
 @verb
@@ -55,17 +57,18 @@ def denoise(
     ] = None,
     gate: Annotated[
         str | None,
-        typer.Option(metavar="DB|off", help="Turn down by DB when there is no voice.", rich_help_panel=_LIVE),
+        typer.Option(metavar="DB|off", help="Turn down by DB when there is no voice.", rich_help_panel=_GATE),
     ] = None,
     gate_open: Annotated[
         float | None,
-        typer.Option(metavar="P", help="Probability of a voice that opens it; 0.5.", rich_help_panel=_LIVE),
+        typer.Option(metavar="P", help="Probability of a voice that opens it; 0.5.", rich_help_panel=_GATE),
     ] = None,
     gate_hold: Annotated[
-        float | None, typer.Option(metavar="MS", help="Stay open so long after it; 250.", rich_help_panel=_LIVE)
+        float | None, typer.Option(metavar="MS", help="Stay open so long after it; 250.", rich_help_panel=_GATE)
     ] = None,
     gate_lookback: Annotated[
-        float | None, typer.Option(metavar="MS", help="Open so long before it; adds that delay.", rich_help_panel=_LIVE)
+        float | None,
+        typer.Option(metavar="MS", help="Open so long before it: live, delay.", rich_help_panel=_GATE),
     ] = None,
     record: Annotated[
         str | None, typer.Option(metavar="DIR", help="Record what is heard and played.", rich_help_panel=_LIVE)
@@ -102,8 +105,7 @@ def denoise(
         return
     strength, model = strength or "max", model or "denoise"
     only_live = {"--input": source, "--block": block, "--slack": slack, "--record": record, "--save": save}
-    gates = {"--gate": gate, "--gate-open": gate_open, "--gate-hold": gate_hold, "--gate-lookback": gate_lookback}
-    for option, value in (only_live | gates | {"--seconds": seconds}).items():
+    for option, value in (only_live | {"--seconds": seconds}).items():
         if value is not None:
             raise InputError(f"{option} is for live sound; add --live, --virtual-mic or --monitor.")
     if not files:
@@ -111,4 +113,14 @@ def denoise(
         return
     jobs = batch.plan(files, output)
     cores = workers or os.cpu_count() or 1
-    run_jobs(jobs, model, overwrite, cores, quiet, as_json, strength=parse_strength(strength))
+    limit, make = parse_strength(strength), None
+    if gate not in (None, "off"):
+        from rtsep.cli.live import parse_gate
+        from rtsep.gate import GatedEnhancer, check_gate
+        from rtsep.model import load
+
+        values = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
+        settings = parse_gate(values, lookback=FILE_LOOKBACK_MS)
+        check_gate(load(model).spec)
+        make = functools.partial(GatedEnhancer, strength=limit, settings=settings)
+    run_jobs(jobs, model, overwrite, cores, quiet, as_json, strength=limit, make=make)

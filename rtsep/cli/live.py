@@ -84,12 +84,16 @@ def run_live(
         Session(LiveSettings(**values), choose_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
 
 
-def parse_gate(chosen: dict[str, Any]) -> Any:
-    """GateSettings of --gate and its companions, None for no gate; look-back and hold are ms there."""
+def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:
+    """GateSettings of --gate and its companions, None for no gate; look-back and hold are ms there.
+
+    lookback: ms where none is given.
+    """
     from rtsep.gate import GateSettings
 
     companions = {"gate_open": ("open", 1.0), "gate_hold": ("hold", 1e-3), "gate_lookback": ("lookback", 1e-3)}
-    given = {name: chosen[key] * unit for key, (name, unit) in companions.items() if chosen.get(key) is not None}
+    chosen = {"gate_lookback": lookback} | {key: value for key, value in chosen.items() if value is not None}
+    given = {name: chosen[key] * unit for key, (name, unit) in companions.items() if key in chosen}
     text = str(chosen.get("gate", "off"))
     if text == "off":
         return None
