@@ -70,9 +70,7 @@ def live_page(result: dict[str, Any]) -> str:
         f"<p class=big>Round trip <b>{budget['round_trip_ms']:.2f} ms</b>, of which rtsep adds "
         f"<b>{budget['added_ms']:.2f} ms</b> to an empty pass-through.</p>",
         f"<p class=quiet>{html.escape(server['kind'])}, {server['rate']} Hz, {server['period']} frames a block, slack "
-        f"{result['slack']}. The probe is noise that another process plays; but for lost blocks it came out "
-        f"bit for bit after {budget['round_trip_samples']} samples. "
-        "The parts were probed by taking one more away each time.</p>",
+        f"{result['slack']}. {_how(budget)}</p>",
         _picture(_draw_budget(result), "what the round trip is made of"),
         _table(
             ("part", "samples", "ms"),
@@ -97,6 +95,19 @@ def live_page(result: dict[str, Any]) -> str:
     ]
     head = f"<meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def _how(budget: dict[str, Any]) -> str:
+    samples = budget["round_trip_samples"]
+    if "device" in budget["parts_samples"]:
+        return (
+            f"A ping of noise was played, came back through the cable and was played again after {samples} samples: "
+            "the median of a few. The parts are where it was found on its way, and what was left without the stream."
+        )
+    return (
+        "The probe is noise that another process plays; but for lost blocks it came out bit for bit after "
+        f"{samples} samples. The parts were probed by taking one more away each time."
+    )
 
 
 def _row(entry: dict[str, Any]) -> tuple[Any, ...]:

@@ -42,7 +42,9 @@ def test_bench_live_through_a_cable(random_model: str, monkeypatch: pytest.Monke
     assert sum(budget["parts_samples"].values()) == budget["round_trip_samples"]
     (entry,) = result["loads"]
     assert entry["callbacks"] > 10 and entry["empty_callback"] is None
-    assert "pulse to pulse by a cable" in live_page(result) and any("cable" in line for line in live_lines(result))
+    page = live_page(result)
+    assert "A ping of noise" in page and "pulse to pulse by a cable" in page
+    assert any("cable" in line for line in live_lines(result))
 
 
 @pytest.mark.parametrize(
