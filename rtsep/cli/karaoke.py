@@ -1,4 +1,4 @@
-"""`rtsep karaoke`: songs with their vocals turned down, to files."""
+"""`rtsep karaoke`: songs with their vocals turned down, played, or to files, or what other programs play."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rtsep.cli.shared import MODEL_HELP, complain, verb
 from rtsep.errors import InputError
 
 _FILES = "To files"
+_LIVE = "Playing"
+_CAPTURE = "What other programs play"
 
 
 @verb
@@ -20,7 +22,10 @@ def karaoke(
     context: typer.Context,
     songs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SONG...", help="Songs, or folders of them (without subfolders)."),
+        typer.Argument(
+            metavar="SONG...",
+            help="Songs, or folders of them (without subfolders); with --capture the device to listen to.",
+        ),
     ] = None,
     vocals: Annotated[
         str | None,
@@ -46,29 +51,75 @@ def karaoke(
         int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.", rich_help_panel=_FILES)
     ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="DEV", help="See `rtsep devices`.", rich_help_panel=_LIVE)
+    ] = None,
+    volume: Annotated[float, typer.Option(metavar="DB", help="From -60 to 0.", rich_help_panel=_LIVE)] = 0.0,
+    begin: Annotated[
+        float, typer.Option("--from", min=0, metavar="S", help="Seconds into the first song.", rich_help_panel=_LIVE)
+    ] = 0.0,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop after so long.", rich_help_panel=_LIVE)
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames to ask the device for.", rich_help_panel=_LIVE)
+    ] = None,
+    mic: Annotated[
+        str | None, typer.Option("--mic", metavar="DEV", help="Mix in a singer, denoised.", rich_help_panel=_LIVE)
+    ] = None,
+    capture: Annotated[
+        bool, typer.Option("--capture", help="From a monitor or a loopback cable.", rich_help_panel=_CAPTURE)
+    ] = False,
+    virtual_sink: Annotated[
+        bool,
+        typer.Option("--virtual-sink", help="From a new sink, rtsep-karaoke.", rich_help_panel=_CAPTURE),
+    ] = False,
+    slack: Annotated[
+        int | None, typer.Option(metavar="N", help="Blocks of delay; 2, more if needed.", rich_help_panel=_CAPTURE)
+    ] = None,
 ) -> None:
-    """Turn down the vocals of songs.
+    """Play songs with their vocals turned down, write them to files (-o,
+    --render), or turn down what other programs play (--capture,
+    --virtual-sink).
 
     Exit code: 0, or 2 for bad input, 1 for a failure, 130 after Ctrl-C. No
     output is ever left half-written, and no song is touched.
     """
-    if not songs:
+    live = capture or virtual_sink
+    if not songs and not live:
         typer.echo(context.get_help())
         return
     decibels = parse_vocals(vocals, guide, solo)
     _check_key(key)
+    if not -60 <= volume <= 0:
+        raise InputError(f"--volume is {volume:g}; it must be a number of dB from -60 to 0.")
     name = chosen_model(model, quiet)
-    if out is not None or render:
+    if live:
+        from rtsep.cli.capture import run_capture
+
+        if out is not None or render or key or solo or mic is not None:
+            raise InputError("-o, --render, --key, --solo and --mic are for songs, not for what other programs play.")
+        run_capture(songs or [], name, decibels, output, virtual_sink, block, slack, as_json, seconds)
+    elif out is not None or render:
         from rtsep import batch
         from rtsep.karaoke import Karaoke
 
         if out is not None and render:
             raise InputError("-o names where to write, and --render is beside the songs; choose one of them.")
-        jobs = batch.plan(songs, out, batch.KARAOKE)
+        jobs = batch.plan(songs or [], out, batch.KARAOKE)
         make = functools.partial(Karaoke, vocals=decibels, solo=solo, key=key)
         run_jobs(jobs, name, overwrite, workers or os.cpu_count() or 1, quiet, as_json, make=make)
-    raise InputError("Playing is not here yet; write files with -o or --render.")
+    else:
+        from rtsep import batch
+        from rtsep.live.player import PlayerSettings
+        from rtsep.live.player_view import PlayerSession, choose
+
+        if songs == ["-"]:
+            raise InputError("Songs are played from files, for one seeks in them; name a file.")
+        paths = tuple(job.source for job in batch.plan(songs or [], None, batch.KARAOKE))
+        settings = PlayerSettings(paths, name, output, decibels, solo, key, volume, begin, block=block)
+        PlayerSession(settings, choose(as_json, quiet), mic).run(seconds)
 
 
 def parse_vocals(text: str | None, guide: bool = False, solo: bool = False) -> float | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-UP, DOWN = "up", "down"
+UP, DOWN, LEFT, RIGHT = "up", "down", "left", "right"
+_ARROWS = {"A": UP, "B": DOWN, "C": RIGHT, "D": LEFT}
 
 
 class Keys:
@@ -33,7 +35,7 @@ class Keys:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._restore)
 
     def pressed(self) -> Iterator[str]:
-        """The keys since the last call, lower case; arrows are ``up`` and ``down``."""
+        """The keys since the last call, lower case; arrows are ``up``, ``down``, ``left`` and ``right``."""
         if not self._there:
             return
         if os.name != "posix":  # Windows; written, not run here
@@ -53,9 +55,9 @@ class Keys:
 
 
 def parse(text: str) -> Iterator[str]:
-    """Characters and arrow sequences as names of keys."""
-    for sequence, key in (("\x1b[A", UP), ("\x1b[B", DOWN)):
-        text = text.replace(sequence, {UP: "+", DOWN: "-"}[key])
-    for character in text:
-        if character in "+-" or character.isalpha():
+    """Characters (no digits) and arrow sequences as names of keys; + and - are ``up`` and ``down`` too."""
+    for sequence, character in re.findall(r"\x1b[\[O]([0-9;]*[A-Za-z~])|([^\x1b])", text):
+        if sequence in _ARROWS:
+            yield _ARROWS[sequence]
+        elif character.isprintable() and character and not character.isdigit():
             yield {"+": UP, "-": DOWN}.get(character, character.lower())

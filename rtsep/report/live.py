@@ -22,6 +22,7 @@ from rtsep.live.probe import delay_of, probe
 from rtsep.live.server import JackServer
 from rtsep.live.status import compute_ms, gaps_ms
 from rtsep.live.through import Through
+from rtsep.model import load as load_model
 from rtsep.report.cable import measure_budget
 from rtsep.report.loads import LOADS, load
 from rtsep.report.machine import machine
@@ -49,13 +50,15 @@ def measure_live(
     seconds = min(seconds, 0.9 * LOG_ROWS * period / rate)
     if devices is not None:
         return _on_devices(model, devices, period, slack, seconds, names, say)
+    channels = load_model(model).spec.channels
     with JackServer(period, rate):
         say("round trip and its parts")
-        budget = _budget(model, slack, rate)
+        budget = _budget(model, slack, rate, channels)
         loads = []
         for name in names:
             say(f"{seconds:.0f} s, {name}")
-            loads.append(_under_load(name, LiveSettings(model=model, slack=slack), rate, seconds))
+            settings = LiveSettings(model=model, slack=slack, channels=channels)
+            loads.append(_under_load(name, settings, rate, seconds))
     return {
         "model": budget.pop("model"),
         "server": {"kind": "jackd -S -d dummy, private", "rate": rate, "period": period},
@@ -111,7 +114,7 @@ def _on_devices(
     }
 
 
-def _budget(model: str, slack: int, rate: int) -> dict[str, Any]:
+def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
     """The round trip in samples with everything, and again after taking one part more away each time."""
     sound = (0.25 * np.random.default_rng(0).standard_normal(round(_PROBE_S * rate))).astype(np.float32)
 
@@ -120,8 +123,8 @@ def _budget(model: str, slack: int, rate: int) -> dict[str, Any]:
             return _probed(sound, "rtsep:in_0", "rtsep:out_0"), live
 
     # With strength 0 the stream puts out its delayed input, so that the probe comes out as it went in.
-    whole, live = through(LiveSettings(model=model, strength=0.0, slack=slack))
-    without_stream, _ = through(LiveSettings(model=model, slack=slack, copy=True))
+    whole, live = through(LiveSettings(model=model, strength=0.0, slack=slack, channels=channels))
+    without_stream, _ = through(LiveSettings(model=model, slack=slack, channels=channels, copy=True))
     with Through(rate):
         without_slack = _probed(sound, "rtsep-through:in_0", "rtsep-through:out_0")
     server = _probed(sound, "-", "-")

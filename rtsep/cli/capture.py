@@ -1,0 +1,36 @@
+"""What `rtsep karaoke --capture` and `--virtual-sink` have in common."""
+
+from __future__ import annotations
+
+import typer
+
+from rtsep.errors import InputError
+
+
+def run_capture(
+    devices: list[str],
+    model: str,
+    vocals: float | None,
+    output: str | None,
+    virtual_sink: bool,
+    block: int | None,
+    slack: int | None,
+    as_json: bool,
+    seconds: float | None,
+) -> None:
+    """Listen, turn the vocals down by -``vocals`` dB (None: off), play, until stopped."""
+    from rtsep.live.capture import CAPTURE_SINK, Capture
+    from rtsep.live.duplex import LiveSettings
+    from rtsep.live.session import Session
+    from rtsep.live.view import choose
+
+    if len(devices) > 1 or (devices and virtual_sink):
+        raise InputError("--capture takes one device, and --virtual-sink none; leave the others out.")
+    strength = None if vocals is None else -vocals
+    with Capture(devices[0] if devices else None, output, virtual_sink) as capture:
+        settings = LiveSettings(
+            model=model, strength=strength, channels=2, block=block, slack=slack, **capture.settings()
+        )
+        if virtual_sink:
+            typer.echo(f"rtsep: Point other players at {CAPTURE_SINK}; it plays on {capture.output}.", err=True)
+        Session(settings, choose(as_json), opened=capture.pin).run(seconds)

@@ -1,0 +1,85 @@
+"""What other programs play, on a private PulseAudio: the sink while it lasts, the model at work, and refusals."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from graphs import Network
+from servers import PulseServer, pulse_list
+
+from rtsep.errors import InputError
+from rtsep.live.capture import CAPTURE_SINK, Capture
+from rtsep.live.duplex import Live, LiveSettings
+
+
+@pytest.fixture(scope="module")
+def half_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Stereo; all of the song is accompaniment, none of it vocals."""
+    sizes = {"hop": 128, "analysis_window": 512, "synthesis_window": 256, "channels": 2, "identity": True}
+    path = tmp_path_factory.mktemp("capture") / "stereo.onnx"
+    return str(Network(**sizes, sources=("accompaniment", "vocals")).save(path))  # type: ignore[arg-type]
+
+
+def recorded(source: str, seconds: float = 1.0) -> np.ndarray:
+    """[samples, 2] of what ``source`` hears now."""
+    command = ["parec", "-d", source, "--rate=48000", "--channels=2", "--format=float32le"]
+    recorder = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert recorder.stdout is not None
+    data = np.frombuffer(recorder.stdout.read(8 * round(48000 * seconds)), np.float32)
+    recorder.kill()
+    recorder.wait()
+    return data.reshape(-1, 2)
+
+
+def test_another_program_is_heard_through_the_sink_made_for_it(half_model: str, tmp_path: Path) -> None:
+    tone = tmp_path / "tone.wav"
+    time_axis = np.arange(48000 * 30) / 48000
+    left, right = 0.4 * np.sin(2 * np.pi * 1000 * time_axis), 0.2 * np.sin(2 * np.pi * 1500 * time_axis)
+    soundfile.write(tone, np.stack([left, right], 1), 48000)
+    with PulseServer():
+        before = pulse_list("modules")
+        with Capture(virtual_sink=True) as capture:
+            assert CAPTURE_SINK in pulse_list("sinks") and capture.output == "speakers"
+            settings = LiveSettings(model=half_model, channels=2, **capture.settings())
+            with Live(settings, opened=capture.pin) as live:
+                player = subprocess.Popen(["paplay", "-d", CAPTURE_SINK, str(tone)])
+                heard, end = np.zeros((16384, 2)), time.monotonic() + 20
+                while time.monotonic() < end and levels(heard) != pytest.approx([0.4, 0.2], rel=0.15):
+                    heard = recorded("speakers.monitor")[-16384:]
+                player.kill()
+                player.wait()
+                assert live.state == "running" and live.block.channels == 2
+        assert pulse_list("modules") == before
+    assert levels(heard) == pytest.approx([0.4, 0.2], rel=0.15)
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))[:, None], axis=0))
+    assert np.argmax(spectrum, axis=0) * 48000 / len(heard) == pytest.approx([1000, 1500], abs=6)
+
+
+def levels(sound: np.ndarray) -> list[float]:
+    """Amplitude of a sine in each channel."""
+    return [float(value) for value in np.sqrt(2 * np.mean(np.square(sound, dtype=np.float64), axis=0))]
+
+
+def test_what_is_listened_to_is_found_by_name_and_never_fed_back() -> None:
+    with PulseServer():
+        with Capture("micfeed") as capture:
+            assert capture.heard == "micfeed.monitor" and dict(capture.settings()["environment"]) == {
+                "PULSE_SOURCE": "micfeed.monitor",
+                "PULSE_SINK": "speakers",
+            }
+        with pytest.raises(InputError, match="played there again"):
+            Capture().__enter__()
+        with pytest.raises(InputError, match="fits 0 sources"):
+            Capture("nothing like this").__enter__()
+        with pytest.raises(InputError, match="fits 0 sinks"):
+            Capture("micfeed", "nothing like this").__enter__()
+        left_over = Capture(virtual_sink=True)
+        left_over.__enter__()  # and never left, as when killed
+        with Capture(virtual_sink=True):
+            assert pulse_list("sinks").count(CAPTURE_SINK) == 1
+        assert CAPTURE_SINK not in pulse_list("sinks")

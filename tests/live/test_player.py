@@ -1,0 +1,316 @@
+"""The player: its deck without a sound system, then songs through real PortAudio and a real, private JACK server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from graphs import Network
+from servers import JackServer, install, jack_server
+from test_jack import wait
+
+from rtsep.enhance import enhance
+from rtsep.errors import InputError
+from rtsep.live import block as b
+from rtsep.live import deck
+from rtsep.live.block import Block
+from rtsep.live.deck import new_deck, play
+from rtsep.live.jack import Instrument
+from rtsep.live.player import Player, PlayerSettings, clock
+
+RATE = 48000
+JOIN = 96  # 2 ms
+RING = 1 << 20  # 21 s: nothing of a test is overwritten
+PATIENCE = 90.0
+
+
+@pytest.fixture(scope="session")
+def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random weights: the accompaniment is not the song."""
+    network = Network(
+        hop=128, analysis_window=512, synthesis_window=256, channels=2, sources=("accompaniment", "vocals")
+    )
+    return str(network.save(tmp_path_factory.mktemp("player") / "stereo.onnx"))
+
+
+def tune(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
+    """float32 [samples, 2], loud and never zero."""
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal((round(rate * seconds), 2))).astype(np.float32)
+
+
+def saved(folder: Path, name: str, sound: np.ndarray, rate: int = RATE) -> str:
+    soundfile.write(folder / name, sound, rate, "FLOAT")
+    return str(folder / name)
+
+
+# The deck
+
+
+class Rig:
+    """A deck with everything in it, and no device."""
+
+    def __init__(self, song: np.ndarray, share: float = 0.25) -> None:
+        """share: of the song that is accompaniment."""
+        self.block: Block = new_deck(1 << 17)
+        self.block.configure(RATE, 128, 0)
+        self.block.gains[deck.PLAYING] = 1.0
+        self.song, self.count = song, len(song)
+        self.accompaniment = np.float32(share) * song
+        self.vocals = song - self.accompaniment
+        self.block.heard[:2, : self.count] = song.T
+        self.block.heard[2:, : self.count] = self.vocals.T
+        self.block.made[:2, : self.count] = self.accompaniment.T
+        self.block.head[b.DONE] = self.count
+
+    def call(self, frames: int = 128) -> np.ndarray:
+        out = np.full((frames, 2), np.nan, np.float32)
+        block = self.block
+        self.flags = play(block.head, block.gains, block.heard, block.made, block.played, out)
+        return out
+
+    def jump(self, to: int, at: int = -1) -> None:
+        self.block.head[[deck.JUMP_AT, deck.JUMP_TO]] = at, to
+        self.block.head[deck.JUMP_TURN] += 2
+
+
+def sine(count: int, hertz: float = 200.0) -> np.ndarray:
+    wave = 0.5 * np.sin(2 * np.pi * hertz / RATE * np.arange(count))
+    return np.stack([wave, 0.5 * wave], 1).astype(np.float32)
+
+
+def steps(out: np.ndarray) -> float:
+    return float(np.abs(np.diff(out, axis=0)).max())
+
+
+@pytest.mark.parametrize("vocals", [0.0, 0.25, 1.0])
+def test_the_deck_mixes_the_parts_bit_for_bit(vocals: float) -> None:
+    rig = Rig(tune(1.0))
+    rig.block.gains[[deck.VOCALS, deck.VOCALS_AIM]] = vocals
+    out = np.concatenate([rig.call(frames) for frames in (1, 127, 128, 1000, 333)])
+    assert np.array_equal(out, (rig.accompaniment + np.float32(vocals) * rig.vocals)[: len(out)])
+    assert rig.block.head[b.LATE] == 0
+    rig.block.close()
+
+
+def test_original_and_parts_a_thousand_times_without_a_jump() -> None:
+    rig, rng, outs, toggles = Rig(sine(120000)), np.random.default_rng(0), [], 0
+    for _ in range(900):
+        if rng.random() < 0.6:
+            rig.block.gains[b.BYPASS_AIM] = 1 - rig.block.gains[b.BYPASS_AIM]
+            toggles += 1
+        if rng.random() < 0.6:
+            rig.block.gains[[deck.ACCOMPANIMENT_AIM, deck.VOCALS_AIM]] = rng.integers(0, 2, 2)
+            toggles += 1
+        outs.append(rig.call())
+    out = np.concatenate(outs)
+    # A gain moves by 1/960 a sample, and there are three of them; the song itself moves as it did.
+    assert toggles > 1000 and steps(out) <= 1.001 * steps(rig.song) + 3 * 0.5 / 960
+    rig.block.gains[b.BYPASS_AIM] = 1.0
+    rig.call(1000)
+    place = int(rig.block.head[deck.READ])
+    assert np.array_equal(rig.call(256), rig.song[place : place + 256])
+    rig.block.close()
+
+
+def test_pause_stands_still_and_goes_on_at_the_same_sample() -> None:
+    rig = Rig(sine(48000))
+    outs = [rig.call() for _ in range(20)]
+    rig.block.gains[deck.PLAYING_AIM] = 0.0
+    outs += [rig.call() for _ in range(20)]
+    place = int(rig.block.head[deck.READ])
+    assert place == 20 * 128 + 959  # faded out within 20 ms
+    assert not outs[-1].any() and rig.block.head[b.LATE] == 0
+    rig.block.gains[deck.PLAYING_AIM] = 1.0
+    outs += [rig.call() for _ in range(20)]
+    assert int(rig.block.head[deck.READ]) == place + 20 * 128
+    assert steps(np.concatenate(outs)) <= 1.001 * steps(rig.song) + 0.5 / 960
+    assert np.array_equal(outs[-1], rig.accompaniment[place + 19 * 128 :][:128])
+    rig.block.close()
+
+
+def test_a_jump_is_to_the_sample_and_makes_no_step() -> None:
+    rig = Rig(sine(100000))
+    first = [rig.call() for _ in range(10)]
+    rig.jump(50000)
+    second = [rig.call() for _ in range(10)]
+    assert int(rig.block.head[deck.READ]) == 50000 + 1280
+    joined = np.concatenate(second)
+    assert np.array_equal(joined[JOIN:], rig.accompaniment[50000 + JOIN : 50000 + 1280])
+    assert steps(np.concatenate(first + second)) <= 1.001 * steps(rig.accompaniment) + 0.5 / JOIN
+    rig.block.close()
+
+
+def test_a_jump_ahead_of_time_and_one_that_came_late_keep_time() -> None:
+    """As for another key: the same song lies at another place, and not a sample is lost or played twice."""
+    song = tune(0.5)
+    for call_before in (0, 8):
+        rig = Rig(np.concatenate([song, song]))
+        for _ in range(call_before):
+            rig.call()
+        rig.jump(len(song) + 500, at=500)
+        out = np.concatenate([rig.call() for _ in range(10)])
+        begin = call_before * 128
+        wanted = rig.accompaniment[begin : begin + 1280]
+        differ = np.flatnonzero((out != wanted).any(axis=1))
+        assert len(differ) <= JOIN and int(rig.block.head[deck.READ]) == len(song) + begin + 1280
+        rig.block.close()
+
+
+def test_nothing_there_is_late_and_skips_nothing_and_the_end_is_silence() -> None:
+    rig = Rig(tune(0.2))
+    rig.block.head[b.DONE] = 1000
+    out = np.concatenate([rig.call() for _ in range(20)])
+    assert rig.block.head[b.LATE] == 13 and int(rig.block.head[deck.READ]) == 1000
+    assert np.array_equal(out[:1000], rig.accompaniment[:1000]) and not out[1000 + JOIN :].any()
+    rig.block.head[b.DONE] = rig.block.head[deck.END] = rig.count
+    late = int(rig.block.head[b.LATE])
+    rest = np.concatenate([rig.call() for _ in range(100)])
+    assert np.array_equal(rest[JOIN : rig.count - 1000], rig.accompaniment[1000 + JOIN :])
+    assert not rest[rig.count - 1000 + JOIN :].any() and rig.block.head[b.LATE] == late
+    rig.block.close()
+
+
+def test_the_decks_callback_allocates_nothing() -> None:
+    code = deck.compile_callback(cache=False).inspect_llvm()
+    assert "NRT_MemInfo_alloc" not in code and "NRT_Allocate" not in code and "fence seq_cst" in code
+
+
+# Songs
+
+
+def tape(player: Player) -> np.ndarray:
+    """Everything played so far, [samples, 2]."""
+    end = int(player.block.head[b.WRITTEN])
+    assert end < player.block.length
+    return player.block.last(player.block.played[:2], end, end)
+
+
+def test_two_songs_are_played_bit_for_bit_and_without_a_gap(stereo_model: str, tmp_path: Path) -> None:
+    first, second = tune(1.2, 1), tune(1.1, 2)
+    songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
+    wanted = np.concatenate([enhance(first, RATE, stereo_model), enhance(second, RATE, stereo_model)])
+    for _ in range(3):  # a machine that is too busy to feed in time may try again
+        with jack_server(128):
+            instrument = Instrument(size=4 * RATE)
+            with Player(PlayerSettings(songs, stereo_model, ring=RING, paused=True)) as player:
+                instrument.connect("rtsep:out_0", "rtsep-probe:in")
+                player.pause(False)
+                recording = instrument.probe(np.zeros(4 * RATE, np.float32), PATIENCE)
+                assert wait(lambda player=player: player.finished, PATIENCE) and player.position[0] == 1
+                played, late = tape(player), int(player.block.head[b.LATE])
+                titles = [player.songs[number]["title"] for number in (0, 1)]
+            instrument.close()
+        if not late:
+            break
+    assert not late and titles == ["a", "b"]
+    faded = 960  # it comes out of a pause
+    assert np.array_equal(played[faded : len(wanted)], wanted[faded:])
+    assert len(played) == len(wanted) + JOIN  # and then silence
+    # What another program gets from the device is what was played.
+    begin = int(np.flatnonzero(recording == played[5000, 0])[0]) - 5000
+    same = recording[begin + faded :][: len(wanted) - faded] == played[faded : len(wanted), 0]
+    assert len(same) == len(wanted) - faded and np.mean(same) > 0.9  # the probe itself may lose a block
+
+
+def test_seek_key_and_volume_while_it_plays(stereo_model: str, tmp_path: Path) -> None:
+    sound = tune(12.0, 3)
+    song = saved(tmp_path, "song.wav", sound)
+    with jack_server(256), Player(PlayerSettings((song,), stereo_model, ring=RING)) as player:
+        head = player.block.head
+        player.compare(True)  # the original: known to the bit
+        assert wait(lambda: player.block.gains[b.BYPASS] == 1.0)
+        assert wait(lambda: player.songs[0].get("peaks"))
+        for target in (8.0, 2.5):
+            turn = int(head[deck.SEEN])
+            player.seek(target)
+            assert wait(lambda turn=turn: head[deck.SEEN] > turn, PATIENCE)
+            at, position = int(head[b.WRITTEN]), player.position[1]
+            assert target <= position < target + 5.0
+            assert wait(lambda at=at: head[b.WRITTEN] > at + 6000, PATIENCE)
+            played = tape(player)
+            # A stretch after the jump is the song's, and so is where it is said to be.
+            place = round(target * RATE) + JOIN
+            begins = np.flatnonzero(played[:, 0] == sound[place, 0])
+            (begin,) = [k for k in begins if np.array_equal(played[k : k + 1000], sound[place : place + 1000])]
+            assert begin <= at
+        player.set_key(3)
+        turn = int(head[deck.SEEN])
+        assert wait(lambda: head[deck.SEEN] > turn, PATIENCE)
+        assert wait(lambda: player.position[1] > 3.0, PATIENCE)
+        player.pause(True)
+        assert wait(lambda: player.block.gains[deck.PLAYING] == 0.0)
+        seconds = player.position[1]
+        time.sleep(0.1)
+        assert player.position[1] == seconds and player.status()["state"] == "paused"
+        player.pause(False)
+        player.compare(False)
+        player.set_volume(-20.0)
+        assert wait(lambda: player.position[1] > seconds + 0.3, PATIENCE)
+        assert 0.0999 < player.block.gains[b.LOUD] < 0.1001
+        # The original was never out of step, whatever the key.
+        played, late = tape(player), int(head[b.LATE])
+    assert late == 0 or np.isfinite(played).all()
+
+
+def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str, tmp_path: Path) -> None:
+    """kill -9 of the server, and then of the worker."""
+    install("jackd2", "libportaudio2", program="jackd")
+    sound = tune(15.0, 4)
+    song, told = saved(tmp_path, "song.wav", sound), []
+    settings = PlayerSettings((song,), stereo_model, ring=2 * RING)
+    with JackServer(128) as server, Player(settings, tell=told.append) as player:
+        head = player.block.head
+        player.compare(True)
+        assert wait(lambda: player.position[1] > 0.5, PATIENCE)
+        server.kill()
+        assert wait(lambda: player.state == "waiting", PATIENCE)
+        place, written = int(head[deck.READ]), int(head[b.WRITTEN])
+        time.sleep(0.3)
+        assert int(head[deck.READ]) == place and "stands still" in told[-1]
+        server.start()
+        assert wait(lambda: player.state == "running", PATIENCE) and "goes on" in told[-1]
+        assert wait(lambda: head[b.WRITTEN] > written + 10000, PATIENCE)
+        played = tape(player)[written + 1000 : written + 9000]  # after the 20 ms that it fades in
+        assert np.array_equal(played, sound[place + 1000 : place + 9000]) or head[b.LATE]
+        worker = player.processes["worker"]
+        assert worker
+        os.kill(worker, signal.SIGKILL)
+        assert wait(lambda: player.processes["worker"] != worker, PATIENCE)
+        done = int(head[b.DONE])
+        assert wait(lambda: head[b.DONE] > done + 48000, PATIENCE)
+        assert wait(lambda: head[deck.READ] > done + 10000, PATIENCE)
+        assert player.restarts == {"worker": 1, "device": 1}
+        played = tape(player)
+        begins = np.flatnonzero(played[:, 0] == sound[done + 500, 0])
+        assert any(np.array_equal(played[k : k + 2000], sound[done + 500 : done + 2500]) for k in begins)
+        children = [pid for pid in player.processes.values() if pid]
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+def test_songs_that_cannot_be_played_are_named_and_left_out(stereo_model: str, tmp_path: Path) -> None:
+    broken, six = tmp_path / "broken.mp3", saved(tmp_path, "six.wav", np.zeros((4800, 6), np.float32))
+    broken.write_bytes(b"no song at all" * 100)
+    good, told = saved(tmp_path, "low.wav", tune(0.6, 5, 8000)[:, :1], 8000), []  # mono, 8 kHz: no reason to refuse
+    with jack_server(128):
+        settings = PlayerSettings((str(broken), six, good), stereo_model, ring=RING)
+        with Player(settings, tell=told.append) as player:
+            assert wait(lambda: player.finished, PATIENCE) and player.position[0] == 2
+            played = tape(player)
+        assert np.array_equal(played[:, 0], played[:, 1]) or played.any()
+        assert len(told) == 2 and "broken.mp3" in told[0] and "six.wav" in told[1]
+        with pytest.raises(InputError, match="broken"):
+            Player(PlayerSettings((str(broken),), stereo_model)).start()
+        with pytest.raises(InputError, match="cannot help"):
+            Player(PlayerSettings((good,), "mid-side")).start()
+        with pytest.raises(InputError, match="no output device"):
+            Player(PlayerSettings((good,), stereo_model, output="nothing here")).start()
+
+
+def test_time_as_people_write_it() -> None:
+    assert [clock(seconds) for seconds in (-1, 0, 59.9, 61, 3600)] == ["0:00", "0:00", "0:59", "1:01", "60:00"]
