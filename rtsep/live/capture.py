@@ -28,6 +28,7 @@ class Capture(Route):
     def __init__(self, wanted: str | None = None, output: str | None = None, virtual_sink: bool = False) -> None:
         """wanted: the source, by name or part of it; None is what the default sink plays. output: sink, likewise."""
         super().__init__()
+        self.sink = ""
         self._wanted, self._output, self._virtual = wanted, output, virtual_sink
         self.heard, self.output = wanted, output
 
@@ -41,7 +42,7 @@ class Capture(Route):
                 raise RtsepError(f"A virtual sink needs {cable}; {advice}, then use --capture with its name.")
             return self
         if self._virtual:
-            self._remove_leftovers(CAPTURE_SINK)
+            _remove_leftovers()
         self.output = self.sink = self._sink()
         if self._virtual:
             self._modules.append(
@@ -55,6 +56,9 @@ class Capture(Route):
             self.source = self._source()
         self.heard = self.source
         return self
+
+    def _pins(self) -> tuple[tuple[str, str], ...]:
+        return (("PULSE_SOURCE", self.source), ("PULSE_SINK", self.sink))
 
     def settings(self) -> dict[str, Any]:
         """Devices and environment for the audio process."""
@@ -90,6 +94,13 @@ class Capture(Route):
                 f"at {CAPTURE_SINK}, or name another device with --output."
             )
         return name
+
+
+def _remove_leftovers() -> None:
+    """The sink that a killed session left: two of one name would confuse everybody."""
+    for line in pactl("list", "short", "modules").splitlines():
+        if f"sink_name={CAPTURE_SINK} " in line:
+            pactl("unload-module", line.split("\t")[0], check=False)
 
 
 def _one(wanted: str, names: list[str], option: str, kind: str) -> str:

@@ -47,6 +47,7 @@ def test_another_program_is_heard_through_the_sink_made_for_it(half_model: str, 
             assert CAPTURE_SINK in pulse_list("sinks") and capture.output == "speakers"
             settings = LiveSettings(model=half_model, channels=2, **capture.settings())
             with Live(settings, opened=capture.pin) as live:
+                subprocess.run(["pactl", "set-default-sink", CAPTURE_SINK], check=True)  # as people do
                 player = subprocess.Popen(["paplay", "-d", CAPTURE_SINK, str(tone)])
                 heard, end = np.zeros((16384, 2)), time.monotonic() + 20
                 while time.monotonic() < end and levels(heard) != pytest.approx([0.4, 0.2], rel=0.15):
