@@ -8,6 +8,7 @@ PulseAudio server; that is written, not run. Elsewhere a device is taken by its 
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -104,10 +105,13 @@ def _remove_leftovers() -> None:
 
 
 def _one(wanted: str, names: list[str], option: str, kind: str) -> str:
-    """The only name that has ``wanted`` in it, or is it; raises InputError."""
-    found = [name for name in names if wanted.lower() in name.lower()]
+    """The only name that is ``wanted``, or has it in it, or is so described for people; raises InputError."""
     if wanted in names:
         return wanted
+    entries = re.findall(r"^\s*Name: (.*)\n\s*Description: (.*)$", pactl("list", f"{kind}s"), re.MULTILINE)
+    described = dict(entries)
+    low = wanted.lower()
+    found = [name for name in names if low in name.lower() or low in described.get(name, "").lower()]
     if len(found) != 1:
         raise InputError(f"{option} {wanted!r} fits {len(found)} {kind}s; there are: {', '.join(names) or 'none'}.")
     return found[0]

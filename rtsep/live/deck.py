@@ -70,9 +70,9 @@ END = 47  # position at which the last song is over, 0 while that is not known
 # Written once: where in the block things are, in words
 GAINS_AT, CALLS_AT, FLOATS_AT = 48, 49, 50
 
-# Words of ``gains``: where the ramps are, and where they go
-ACCOMPANIMENT, VOCALS, PLAYING = 10, 11, 12
-ACCOMPANIMENT_AIM, VOCALS_AIM, PLAYING_AIM = 13, 14, 15
+# Words of ``gains``, of those that only two clocks need: where the ramps are, and where they go
+ACCOMPANIMENT, VOCALS, PLAYING = 32, 33, 34
+ACCOMPANIMENT_AIM, VOCALS_AIM, PLAYING_AIM = 35, 36, 37
 
 
 def new_deck(length: int) -> Block:
@@ -82,6 +82,7 @@ def new_deck(length: int) -> Block:
     block.head[CALLS_AT] = HEAD + GAINS
     block.head[FLOATS_AT] = HEAD + GAINS + 2 * int(block.head[ROWS]) * LOG
     block.gains[[ACCOMPANIMENT, ACCOMPANIMENT_AIM, PLAYING_AIM]] = 1.0
+    block.gains[[VOCALS, VOCALS_AIM, PLAYING]] = 0.0
     return block
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,7 +25,9 @@ from rtsep.live import deck
 from rtsep.live.block import Block
 from rtsep.live.deck import new_deck, play
 from rtsep.live.jack import Instrument
+from rtsep.live.keys import DOWN, UP
 from rtsep.live.player import Player, PlayerSettings, clock
+from rtsep.live.player_view import PlainView, PlayerSession, line, screen, settings_of, strip
 
 RATE = 48000
 JOIN = 96  # 2 ms
@@ -314,3 +320,66 @@ def test_songs_that_cannot_be_played_are_named_and_left_out(stereo_model: str, t
 
 def test_time_as_people_write_it() -> None:
     assert [clock(seconds) for seconds in (-1, 0, 59.9, 61, 3600)] == ["0:00", "0:00", "0:59", "1:01", "60:00"]
+
+
+# The program
+
+
+def test_the_program_plays_a_list_in_json_and_ends_with_it(stereo_model: str, tmp_path: Path) -> None:
+    saved(tmp_path, "1.wav", tune(0.8, 6, 44100), 44100)
+    saved(tmp_path, "2.wav", tune(0.5, 7), RATE)
+    command = [sys.executable, "-m", "rtsep", "karaoke", str(tmp_path), "--model", stereo_model, "--json"]
+    with jack_server(256):
+        done = subprocess.run([*command, "--vocals", "-9"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(text) for text in done.stdout.splitlines()]
+    assert lines[0]["songs"] == 2 and lines[0]["vocals"] == -9.0 and lines[0]["state"] == "running"
+    assert lines[0]["output"] == "system" and not done.stderr
+
+
+def test_keys_turn_what_they_should_and_the_screen_shows_it(stereo_model: str, tmp_path: Path) -> None:
+    """A whole session without a device: what keys do to the player, and what is drawn of it."""
+    from rich.console import Console
+
+    session = PlayerSession(PlayerSettings(("a.wav", "b.wav"), stereo_model), PlainView())
+    player = session.player
+    player.block = new_deck(1 << 14)
+    player.songs[0] = {"title": "A song", "seconds": 100.0, "peaks": [0.1, 1.0] * 200}
+    for key in (UP, UP, " ", "b", "]", "]", "[", ","):
+        session.press(key)
+    assert (player.vocals, player.comparing, player.key, player.volume) == (-27.0, True, 1, -3.0)
+    assert player.paused  # it was not
+    for key, vocals in ((DOWN, -30.0), (DOWN, None), (DOWN, None), ("g", -12.0), ("v", None), ("v", -12.0)):
+        session.press(key)
+        assert player.vocals == vocals
+    for _ in range(9):
+        session.press(UP)
+    assert player.vocals == 0.0
+    session.press("s")
+    assert player.solo and "vocals only" in settings_of(player.status() | {"original": False})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(screen(player, 80, ["Something happened."]))
+    shown = console.export_text()
+    for word in ("A song", "0:00 / 1:40", "the original", "key +1", "█", "Something happened.", "space pause"):
+        assert word in shown
+    assert "the original" in line(player.status())
+    assert [strip([1.0, 0.0], 4, 0.5).plain, strip([], 3, 0.0).plain] == ["██  ", "   "]
+    player.block.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--volume", "3"], "--volume is 3"),
+        (["--capture", "--key", "2"], "are for songs"),
+        (["--virtual-sink", "--solo"], "are for songs"),
+        (["--output", "nothing here"], "no output device"),
+    ],
+)
+def test_what_cannot_be_played_is_one_sentence(
+    stereo_model: str, tmp_path: Path, options: list[str], words: str
+) -> None:
+    song = saved(tmp_path, "a.wav", tune(0.1))
+    command = [sys.executable, "-m", "rtsep", "karaoke", song, "--model", stereo_model, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
