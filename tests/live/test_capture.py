@@ -73,8 +73,8 @@ def test_what_is_listened_to_is_found_by_name_and_never_fed_back() -> None:
                 "PULSE_SOURCE": "micfeed.monitor",
                 "PULSE_SINK": "speakers",
             }
-        with Capture("Monitor of micfeed") as capture:  # as people see it
-            assert capture.heard == "micfeed.monitor"
+        with Capture("Remapped") as capture:  # by what people read
+            assert capture.heard == "mic"
         with pytest.raises(InputError, match="played there again"):
             Capture().__enter__()
         with pytest.raises(InputError, match="fits 0 sources"):
