@@ -387,6 +387,7 @@ def main(
     threads: Annotated[int | None, typer.Option(help="CPU threads of the training loop.")] = None,
     precision: Annotated[str, typer.Option(help="As lightning-fabric: 32-true, bf16-mixed, …")] = "32-true",
     begin: Annotated[Path | None, typer.Option(help="Start a new run from the weights of this checkpoint.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Validate and keep a checkpoint after this many steps.")] = 250,
     change: Annotated[list[str], typer.Option("--set", help="Change a value of the recipe: training.batch=4.")] = [],  # noqa: B006
 ) -> None:
     """Train a recipe. Never opens a recording of the test split."""
@@ -415,7 +416,7 @@ def main(
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
     (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     with Journal(run, console) as journal:
-        train(parsed, rows, run, minutes, cache, fabric, journal, begin=beginning)
+        train(parsed, rows, run, minutes, cache, fabric, journal, every=every, begin=beginning)
 
 
 if __name__ == "__main__":
