@@ -1,14 +1,10 @@
-"""Files in and out: formats, lengths, alignment, tags, truncation, memory."""
+"""Files in and out: formats, lengths, alignment, truncation, memory."""
 
 from __future__ import annotations
 
-import base64
-import os
 import shutil
-import signal
 import struct
 import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -18,17 +14,12 @@ import soundfile
 
 import rtsep
 from rtsep import InputError, RtsepError
-from rtsep.batch import Job, exit_code, plan, run
+from rtsep.batch import plan
 from rtsep.files import Sink, Source, enhance_file
 from rtsep.headers import Extent, extent
-from rtsep.tags import copy_tags
-from tests.recordings import CLEAN, NOISY, identity_model, noisy
+from tests.recordings import NOISY, identity_model, noisy
 
 ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
-
-
-def mutagen_file(path: Path):
-    return pytest.importorskip("mutagen").File(path)
 
 
 def convert(source: Path, target: Path, *options: str) -> Path:
@@ -299,110 +290,6 @@ def test_a_sample_that_is_no_number_is_refused_with_its_place(tmp_path, model, b
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
 
 
-# Tags
-
-
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
-def test_common_tags_are_kept(tmp_path, model, suffix):
-    source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
-    with soundfile.SoundFile(source, "w", 16000, 1, format=suffix.upper()) as sound:
-        sound.title, sound.artist, sound.comment = "Rain", "Somebody", "at the window"
-        sound.write(noisy())
-    enhance_file(source, target, model)
-    with soundfile.SoundFile(target) as sound:
-        assert (sound.title, sound.artist, sound.comment) == ("Rain", "Somebody", "at the window")
-
-
-def test_all_tags_and_the_cover_are_kept_but_not_the_old_loudness(tmp_path, model):
-    flac = pytest.importorskip("mutagen.flac")
-    from mutagen import File
-    from mutagen.id3 import APIC, ID3, TIT2, TPE2
-
-    soundfile.write(tmp_path / "in.flac", noisy(), 16000)
-    tagged = File(tmp_path / "in.flac")
-    tagged["composer"], tagged["replaygain_track_gain"] = ["A", "B"], ["-3 dB"]
-    cover = flac.Picture()
-    cover.data, cover.mime = b"\x89PNG", "image/png"
-    tagged.add_picture(cover)
-    tagged.save()
-    enhance_file(tmp_path / "in.flac", tmp_path / "out.flac", model)
-    enhance_file(tmp_path / "in.flac", tmp_path / "out.ogg", model)
-    for name in ("out.flac", "out.ogg"):
-        result = File(tmp_path / name)
-        assert result["composer"] == ["A", "B"]
-        assert "replaygain_track_gain" not in result
-    assert File(tmp_path / "out.flac").pictures[0].data == b"\x89PNG"
-    picture = flac.Picture(base64.b64decode(File(tmp_path / "out.ogg")["metadata_block_picture"][0]))
-    assert picture.data == b"\x89PNG"
-
-    soundfile.write(tmp_path / "in.mp3", noisy(), 16000)
-    tags = ID3()
-    tags.add(TIT2(encoding=3, text="Rain"))
-    tags.add(TPE2(encoding=3, text="The Album Artist"))
-    tags.add(APIC(mime="image/png", type=3, data=b"\x89PNG"))
-    tags.save(tmp_path / "in.mp3")
-    enhance_file(tmp_path / "in.mp3", tmp_path / "mp3.flac", model)
-    result = File(tmp_path / "mp3.flac")
-    assert (result["title"], result["albumartist"]) == (["Rain"], ["The Album Artist"])
-    assert result.pictures[0].data == b"\x89PNG"
-
-
-def test_tags_that_cannot_be_read_do_not_cost_the_sound(tmp_path):
-    soundfile.write(tmp_path / "out.flac", noisy(), 16000)
-    (tmp_path / "in.flac").write_bytes(b"fLaC" + bytes(3))
-    assert copy_tags(tmp_path / "in.flac", tmp_path / "out.flac") is False
-
-
-@pytest.mark.parametrize("cover", ["!!x", "AAAA", "é"])
-@pytest.mark.parametrize("suffix", ["ogg", "flac"])
-def test_a_broken_cover_costs_neither_the_sound_nor_the_other_tags(tmp_path, model, cover, suffix):
-    mutagen = pytest.importorskip("mutagen")
-    soundfile.write(tmp_path / "in.ogg", noisy(), 16000)
-    tagged = mutagen.File(tmp_path / "in.ogg")
-    tagged["composer"], tagged["metadata_block_picture"] = "A", cover
-    tagged.save()
-    target = tmp_path / f"out.{suffix}"
-    assert enhance_file(tmp_path / "in.ogg", target, model).samples == len(noisy())
-    assert mutagen.File(target)["composer"] == ["A"]
-    assert "metadata_block_picture" not in mutagen.File(target)
-
-
-def test_tags_that_cannot_be_written_do_not_cost_the_sound(tmp_path, model):
-    flac = pytest.importorskip("mutagen.flac")
-    soundfile.write(tmp_path / "in.ogg", noisy(), 16000)
-    cover = flac.Picture()
-    cover.data = bytes(1 << 24)  # more than a block of a FLAC file can hold
-    tagged = mutagen_file(tmp_path / "in.ogg")
-    tagged["metadata_block_picture"] = base64.b64encode(cover.write()).decode()
-    tagged.save()
-    soundfile.write(tmp_path / "out.flac", noisy(), 16000)
-    before = (tmp_path / "out.flac").read_bytes()
-    assert copy_tags(tmp_path / "in.ogg", tmp_path / "out.flac") is False
-    assert (tmp_path / "out.flac").read_bytes() == before
-    assert enhance_file(tmp_path / "in.ogg", tmp_path / "made.flac", model).samples == len(noisy())
-
-
-@pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
-def test_no_room_for_the_tags_is_an_error(tmp_path):
-    import resource
-
-    flac = pytest.importorskip("mutagen.flac")
-    for name in ("in.flac", "out.flac"):
-        soundfile.write(tmp_path / name, noisy(), 16000)
-    cover = flac.Picture()
-    cover.data = bytes(1 << 20)
-    tagged = mutagen_file(tmp_path / "in.flac")
-    tagged.add_picture(cover)
-    tagged.save()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "out.flac").stat().st_size + 1000, before[1]))
-    try:
-        with pytest.raises(OSError, match="tags could not be written"):
-            copy_tags(tmp_path / "in.flac", tmp_path / "out.flac")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 # Whole or nothing
 
 
@@ -445,132 +332,3 @@ def test_memory_does_not_grow_with_the_file(tmp_path, model):
 
     peak(10)
     assert peak(40) < 1.1 * peak(20) + 100_000
-
-
-# Many files
-
-
-def test_plan_pairs_inputs_with_outputs(tmp_path):
-    for name in ("a.wav", "b.MP3", "c.txt", "a.denoised.wav", ".rtsep-x.part.wav", "d.mp4"):
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    targets = [job.target_name for job in plan([str(tmp_path)])]
-    assert targets == [str(tmp_path / f"{n}") for n in ("a.denoised.wav", "b.denoised.flac", "d.denoised.flac")]
-    assert plan(["x/song.flac"], str(tmp_path)) == [Job("x/song.flac", tmp_path / "song.denoised.flac")]
-    assert plan(["song.flac"], "other.wav") == [Job("song.flac", Path("other.wav"))]
-    with pytest.raises(InputError, match="no sound file in the folder"):
-        plan([str(tmp_path / "sub")])
-    with pytest.raises(InputError, match="2 inputs need a folder"):
-        plan(["a.wav", "b.wav"], "c.wav")
-    with pytest.raises(InputError, match="does not exist"):
-        plan(["a.wav"], str(tmp_path / "nowhere") + "/")
-
-
-def test_two_inputs_never_write_the_same_output(tmp_path, model):
-    soundfile.write(tmp_path / "a.mp3", noisy(), 16000)
-    soundfile.write(tmp_path / "a.flac", noisy(), 16000)
-    first, second = run(plan([str(tmp_path / "a.flac"), str(tmp_path / "a.mp3")]), str(model.path))
-    assert first.error is None
-    assert second.error is not None
-    assert "choose another output" in second.error
-    assert exit_code([first, second]) == 2
-
-
-def test_an_output_that_is_another_input_is_refused(tmp_path, model):
-    for name in ("a.wav", "a.denoised.wav"):
-        soundfile.write(tmp_path / name, noisy(), 16000)
-    before = (tmp_path / "a.denoised.wav").read_bytes()
-    jobs = plan([str(tmp_path / "a.wav"), str(tmp_path / "a.denoised.wav")])
-    first, second = run(jobs, str(model.path), overwrite=True)
-    assert first.error is not None
-    assert "an input too" in first.error
-    assert second.error is None
-    assert (tmp_path / "a.denoised.wav").read_bytes() == before
-
-
-def test_a_file_named_twice_is_done_once(tmp_path, model):
-    name = str(tmp_path / "a.wav")
-    soundfile.write(name, noisy(), 16000)
-    first, second = run(plan([name, name]), str(model.path))
-    assert (first.error, second.exit_code) == (None, 2)
-
-
-def test_a_wav_beyond_4_gb_becomes_rf64(tmp_path):
-    soundfile.write(tmp_path / "in.flac", noisy(), 16000)
-    with Source(tmp_path / "in.flac") as sound:
-        sound.samples = 3 * 3600 * 192_000
-        with Sink(tmp_path / "out.wav", sound) as sink:
-            sink.write(noisy())
-            sink.commit()
-    assert soundfile.info(tmp_path / "out.wav").format == "RF64"
-
-
-def test_workers_give_the_same_bits_as_one_process(tmp_path, model):
-    jobs = [Job(str(path), tmp_path / f"{n}.{path.name}") for n in range(2) for path in (NOISY, CLEAN)]
-    jobs.append(Job(str(tmp_path / "missing.wav"), tmp_path / "missing.out.wav"))
-    heard = set()
-    outcomes = run(jobs, str(model.path), workers=2, progress=lambda number, done, total: heard.add(number))
-    assert [outcome.error is None for outcome in outcomes] == [True] * 4 + [False]
-    assert heard == {0, 1, 2, 3}
-    for outcome in outcomes[:4]:
-        enhance_file(Path(outcome.job.source), tmp_path / "alone.flac", model, overwrite=True)
-        assert outcome.job.target is not None
-        assert outcome.job.target.read_bytes() == (tmp_path / "alone.flac").read_bytes()
-
-
-# A small pipe, so that a hundred files fill it rather than thousands.
-_SMALL_PIPE = """
-import fcntl, multiprocessing, sys
-from pathlib import Path
-from rtsep.batch import Job, run
-
-context = multiprocessing.get_context("spawn")
-whole = context.Queue
-
-def small():
-    queue = whole()
-    fcntl.fcntl(queue._writer.fileno(), 1031, 4096)  # F_SETPIPE_SZ
-    return queue
-
-context.Queue = small
-jobs = [Job(sys.argv[1], Path(f"{n}.wav")) for n in range(400)]
-print(sum(outcome.error is None for outcome in run(jobs, sys.argv[2], workers=2)))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only there pipes can be made small")
-def test_workers_end_when_nobody_wants_to_know_how_far_they_are(tmp_path, model):
-    soundfile.write(tmp_path / "in.wav", noisy()[:160], 16000)
-    command = [sys.executable, "-c", _SMALL_PIPE, "in.wav", str(model.path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(rtsep.__file__).parent.parent)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
-    )
-    try:
-        assert process.communicate(timeout=90)[0] == "400\n"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # the workers too
-            process.wait()
-
-
-def test_a_mistake_of_ours_costs_one_file_only(tmp_path, model, monkeypatch):
-    def broken(source, *arguments):
-        if source.name == "bad.flac":
-            raise struct.error("unpack requires\na buffer.")
-        return enhance_file(source, *arguments)
-
-    monkeypatch.setattr("rtsep.batch.enhance_file", broken)
-    jobs = [Job(str(tmp_path / "bad.flac"), tmp_path / "a.flac"), Job(str(CLEAN), tmp_path / "b.flac")]
-    bad, good = run(jobs, str(model.path))
-    assert bad.error == f"{tmp_path / 'bad.flac'} failed unexpectedly (error: unpack requires a buffer)."
-    assert (bad.exit_code, good.error) == (1, None)
-
-
-def test_what_progress_raises_stops_the_batch(tmp_path, model):
-    def stop(number, done, total):
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run([Job(str(CLEAN), tmp_path / "a.flac")], str(model.path), progress=stop)
-    assert list(tmp_path.iterdir()) == []
