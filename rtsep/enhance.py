@@ -62,6 +62,7 @@ class Enhancer:
             raise InputError(mono_sentence(model))
         self._row = model.spec.sources.index(source) if source else None
         self._stream: Any = model.stream(channels=self.channels)
+        self._mid = self._side = 0.0
         self._start()
 
     def _start(self) -> None:
@@ -73,7 +74,6 @@ class Enhancer:
         self._taken = 0
         self._early = self._stream.latency  # samples of the stream that belong to the time before the signal
         self._dry = np.zeros((0, self.channels), np.float32)
-        self._mid = self._side = 0.0
 
     def process(self, block: NDArray[Any]) -> NDArray[np.float32]:
         """The next piece, [samples, channels] float32 or float64 of any length, to what is ready by now.
@@ -103,13 +103,14 @@ class Enhancer:
         missing = len(self._dry) - len(wet)
         result = self._mixed(np.pad(wet, ((0, max(0, missing)), (0, 0)))[: len(self._dry)])
         same = self._mid > 0 and is_mono(self._mid, self._side)
+        self._mid = self._side = 0.0
         self._start()
         if same:
             raise InputError(mono_sentence(self.model))
         return result
 
     def reset(self) -> None:
-        """Forget all sound, as if the enhancer were new."""
+        """Forget all sound, as if the enhancer were new; but a song heard in stereo is not mono after a jump in it."""
         self._stream.reset()
         self._start()
 

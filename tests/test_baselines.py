@@ -16,6 +16,7 @@ from rtsep import InputError
 from rtsep.baselines.fastica import fast_ica
 from rtsep.baselines.ica import without_middle
 from rtsep.cli import app
+from rtsep.enhance import Enhancer
 from rtsep.files import enhance_file
 
 NAMES = ["mid-side", "azimuth", "ica"]
@@ -246,6 +247,18 @@ def test_mono_is_refused_with_one_sentence(name, rate, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
     silent = np.zeros((3000, 2), np.float32)
     np.testing.assert_array_equal(rtsep.enhance(silent, rate, name), silent)
+
+
+def test_the_end_of_a_stereo_song_may_be_mono():
+    """After a jump to it nothing but the same channels is heard; the song is still no mono song."""
+    enhancer = Enhancer(rtsep.load("mid-side"), RATE, 2)
+    same = np.repeat(noise(5000)[:, None], 2, axis=1)
+    enhancer.process(wide(5000))
+    enhancer.reset()
+    assert len(enhancer.process(same)) + len(enhancer.flush()) == 5000
+    enhancer.process(same)
+    with pytest.raises(InputError, match="this sound is mono"):
+        enhancer.flush()
 
 
 @pytest.mark.parametrize("name", NAMES)
