@@ -95,7 +95,7 @@ TABLES: dict[str, dict[str, str]] = {  # title -> label -> cell
         "2048": "analysis-2048",
     },
     "Normalisation": {"per frame": BASE, "batch, folded away": "batch-norm"},
-    "Filters over frames beside the masks": {"off": BASE, "on, 20 bins, 5 frames": "filters"},
+    "Filters over frames": {"off": BASE, "on, 20 bins, 5 frames": "filters"},
     "Optimiser": {"AdamW": BASE, "Muon": "muon"},
     "Synthesis window, ms": {
         "2": "window-2",
