@@ -24,7 +24,6 @@ from rtsep.live.block import (
     IN_RATE,
     MARGIN,
     OUT_CHANNELS,
-    RATE,
     STOP,
     TWO,
     Block,
@@ -34,7 +33,7 @@ from rtsep.live.callback import compile_callback
 from rtsep.live.devices import Device, block_size, listed, open_portaudio, pair, two_clocks
 from rtsep.live.drift import table
 
-_PATIENCE_S = 5.0  # until the first callbacks must have come
+_PATIENCE_S = 15.0  # until the first callbacks must have come
 _STEADY = 4  # callbacks of one size that settle what the block is
 
 
@@ -62,7 +61,6 @@ class Streams:
         self.channels = (min(block.channels, source.inputs), min(2, target.outputs))
         block.head[IN_CHANNELS], block.head[OUT_CHANNELS] = self.channels
         self.two = two_clocks(source, target)
-        block.head[TWO] = int(self.two)
         wanted = settings["rate"]
         rates = [
             rate_for(sounddevice, wanted, kind, device, channels)
@@ -71,24 +69,25 @@ class Streams:
         self._kept: list[Any] = []  # callbacks live as long as PortAudio may call them
         try:
             if self.two:
-                self._bridge(rates)
+                self.rate = nominal_rate(rates[1])
+                self._bridge(nominal_rate(rates[0]))
                 self.streams = [
                     self._open("output", rates[1], block_size(settings["block"], target, target), target, 1),
                     self._open("input", rates[0], block_size(settings["block"], source, source), source, 0),
                 ]
-                self.rate = int(block.head[RATE])
             else:
                 self.rate = wanted if rates == [wanted, wanted] else target.rate
                 size = block_size(settings["block"], source, target)
                 self.streams = [self._open("duplex", self.rate, size, (source, target), None)]
         except (sounddevice.PortAudioError, ValueError) as error:
             raise self._refused(error) from None
+        block.head[TWO] = int(self.two)
 
-    def _bridge(self, rates: list[int]) -> None:
+    def _bridge(self, rate: int) -> None:
+        """What the callbacks have to know; the output's rate is the parent's to set, who must see that it changed."""
         head = self._block.head
-        head[IN_RATE], head[RATE] = (nominal_rate(rate) for rate in rates)
-        head[MARGIN] = round(LEAST_MARGIN_S * head[IN_RATE])
-        self._block.taps[:] = table(head[IN_RATE] / head[RATE])
+        head[IN_RATE], head[MARGIN] = rate, round(LEAST_MARGIN_S * rate)
+        self._block.taps[:] = table(rate / self.rate)
 
     def _open(self, kind: str, rate: int, size: int, device: Any, end: int | None) -> Any:
         ffi, head = self._sounddevice._ffi, self._block.head

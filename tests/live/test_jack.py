@@ -197,7 +197,7 @@ def memory_of(pid: int | None) -> int:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def wait(condition: Any, seconds: float = 10.0) -> bool:
+def wait(condition: Any, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
