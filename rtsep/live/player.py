@@ -37,6 +37,7 @@ _TICK_S = 0.02
 _SILENT_S = 0.5  # without a callback for so long, the device is lost
 _AGAIN_S = 0.5  # between attempts to open a lost device
 _OPENING_S = 30.0  # that an attempt may take: PortAudio can hang when a server half exists
+_SHORT_S, _MOST_DEATHS = 10.0, 3  # a worker that so often does not live longer is given up
 _RING = 1 << 18
 _SAME_S = 0.5  # seeks within this time add up
 MOST_VOLUME_DB, LEAST_VOLUME_DB = 0.0, -60.0
@@ -72,7 +73,7 @@ class Player:
     """See the module. Every method may be called from any thread of the parent, and none waits for sound.
 
     state: starting, running, waiting (for a device) or stopped. events: (seconds since the start, sentence).
-    songs: what is known of each by its number: title, seconds, peaks.
+    songs: what is known of each by its number: title, seconds, peaks. failure: why it cannot go on, if so.
     """
 
     def __init__(
@@ -104,6 +105,8 @@ class Player:
         self._refusal: RtsepError | None = None
         self._over = threading.Event()
         self._aim: tuple[float, int, float] = (-1.0, 0, 0.0)
+        self.failure: RtsepError | None = None
+        self._deaths = 0
         self._calls = (0, 0.0)
         self._again = self._opening = 0.0
 
@@ -365,6 +368,11 @@ class Player:
                 f"The worker ended ({why}) before it began; see whether `rtsep bench step` runs."
             )
             return
+        short = time.monotonic() - self._feeder_began < _SHORT_S
+        self._deaths = self._deaths + 1 if short else 0
+        if self._deaths >= _MOST_DEATHS:
+            self.failure, self._feeder = RtsepError(f"The worker ends again and again ({why}); is the disk full?"), None
+            return
         self._say(f"The worker ended ({why}) and is started again.")
         self.restarts["worker"] += 1
         rate = max(1, int(self.block.head[b.RATE]))
@@ -380,6 +388,7 @@ class Player:
             "key": self.key,
             "append": append,
         }
+        self._feeder_began = time.monotonic()
         self._feeder = self._spawn("feeder", json.dumps(settings))
 
     def _start_audio(self) -> None:

@@ -185,6 +185,8 @@ class PlayerSession:
                     for key in keys.pressed():
                         self.press(key)
                     self.view.show(self.player)
+                    if self.player.failure is not None:
+                        raise self.player.failure
                     if self.player.finished:
                         time.sleep(0.2)  # the device still has the last of it
                         return

@@ -44,7 +44,7 @@ class Song:
         self.error: str | None = None
         self.peaks: NDArray[np.float32] = np.zeros(COLUMNS, np.float32)
         self.one_channel = self._source.channels == 1
-        self._closed = threading.Event()
+        self._closed, self._lock = threading.Event(), threading.Lock()
         self._file = tempfile.TemporaryFile(prefix="rtsep-song-")  # noqa: SIM115 (closed in close)
         self._thread = threading.Thread(target=self._decode, daemon=True, name="decoder")
         self._thread.start()
@@ -52,7 +52,9 @@ class Song:
     def read(self, at: int, count: int) -> NDArray[np.float32]:
         """[n, 2] float32 from sample ``at`` on: ``count`` of them, or as many as are there."""
         count = max(0, min(count, self.ready - at))
-        data = os.pread(self._file.fileno(), count * _SAMPLE, at * _SAMPLE)
+        with self._lock:
+            self._file.seek(at * _SAMPLE)
+            data = self._file.read(count * _SAMPLE)
         return np.frombuffer(data, np.float32).reshape(-1, 2)
 
     def close(self) -> None:
@@ -80,8 +82,9 @@ class Song:
         if not len(block):
             return
         stereo = np.ascontiguousarray(np.broadcast_to(block, (len(block), 2)), np.float32)
-        self._file.write(stereo.tobytes())
-        self._file.flush()
+        with self._lock:
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(stereo.tobytes())
         columns = np.minimum((self.ready + np.arange(len(block))) * COLUMNS // self.expected, COLUMNS - 1)
         np.maximum.at(self.peaks, columns, np.abs(stereo).max(axis=1))
         self.ready += len(block)
