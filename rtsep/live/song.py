@@ -45,7 +45,12 @@ class Song:
         self.peaks: NDArray[np.float32] = np.zeros(COLUMNS, np.float32)
         self.one_channel = self._source.channels == 1
         self._closed, self._lock = threading.Event(), threading.Lock()
-        self._file = tempfile.TemporaryFile(prefix="rtsep-song-")  # noqa: SIM115 (closed in close)
+        try:
+            self._file = tempfile.TemporaryFile(prefix="rtsep-song-")  # noqa: SIM115 (closed in close)
+        except OSError as error:
+            self._source.__exit__()
+            why = error.strerror or error
+            raise RtsepError(f"{path} cannot be kept while it plays ({why}); set TMPDIR to a roomy folder.") from None
         self._thread = threading.Thread(target=self._decode, daemon=True, name="decoder")
         self._thread.start()
 
