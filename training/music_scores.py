@@ -36,6 +36,7 @@ BALANCE_LIMIT_DB = 30.0  # one side lost
 #: measure -> (column title, decimals)
 MEASURES: dict[str, tuple[str, int]] = {
     "sdr": ("SDR", 2),
+    "voiced_sdr": ("SDR where the voice sings", 2),
     "sir": ("SIR", 2),
     "sar": ("SAR", 2),
     "isr": ("ISR", 2),
@@ -120,6 +121,30 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     return scores.si_sdr(_stereo(reference).ravel(), _stereo(estimate).ravel())
 
 
+def _voiced_seconds(vocals: Signal, rate: float) -> Flags:
+    """`[seconds]`: whether at least half of a second is voiced."""
+    voiced, _ = passages(vocals, rate)
+    size = round(1 / FRAME_S)
+    count = len(voiced) // size
+    return 2 * voiced[: count * size].reshape(count, size).sum(axis=1) >= size
+
+
+def voiced_sdr(reference: ArrayLike, estimate: ArrayLike, vocals: ArrayLike, rate: float) -> float:
+    """BSSEval v4's SDR (which has no filters), median over the seconds of which half is voiced; NaN without any.
+
+    `sdr` counts every second in which the stems are not digitally silent, and a lossy coder leaves none that are: in
+    the passages without a voice the input is then perfect, and no method can but lose.
+    """
+    r, e = _stereo(reference), _stereo(estimate)
+    length = round(rate)
+    seconds = _voiced_seconds(_stereo(vocals), rate)
+    signal, error = (_framed(x, length)[: len(seconds)][seconds] for x in (r, e - r))
+    if not len(signal):
+        return math.nan
+    with np.errstate(divide="ignore"):
+        return float(np.median(10 * np.log10(signal) - 10 * np.log10(np.maximum(error, signal * 1e-12))))
+
+
 def suppression(vocals: ArrayLike, accompaniment: ArrayLike, estimate: ArrayLike, rate: float) -> float:
     """By how many dB the voice in `estimate` (of the accompaniment) is below the true one, in voiced passages.
 
@@ -129,13 +154,9 @@ def suppression(vocals: ArrayLike, accompaniment: ArrayLike, estimate: ArrayLike
     120 when nothing is left, NaN without such seconds.
     """
     v, a, e = _stereo(vocals), _stereo(accompaniment), _stereo(estimate)
-    voiced, _ = passages(v, rate)
     second = round(rate)
-    size = round(1 / FRAME_S)
     left = true = 0.0
-    for number in range(len(voiced) // size):
-        if 2 * np.count_nonzero(voiced[number * size : (number + 1) * size]) < size:
-            continue
+    for number in np.flatnonzero(_voiced_seconds(v, rate)):
         part = slice(number * second, (number + 1) * second)
         kept, before = _voice_left(v[part], a[part], e[part], rate)
         left, true = left + kept, true + before
@@ -213,6 +234,7 @@ def score(
     # Interleaved channels at twice the rate are the same frames.
     pes, eps = scores.silence_energies(v.ravel(), v_guess.ravel(), v.shape[1] * rate, 1.0, FREE_DB)
     values = {
+        "voiced_sdr": voiced_sdr(a, a_guess, v, rate),
         **{name: found[name][0] for name in ("sdr", "sir", "sar", "isr")},
         "vocals_sdr": found["sdr"][1],
         "si_sdr": si_sdr(a, a_guess),

@@ -61,6 +61,19 @@ def test_bss_eval_of_added_noise_and_of_silence():
     assert math.isnan(ms.bss_eval([accompaniment, 0 * vocals], [accompaniment, vocals], RATE)["sdr"][0])
 
 
+def test_the_sdr_where_the_voice_sings_is_that_of_bss_eval_there():
+    vocals, accompaniment = song(9.0)
+    accompaniment *= np.repeat([1, 1, 1, 0.5, 1, 2, 1, 1, 3], RATE)[:, None]
+    estimate = 0.9 * accompaniment + 0.3 * vocals
+    found = ms.voiced_sdr(accompaniment, estimate, vocals, RATE)
+    sung = ms.bss_eval([accompaniment, vocals], [estimate, vocals], RATE)["sdr"][0]  # a silent voice is left out there
+    assert found == pytest.approx(sung, abs=1e-3)
+    estimate[: 3 * RATE] = 0
+    assert ms.voiced_sdr(accompaniment, estimate, vocals, RATE) == found
+    assert ms.voiced_sdr(accompaniment, accompaniment, vocals, RATE) == pytest.approx(120)
+    assert math.isnan(ms.voiced_sdr(accompaniment, accompaniment, 0 * vocals, RATE))
+
+
 def test_frames_without_a_voice_are_left_out_of_the_median():
     vocals, accompaniment = song(9.0)
     estimate = accompaniment.copy()
@@ -147,7 +160,7 @@ def test_score_gives_every_measure_and_median_leaves_nan_out():
     assert found["pes"] == pytest.approx(-120) and found["balance"] < 0.1
     untouched = ms.score(vocals, accompaniment, mixture, mixture, RATE)
     assert untouched["suppression"] == pytest.approx(0, abs=0.01)
-    assert untouched["sdr"] == pytest.approx(6.02, abs=0.2)  # the input SDR
+    assert untouched["sdr"] == pytest.approx(6.02, abs=0.2) == untouched["voiced_sdr"]  # the input SDR
     assert untouched["pes"] == pytest.approx(10 * math.log10(2 * RATE * 0.01), abs=0.2)
     other = {**found, "sdr": math.nan, "suppression": 10.0}
     both = ms.median([found, other])
