@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from benchmarks import tables
+from rtsep.model import shipped
 
 
 def test_documents_are_up_to_date() -> None:
@@ -37,3 +38,15 @@ def test_results_belong_to_the_shipped_weights() -> None:
     for found in tables.results("quality")["sets"].values():
         ours = [entry["method"] for entry in found["measured"] if entry["method"].get("target")]
         assert [method["weights_sha256"] for method in ours if method["name"] == "rtsep denoise"] == [sha]
+
+
+def test_karaoke_results_belong_to_what_is_shipped() -> None:
+    """Whole songs, every baseline, and of a shipped model the very weights."""
+    import rtsep
+    from rtsep.model import baselines
+
+    found = {entry["name"]: entry["method"] for entry in tables.results("karaoke")["results"]}
+    assert set(baselines()) <= set(found)
+    for name in {*baselines(), *shipped()} & set(found):
+        assert found[name]["weights_sha256"] == rtsep.load(name).spec.weights_sha256
+    assert all(song["seconds"] > 200 for song in tables.results("karaoke")["songs"])
