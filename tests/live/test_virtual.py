@@ -18,7 +18,7 @@ from rtsep.live.virtual import INPUT, SOURCE, VirtualMicrophone
 
 def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     tone = tmp_path_factory.mktemp("tone") / "tone.wav"
-    soundfile.write(tone, 0.4 * np.sin(2 * np.pi * 1000 / 48000 * np.arange(48000 * 20)), 48000)
+    soundfile.write(tone, 0.4 * np.sin(2 * np.pi * 1000 / 48000 * np.arange(48000 * 90)), 48000)
     with PulseServer():
         before = pulse_list("modules")
         with VirtualMicrophone() as microphone:
@@ -30,7 +30,7 @@ def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPa
                 subprocess.run(["pactl", "set-default-source", SOURCE], check=True)  # nobody follows that
                 player = subprocess.Popen(["paplay", "-d", "micfeed", str(tone)])
                 level = heard = 0.0
-                end = time.monotonic() + 15
+                end = time.monotonic() + 60
                 while time.monotonic() < end and level < 0.9 * 0.4 / np.sqrt(2):
                     command = ["parec", "-d", SOURCE, "--rate=48000", "--channels=1", "--format=float32le"]
                     recorder = subprocess.Popen(command, stdout=subprocess.PIPE)
