@@ -104,7 +104,10 @@ class Streams:
             callback=ffi.cast("PaStreamCallback*", callback.address),
             userdata=ffi.cast("void*", head.ctypes.data),
         )
-        if (device[0] if end is None else device).host == "ALSA":  # on any other stream it would write anywhere
+        one = device[0] if end is None else device
+        # On any other host's stream it would write anywhere. And a plugin such as PulseAudio's, waited for at real-time
+        # priority, may never get the time to answer.
+        if one.host == "ALSA" and "(hw:" in one.name:
             realtime.hasten(self._sounddevice, stream)
         return stream
 
