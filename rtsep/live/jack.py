@@ -27,6 +27,7 @@ _INPUT, _OUTPUT = 1, 2
 _NO_START = 1  # JackNoStartServer
 SIZE, AT, GO, XRUNS, BEATS, OUT, IN = range(7)  # words of the instrument
 _WORDS = 8
+_SILENT_S = 30.0  # without a callback for so long, the server is no more
 
 
 def library() -> ctypes.CDLL:
@@ -155,8 +156,12 @@ class Instrument:
         self.words[[SIZE, AT]] = size, 0
         self.words[GO] = 1
         end = time.monotonic() + size / self.rate + patience
+        beats, beaten = -1, 0.0
         while self.words[AT] < size:
-            if time.monotonic() > end:
+            now = time.monotonic()
+            if self.words[BEATS] != beats:
+                beats, beaten = int(self.words[BEATS]), now
+            if now > end or now - beaten > _SILENT_S:
                 raise RtsepError("The JACK server stopped while the probe was playing.")
             time.sleep(0.01)
         self.words[GO] = 0
