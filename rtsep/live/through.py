@@ -45,12 +45,9 @@ def _through(source, target, frames, times, status, user):
 
 
 def _compile() -> Any:
+    # Not cached: numba looks at this file's date, and would keep what it made for a block of another layout.
     pointer = types.voidptr
-    signature = types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer)
-    try:
-        return cfunc(signature, cache=True)(_through)
-    except Exception:  # no place for a cache is no reason to fail
-        return cfunc(signature)(_through)
+    return cfunc(types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer))(_through)
 
 
 def run(handle: str, wanted_input: str | None, wanted_output: str | None, rate: int, client: str) -> None:
