@@ -236,8 +236,9 @@ def test_seek_key_and_volume_while_it_plays(stereo_model: str, tmp_path: Path) -
             turn = int(head[deck.SEEN])
             player.seek(target)
             assert wait(lambda turn=turn: head[deck.SEEN] > turn, PATIENCE)
-            at, position = int(head[b.WRITTEN]), player.position[1]
-            assert target <= position < target + 5.0
+            at = int(head[b.WRITTEN])
+            # The place is told a moment after the sound is there.
+            assert wait(lambda target=target: target <= player.position[1] < target + 5.0)
             assert wait(lambda at=at: head[b.WRITTEN] > at + 6000, PATIENCE)
             played = tape(player)
             # A stretch after the jump is the song's, and so is where it is said to be.
