@@ -115,7 +115,10 @@ def main(
     if free:
         if not speech:
             raise InputError("--freewheel needs recordings of speech at 48000 Hz; name some.")
-        read = [soundfile.read(path, dtype="float32", always_2d=True) for path in speech]
+        try:
+            read = [soundfile.read(path, dtype="float32", always_2d=True) for path in speech]
+        except soundfile.LibsndfileError as error:
+            raise InputError(f"A recording cannot be read: {error}") from None
         if any(rate != RATE for _, rate in read):
             raise InputError(f"All recordings must have {RATE} Hz.")
         rows = freewheel(model, np.concatenate([sound[:, 0] for sound, _ in read]), 60 * minutes)

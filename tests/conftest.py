@@ -55,3 +55,10 @@ def stereo_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stereo 44.1 kHz model of vocals and accompaniment with random weights; its target is the accompaniment."""
     network = Network(channels=2, sample_rate=44100, sources=("accompaniment", "vocals"))
     return network.save(tmp_path_factory.mktemp("stereo") / "stereo.onnx")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -23,13 +23,6 @@ def model(tmp_path_factory):
     return identity_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_denoise_writes_beside_the_input(here, model):
     before = write("talk.wav").read_bytes()
     result = rtsep("denoise", "talk.wav", "--model", model)

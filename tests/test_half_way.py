@@ -22,13 +22,6 @@ def model(tmp_path_factory):
     return identity_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @posix
 def test_a_limit_on_file_size_leaves_nothing(here, model):
     import resource

@@ -21,13 +21,6 @@ def model(tmp_path_factory):
     return identity_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 # What is refused: (how it comes about, arguments, words in the sentence)
 
 

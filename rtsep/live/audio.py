@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rtsep.errors import RtsepError
@@ -180,10 +181,14 @@ def _settle(head: Any, callbacks: int, size: int, before: int) -> int:
     raise RtsepError("The device was opened but gives no sound; close other programs that use it, or choose another.")
 
 
-def _main(arguments: list[str]) -> None:
+def serve(work: Callable[[str, dict[str, Any]], None], arguments: list[str]) -> None:
+    """The life of a process that holds PortAudio: ``work`` with handle and settings, one sentence if it fails, no end.
+
+    No end: PortAudio's own may hang or abort; the system closes everything just as well.
+    """
     realtime.die_with_parent(sys.stdin.buffer)
     try:
-        run(arguments[0], json.loads(arguments[1]))
+        work(arguments[0], json.loads(arguments[1]))
         code = 0
     except RtsepError as error:
         say("error", sentence=str(error), code=error.exit_code)
@@ -191,8 +196,8 @@ def _main(arguments: list[str]) -> None:
     except Exception as error:
         say("error", sentence=f"The sound system failed ({type(error).__name__}: {error}).", code=1)
         code = 1
-    os._exit(code)  # PortAudio's own end may hang or abort; the system closes everything just as well
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    serve(run, sys.argv[1:])

@@ -6,7 +6,6 @@ sleeps until the shared block, or the parent's end, tells it to stop. All sound 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -15,7 +14,7 @@ from typing import Any
 
 from rtsep.errors import RtsepError
 from rtsep.live import realtime
-from rtsep.live.audio import say
+from rtsep.live.audio import say, serve
 from rtsep.live.block import CALLBACKS, FRAMES, OUT_CHANNELS, STOP, Block
 from rtsep.live.deck import compile_callback
 from rtsep.live.devices import Device, block_size, find, listed, open_portaudio
@@ -80,19 +79,5 @@ def _first(head: Any, before: int) -> int:
     return int(head[FRAMES])
 
 
-def _main(arguments: list[str]) -> None:
-    realtime.die_with_parent(sys.stdin.buffer)
-    code = 0
-    try:
-        run(arguments[0], json.loads(arguments[1]))
-    except RtsepError as error:
-        say("error", sentence=str(error), code=error.exit_code)
-        code = error.exit_code
-    except Exception as error:
-        say("error", sentence=f"The sound system failed ({type(error).__name__}: {error}).", code=1)
-        code = 1
-    os._exit(code)  # PortAudio's own end may hang or abort; the system closes everything just as well
-
-
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    serve(run, sys.argv[1:])

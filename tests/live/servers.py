@@ -97,12 +97,17 @@ class PulseServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        for key, value in self._before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        _restore(self._before)
         self._folder.cleanup()
+
+
+def _restore(before: dict[str, str | None]) -> None:
+    """Gives the environment the values back that it had; None is none."""
+    for key, value in before.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
 
 
 _PIPEWIRE = """
@@ -156,11 +161,7 @@ class PipeWireServer:
         for process in reversed(self._processes):
             process.kill()
             process.wait()
-        for key, value in self._before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        _restore(self._before)
         self._folder.cleanup()
 
 

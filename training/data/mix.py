@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from training.data.bank import Bank
+from training.data.equaliser import Equaliser
 from training.data.noises import synthetic
 
 SPEEDS = (0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.25, 1.4)  # noise; speech varies by SPEECH_SPEEDS
@@ -40,7 +42,22 @@ class MixSpec:
         return asdict(self)
 
 
-class Mixer:
+class Endless(ABC):
+    """What makes batch after batch; `Mixer` and `SongMixer` say how one is made."""
+
+    @abstractmethod
+    def batch(self, step: int, count: int) -> Tensor:
+        """`count` examples; same step, same batch."""
+
+    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Batches of steps `first`, `first` + 1, … without end; each rank of several draws others."""
+        step = first
+        while True:
+            yield self.batch(step * ranks + rank, size)
+            step += 1
+
+
+class Mixer(Endless):
     """Draws speech and noise from banks (one a rate) and mixes them at `rate` Hz.
 
     `rooms` float32 `[count, length]` are impulse responses (may be empty). The target is the speech as the room made
@@ -66,20 +83,9 @@ class Mixer:
         self.device = next(iter(speech.values())).samples.device
         hertz = torch.arange(self.size // 2 + 1, device=self.device) * (rate / self.size)
         self.hertz = hertz
-        self.knots = torch.log2(torch.tensor([40.0, 150.0, 400.0, 1000.0, 2500.0, 6000.0, 12000.0, 24100.0]))
-        position = torch.bucketize(torch.log2(hertz.cpu() + 41), self.knots).clamp(1, len(self.knots) - 1)
-        left, right = self.knots[position - 1], self.knots[position]
-        self.knot = position.to(self.device)
-        self.share = ((torch.log2(hertz.cpu() + 41) - left) / (right - left)).clamp(0, 1).to(self.device)
+        self.equaliser = Equaliser(hertz)
         rooms = np.zeros((0, 1), np.float32) if rooms is None else rooms
         self.rooms = torch.fft.rfft(torch.from_numpy(rooms).to(self.device), self.size) if len(rooms) else None
-
-    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Batches of steps `first`, `first` + 1, … without end; each rank of several draws others."""
-        step = first
-        while True:
-            yield self.batch(step * ranks + rank, size)
-            step += 1
 
     def batch(self, step: int, count: int) -> Tensor:
         """Speech and noise, float32 `[count, 2, samples]`; the mixture is their sum. Same step, same batch."""
@@ -191,9 +197,7 @@ class Mixer:
 
     def _tilt(self, rng: np.random.Generator, count: int, depth: float) -> Tensor:
         """A smooth random equaliser, linear gain `[count, bins]`, ±`depth` dB at eight knots."""
-        points = self._column(rng.uniform(-depth, depth, (count, len(self.knots))))
-        gain = points[:, self.knot - 1] * (1 - self.share) + points[:, self.knot] * self.share
-        return 10 ** (gain / 20)
+        return self.equaliser.gain(self._column(rng.uniform(-depth, depth, (count, self.equaliser.knots))))
 
     def _silence(self, rng: np.random.Generator, speech: Tensor) -> Tensor:
         """Blanks speech before or after a random moment in some examples, with a fade of 10 ms."""

@@ -7,7 +7,7 @@ swapped channels, mono) is done to both parts alike, so that they still sum to i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -16,8 +16,9 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from training.data.bank import Bank
+from training.data.equaliser import Equaliser
 from training.data.manifest import STEMS
-from training.data.mix import active_power
+from training.data.mix import Endless, active_power
 from training.data.songs import Clip
 
 SILENT = 1e-7  # mean square, full scale 1: nobody sings
@@ -62,7 +63,7 @@ class RemixSpec:
         return asdict(self)
 
 
-class SongMixer:
+class SongMixer(Endless):
     """Draws from clips of songs and banks of speech (one a rate) and mixes at `rate` Hz, on `device`.
 
     `rooms` float32 `[count, length]` are impulse responses with the direct sound at sample 0 (may be empty). A kind for
@@ -95,21 +96,10 @@ class SongMixer:
         self.chance = np.array([share / total for share in chance.values()])
         self.bins = self.size // 2 + 1
         self.hertz = torch.arange(self.bins, device=self.device) * (rate / self.size)
-        knots = torch.log2(torch.tensor([40.0, 150.0, 400.0, 1000.0, 2500.0, 6000.0, 12000.0, 24100.0]))
-        place = torch.log2(self.hertz.cpu() + 41)
-        knot = torch.bucketize(place, knots).clamp(1, len(knots) - 1)
-        share = ((place - knots[knot - 1]) / (knots[knot] - knots[knot - 1])).clamp(0, 1)
-        self.knots, self.knot, self.share = len(knots), knot.to(self.device), share.to(self.device)
+        self.equaliser = Equaliser(self.hertz)
         # Reflections only, without the direct sound: what is added to a dry voice.
         echoes = np.zeros((0, 1), np.float32) if rooms is None else np.concatenate([rooms[:, :1] * 0, rooms[:, 1:]], 1)
         self.rooms = torch.fft.rfft(torch.from_numpy(echoes).to(self.device), self.size) if len(echoes) else None
-
-    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Batches of steps `first`, `first` + 1, … without end; each rank of several draws others."""
-        step = first
-        while True:
-            yield self.batch(step * ranks + rank, size)
-            step += 1
 
     def batch(self, step: int, count: int) -> Tensor:
         """Accompaniment and vocals, float32 `[count, 2, 2, samples]` (source, channel); the mixture is their sum.
@@ -253,13 +243,13 @@ class SongMixer:
     def _staged(self, spectrum: Tensor, rng: np.random.Generator, balance: float) -> Tensor:
         """Another equaliser, width and balance for one part, `[2, bins]`."""
         spec = self.spec
-        points = torch.from_numpy(rng.uniform(-spec.tilt, spec.tilt, self.knots).astype(np.float32)).to(self.device)
-        curve = points[self.knot - 1] * (1 - self.share) + points[self.knot] * self.share
+        points = rng.uniform(-spec.tilt, spec.tilt, self.equaliser.knots).astype(np.float32)
+        curve = self.equaliser.gain(torch.from_numpy(points).to(self.device))
         side, turn = rng.uniform(*spec.width), rng.uniform(-balance, balance) / 2
         left, right = 10 ** (turn / 20), 10 ** (-turn / 20)
         near, far = (1 + side) / 2, (1 - side) / 2
         matrix = torch.tensor([[left * near, left * far], [right * far, right * near]], device=self.device)
-        return (matrix.to(spectrum.dtype) @ spectrum) * 10 ** (curve / 20)
+        return (matrix.to(spectrum.dtype) @ spectrum) * curve
 
     def _in_room(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
         """Reflections of two rooms, one a channel: the voice stays in the middle, its room is around it."""
