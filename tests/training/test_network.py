@@ -22,7 +22,7 @@ def network(spec: NetworkSpec = SMALL, seed: int = 0) -> Network:
     return made
 
 
-@pytest.mark.parametrize("filterbank, limit", [("dual", -75.0), ("short", -120.0)])
+@pytest.mark.parametrize("filterbank, limit", [("dual", -75.0), ("short", -120.0), ("folded", -120.0)])
 def test_open_masks_reconstruct(filterbank: str, limit: float) -> None:
     """With every mask at one the analytic encoder and decoder give the input back."""
     open_network = network(NetworkSpec(filterbank=filterbank, dilations=[1]))
@@ -33,7 +33,7 @@ def test_open_masks_reconstruct(filterbank: str, limit: float) -> None:
     assert 10 * torch.log10(error.square().mean() / wave.square().mean()) < limit
 
 
-@pytest.mark.parametrize("filterbank", ["dual", "short"])
+@pytest.mark.parametrize("filterbank", ["dual", "short", "folded"])
 def test_causal(filterbank: str) -> None:
     """NaN from sample t on leaves everything untouched that belongs to samples before t − synthesis window."""
     spec = NetworkSpec(analysis_window=512, filterbank=filterbank, channels=12, hidden=16, dilations=[1, 2, 4])
@@ -71,6 +71,9 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"sources": ["speech"], "consistency": True},
         {"sources": ["speech"], "masks": "sum_to_one"},
         {"filterbank": "dual", "filter_bins": 4},
+        {"filterbank": "dual", "features": 4},
+        {"filterbank": "folded", "features": 0},
+        {"filterbank": "folded", "features_top": 24001.0},
         {"filterbank": "short", "filter_bins": 129},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 1},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 8},
@@ -81,7 +84,7 @@ def test_impossible_shapes_are_refused(change: dict) -> None:
         NetworkSpec(**change)
 
 
-@pytest.mark.parametrize("filterbank", ["dual", "short"])
+@pytest.mark.parametrize("filterbank", ["dual", "short", "folded"])
 def test_step_and_flat_form_are_the_sequence_form(filterbank: str) -> None:
     spec = NetworkSpec(analysis_window=512, filterbank=filterbank, channels=12, hidden=16, dilations=[1, 2, 4, 1])
     sequence = network(spec)
@@ -106,6 +109,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "batch norm": {"norm": "batch"},
     "both": {"masks": "sum_to_one", "consistency": True},
     "filters": {"filterbank": "short", "filter_bins": 6, "filter_frames": 3},
+    "folded filters": {"filterbank": "folded", "filter_bins": 6, "filter_frames": 3},
+    "few features": {"filterbank": "folded", "features": 5, "features_top": 2000.0},
     "filters and consistency": {"filterbank": "short", "filter_bins": 9, "filter_frames": 2, "consistency": True},
     "activity": {"activity": True},
 }

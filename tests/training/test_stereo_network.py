@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sum to one": {"rest": False, "masks": "sum_to_one"},
     "consistency": {"rest": False, "consistency": True},
     "no filters": {"filter_bins": 0},
+    "folded": {"filterbank": "folded", "features": 7},
     "dual": {"filterbank": "dual", "filter_bins": 0},
     "activity": {"activity": True},
     "batch norm": {"norm": "batch"},

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,16 +20,29 @@ class Filterbank:
     """Starting weights, float32. L long and M short pairs, A analysis and S synthesis window in samples.
 
     `long` `[2, L, A]` and `short` `[2, M, S]`: real and imaginary rows; `decoder` `[2, L + M, S]`. A long pair whose
-    decoder rows are all zero starts as a mere feature.
+    decoder rows are all zero starts as a mere feature. In a `folded` bank short and decoder rows are half as long.
     """
 
     long: np.ndarray
     short: np.ndarray
     decoder: np.ndarray
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Features:
+    """Long pairs that only inform the masks: `count` of them on the ERB scale from 40 Hz to `top` Hz."""
+
+    count: int
+    top: float
 
 
 def dual(
-    sample_rate: int, analysis: int, synthesis: int, crossover: tuple[float, float] = (1800.0, 2800.0)
+    sample_rate: int,
+    analysis: int,
+    synthesis: int,
+    features: Features | None = None,
+    crossover: tuple[float, float] = (1800.0, 2800.0),
 ) -> Filterbank:
     """Low bands through a long window, the rest through a short one; exact reconstruction with all masks at one.
 
@@ -67,24 +82,55 @@ def dual(
     # Low short bins still need the long past to subtract the long pairs; above that the newest samples suffice.
     deep = int(np.ceil((end + 1000.0) * synthesis / sample_rate))
     # The short pairs are coarse and jumpy above the crossover: long features there tell the masks what is steady.
-    features = erb_pairs(sample_rate, analysis, begin, 0.44 * sample_rate, 48) * synthesis / 4
-    nothing = np.zeros((len(features), synthesis))
+    informing = erb_pairs(sample_rate, analysis, begin, 0.44 * sample_rate, 48) * synthesis / 4
+    nothing = np.zeros((len(informing), synthesis))
     return Filterbank(
-        long=_rows(np.concatenate([features, analysis_rows, encoded[:deep]])),
+        long=_rows(np.concatenate([informing, analysis_rows, encoded[:deep]])),
         short=_rows(encoded[deep:, newest]),
         decoder=_rows(np.concatenate([nothing, synthesis_rows, inverse]), conjugate=True),
     )
 
 
-def short(sample_rate: int, analysis: int, synthesis: int, features: int = 96) -> Filterbank:
-    """A short windowed DFT is masked; `features` pairs over the past only inform the masks."""
-    long = erb_pairs(sample_rate, analysis, 40.0, 0.44 * sample_rate, features) * synthesis / 4
+def short(sample_rate: int, analysis: int, synthesis: int, features: Features | None = None) -> Filterbank:
+    """A short windowed DFT is masked; `features` over the past (96 over the whole band) only inform the masks."""
+    features = features or Features(96, 0.44 * sample_rate)
+    long = erb_pairs(sample_rate, analysis, 40.0, features.top, features.count) * synthesis / 4
     bins = np.arange(synthesis // 2 + 1)
     sine = np.sin(np.pi * (np.arange(synthesis) + 0.5) / synthesis)
     dft = sine * np.exp(-2j * np.pi * bins[:, None] * np.arange(synthesis) / synthesis)
     inverse = np.where((bins == 0) | (bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj()
-    decoder = np.concatenate([np.zeros((features, synthesis)), inverse])
+    decoder = np.concatenate([np.zeros((features.count, synthesis)), inverse])
     return Filterbank(_rows(long), _rows(dft), _rows(decoder, conjugate=True))
+
+
+def folded(sample_rate: int, analysis: int, synthesis: int, features: Features | None = None) -> Filterbank:
+    """As `short`, for half the products: phases are those at the window's centre.
+
+    Real rows are then symmetric in time and imaginary rows antisymmetric, whatever training makes of their first
+    halves; `fold` and `unfold` lay the halves of a window on each other.
+    """
+    features = features or Features(96, 0.44 * sample_rate)
+    long = erb_pairs(sample_rate, analysis, 40.0, features.top, features.count) * synthesis / 4
+    bins = np.arange(synthesis // 2 + 1)
+    half = np.arange(synthesis // 2)
+    sine = np.sin(np.pi * (half + 0.5) / synthesis)
+    dft = np.exp(-2j * np.pi * bins[:, None] * (half - (synthesis - 1) / 2) / synthesis)
+    # One product serves both halves, the sum of the real and the imaginary part at their mirror images.
+    inverse = np.where((bins == 0) | (bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj() * sine
+    decoder = np.concatenate([np.zeros((features.count, synthesis // 2)), inverse])
+    return Filterbank(_rows(long), _rows(sine * dft), _rows(decoder, conjugate=True), folded=True)
+
+
+def fold(window: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric and antisymmetric part of windows, doubled: `[..., S]` → twice `[..., S / 2]`."""
+    first, second = window.chunk(2, -1)
+    second = second.flip(-1)
+    return first + second, first - second
+
+
+def unfold(symmetric: Tensor, antisymmetric: Tensor) -> Tensor:
+    """Frames `[..., S]` whose symmetric and antisymmetric parts have these first halves `[..., S / 2]`."""
+    return torch.cat([symmetric + antisymmetric, (symmetric - antisymmetric).flip(-1)], -1)
 
 
 def erb_pairs(sample_rate: int, analysis: int, low: float, high: float, count: int) -> np.ndarray:
@@ -105,7 +151,11 @@ def erb_pairs(sample_rate: int, analysis: int, low: float, high: float, count: i
     return np.array(rows)
 
 
-FILTERBANKS: dict[str, Callable[[int, int, int], Filterbank]] = {"dual": dual, "short": short}
+FILTERBANKS: dict[str, Callable[[int, int, int, Features | None], Filterbank]] = {
+    "dual": dual,
+    "short": short,
+    "folded": folded,
+}
 
 
 def _rows(pairs: np.ndarray, conjugate: bool = False) -> np.ndarray:

@@ -24,15 +24,10 @@ def recent(pairs: Tensor, frames: int) -> Tensor:
     return torch.stack([padded[:, frames - 1 - age : frames - 1 - age + count] for age in range(frames)], 2)
 
 
-def recent_of(window: Tensor, rows: Tensor, frames: int, hop: int) -> Tensor:
-    """The same from one analysis window `[1, A]`, for the step form: `[1, frames, 2, bins]`.
-
-    `rows` `[2 × bins, S]` are the encoder's rows of the bins.
-    """
-    length = rows.shape[1]
-    newest = window.shape[-1]
-    slices = [window[:, newest - length - age * hop : newest - age * hop] for age in range(frames)]
-    return F.linear(torch.stack(slices, 1), rows).unflatten(-1, (2, -1))
+def newest(window: Tensor, length: int, frames: int, hop: int) -> Tensor:
+    """The newest short windows in one analysis window, for the step form: `[1, A]` → `[1, frames, length]`."""
+    end = window.shape[-1]
+    return torch.stack([window[:, end - length - age * hop : end - age * hop] for age in range(frames)], 1)
 
 
 def features(recent: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network import multiframe, stereo
-from training.network.filterbank import FILTERBANKS
+from training.network.filterbank import FILTERBANKS, Features, fold, unfold
 from training.network.norm import NORMS
 from training.network.separator import Separator
 
@@ -24,6 +24,8 @@ MASKS: dict[str, Callable[[Tensor], Tensor]] = {
 @dataclass(frozen=True)
 class NetworkSpec:
     """Shape of the network. Windows and hop in samples at `sample_rate` (Hz), `dilations` in hops.
+
+    `features` long pairs from 40 Hz to `features_top` Hz inform the masks of the short and the folded filterbank.
 
     `sources` of length 1 is one mask for the speech. Of two and more masks, `free` ones know nothing of each other and
     those that `sum_to_one` share every pair out. With `consistency` the estimates sum to the mixture exactly: what is
@@ -40,6 +42,8 @@ class NetworkSpec:
     analysis_window: int = 1024
     synthesis_window: int = 256
     filterbank: str = "dual"
+    features: int = 96
+    features_top: float = 21120.0
     sources: list[str] = field(default_factory=lambda: ["speech", "noise"])
     channels: int = 80
     hidden: int = 160
@@ -65,7 +69,11 @@ class NetworkSpec:
             raise ValueError(f"masks must be one of {sorted(MASKS)}, not {self.masks!r}.")
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {sorted(NORMS)}, not {self.norm!r}.")
-        if self.filter_bins and (self.filterbank != "short" or self.filter_bins > self.synthesis_window // 2):
+        if self.filterbank == "dual" and (self.features, self.features_top) != (96, 21120.0):
+            raise ValueError("features and features_top belong to the short and the folded filterbank.")
+        if self.features < 1 or not 40.0 < self.features_top <= self.sample_rate / 2:
+            raise ValueError("There must be a feature at least, and features_top between 40 Hz and half the rate.")
+        if self.filter_bins and (self.filterbank == "dual" or self.filter_bins > self.synthesis_window // 2):
             raise ValueError("filter_bins counts bins of the short filterbank, below half a synthesis window.")
         if self.filter_bins and not 2 <= self.filter_frames <= (self.analysis_window - self.hop) // self.hop:
             raise ValueError("filter_frames must be at least 2 and fit into the analysis window.")
@@ -95,9 +103,12 @@ class Network(nn.Module):
     def __init__(self, spec: NetworkSpec):
         super().__init__()
         self.spec = spec
-        bank = FILTERBANKS[spec.filterbank](spec.sample_rate, spec.analysis_window, spec.synthesis_window)
+        bank = FILTERBANKS[spec.filterbank](
+            spec.sample_rate, spec.analysis_window, spec.synthesis_window, Features(spec.features, spec.features_top)
+        )
+        self.folded = bank.folded
         self.long = nn.Parameter(torch.from_numpy(bank.long).flatten(0, 1))  # [2L, A]
-        self.short = nn.Parameter(torch.from_numpy(bank.short).flatten(0, 1))  # [2M, S]
+        self.short = nn.Parameter(torch.from_numpy(bank.short).flatten(0, 1))  # [2M, S], or [2M, S / 2] folded
         # Pairs that the decoder does not use are features only and get no mask.
         masked = torch.from_numpy(bank.decoder).abs().amax(dim=(0, 2)) > 0
         self.first_masked = int((~masked).sum())
@@ -129,8 +140,21 @@ class Network(nn.Module):
     def encode(self, window: Tensor) -> Tensor:
         """`[..., analysis_window]` → pairs `[..., 2, pairs]` (real, imaginary)."""
         long = F.linear(window, self.long).unflatten(-1, (2, -1))
-        short = F.linear(window[..., -self.spec.synthesis_window :], self.short).unflatten(-1, (2, -1))
-        return torch.cat([long, short], -1)
+        return torch.cat([long, self.analyse(window[..., -self.spec.synthesis_window :])], -1)
+
+    def analyse(self, frame: Tensor, bins: int | None = None) -> Tensor:
+        """The short pairs, or the lowest `bins` of them, `[..., synthesis_window]` → `[..., 2, pairs]`."""
+        rows = self.short.unflatten(0, (2, -1))[:, :bins]
+        if not self.folded:
+            return F.linear(frame, rows.flatten(0, 1)).unflatten(-1, (2, -1))
+        return torch.stack([F.linear(half, part) for half, part in zip(fold(frame), rows.unbind(), strict=True)], -2)
+
+    def synthesise(self, pairs: Tensor) -> Tensor:
+        """Masked pairs `[..., 2, pairs]` → frames `[..., synthesis_window]`."""
+        if not self.folded:
+            return F.linear(pairs.flatten(-2), self.decoder.t())
+        parts = self.decoder.unflatten(0, (2, -1)).unbind()
+        return unfold(*(F.linear(part, rows.t()) for part, rows in zip(pairs.unbind(-2), parts, strict=True)))
 
     def features(self, pairs: Tensor) -> Tensor:
         """Log power of each pair, about in ±3: `[..., 2, pairs]` → `[..., pairs]`. Levels stay: they tell over time.
@@ -164,7 +188,7 @@ class Network(nn.Module):
             if places:
                 filtered = filtered.unflatten(-3, (sources, 2))
             kept = torch.cat([kept[..., :bins] + filtered, kept[..., bins:]], -1)
-        frames = F.linear(kept.flatten(-2), self.decoder.t())
+        frames = self.synthesise(kept)
         if self.spec.consistency or self.spec.rest:
             missing = (window[..., -self.spec.synthesis_window :] * self.fade - frames.sum(axis)).unsqueeze(axis)
             frames = torch.cat([frames, missing], axis) if self.spec.rest else frames + missing / sources

@@ -34,8 +34,6 @@ class StepForm(nn.Module):
         self.offset = nn.Parameter(bias + 1.5 * levels.sum(1))
         levels *= 0.7 / math.log(10)
         self.weight = nn.Parameter(weight)
-        bins = network.spec.filter_bins
-        self.lowest = nn.Parameter(network.short.detach().unflatten(0, (2, -1))[:, :bins].flatten(0, 1))
 
     def forward(self, window: Tensor, taps: Tensor) -> tuple[Tensor, ...]:
         network, spec = self.network, self.network.spec
@@ -46,7 +44,8 @@ class StepForm(nn.Module):
         if network.places:
             features = torch.cat([features, stereo.between(pairs).unsqueeze(0)], -1)
         if spec.filter_bins:
-            recent = multiframe.recent_of(window, self.lowest, spec.filter_frames, spec.hop)
+            frames = multiframe.newest(window, spec.synthesis_window, spec.filter_frames, spec.hop)
+            recent = network.analyse(frames, spec.filter_bins)
             features = torch.cat([features, multiframe.features(recent).view(1, -1)], -1)
         if network.places:  # the first axis is not that of the frames
             pairs, window = pairs.unsqueeze(0), window.unsqueeze(0)
