@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import rtsep
+from benchmarks.cost import parameters
 from benchmarks.machine import environment
 from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.gtcrn import GTCRN
@@ -69,22 +70,6 @@ class _MakeRun:
 
     def __call__(self) -> Enhancer:
         return Run(self.peer)
-
-
-def parameters(path: Path) -> int | None:
-    """Float values stored in an ONNX file: the trained parameters and few constants. None without package onnx."""
-    try:
-        import onnx
-    except ModuleNotFoundError:
-        return None
-    total = 0
-    for tensor in onnx.load(str(path)).graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            size = 1
-            for dim in tensor.dims:
-                size *= dim
-            total += size
-    return total
 
 
 def methods(models: Sequence[str], gtcrn: Path | None = None) -> Iterator[Method]:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.tables [--check]
 
-A document marks where a table goes with `<!-- table NAME -->` and `<!-- end -->`; what is between is replaced. So no
-figure is ever typed by hand, and `--check` (a test runs it) fails when a document and the results differ.
+A document marks where a table goes with `<!-- table NAME -->` (or `<!-- table NAME MODEL -->`) and `<!-- end -->`; what
+is between is replaced. So no figure is ever typed by hand, and `--check` (a test runs it) fails when a document and
+the results differ.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ import typer
 import yaml
 
 import rtsep
-from benchmarks.quality import measured, parameters
+from benchmarks.cost import multiply_adds, parameters
+from benchmarks.quality import measured
 from rtsep.model import shipped
 from training import evaluate
 from training.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-DOCUMENTS = (ROOT / "README.md", ROOT / "rtsep" / "models" / "denoise.md")
-PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "rtsep" / "models").glob("*.md")))
+PLACE = re.compile(r"(<!-- table (\w+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -189,17 +191,17 @@ def freewheel() -> str:
     return markdown(["free-wheeling", ""], cells) + _with(found)
 
 
-def model() -> str:
-    """What the shipped model is and has heard, from the metadata inside its file."""
-    spec = rtsep.load("denoise").spec
+def model(name: str) -> str:
+    """What a shipped model is and has heard, from the metadata inside its file."""
+    spec = rtsep.load(name).spec
     recipe = yaml.safe_load(spec.recipe)
     heard, *corpora = spec.trained_on.splitlines()
-    size = parameters(shipped()["denoise"]) or 0
+    size, products = parameters(shipped()[name]) or 0, multiply_adds(shipped()[name]) or 0
     facts = [
         ["heard in training", heard],
         ["seed", str(recipe["training"]["seed"])],
         ["parameters", f"{size / 1e6:.2f} M"],
-        ["multiply-adds", f"about {size * spec.sample_rate / spec.hop / 1e9:.2f} G a second (every weight once a hop)"],
+        ["multiply-adds", f"{products * spec.sample_rate / spec.hop / 1e9:.3f} G a second"],
         ["weights", f"sha256 `{spec.weights_sha256[:16]}`"],
     ]
     # A licence may hold a comma: three fields, the last takes the rest.
@@ -242,7 +244,7 @@ def karaoke() -> str:
     return markdown([f"{names}, {seconds:.0f} s", *HEADER], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {
+TABLES: dict[str, Callable[..., str]] = {
     "quality": quality,
     "stability": stability,
     "speed": speed,
@@ -257,7 +259,12 @@ TABLES |= {"karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation}
 
 def render(text: str) -> str:
     """The document with every marked table made anew."""
-    return PLACE.sub(lambda place: f"{place[1]}\n{TABLES[place[2]]()}\n{place[3]}", text)
+
+    def table(place: re.Match[str]) -> str:
+        _, name, about, _ = place.groups()
+        return f"{place[1]}\n{TABLES[name](about) if about else TABLES[name]()}\n{place[4]}"
+
+    return PLACE.sub(table, text)
 
 
 def main(

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 EXTRAS = {
     "train": ("torch", "lightning_fabric", "onnx", "yaml", "scipy", "pyroomacoustics"),
     "bench": ("pesq", "pystoi"),
+    "report": ("matplotlib",),
 }
 
 

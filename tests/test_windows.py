@@ -1,0 +1,54 @@
+"""The window curve shows the runs that there are, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer import Typer
+from typer.testing import CliRunner
+
+from benchmarks import ablation, windows
+
+app = Typer()
+app.command()(windows.main)
+
+
+def record(cell: str, seed: int, pesq: float, folder: Path) -> None:
+    """A result as the queue writes it, as far as the curve reads it."""
+    run = next(run for run in ablation.plan(2, 3.0) if run.cell == cell and run.seed == seed)
+    scores, cost = {name: {"mean": pesq} for name in ablation.MEASURES}, {"macs_per_s": 1e8, "cpu_s_per_s": 0.02}
+    result = {
+        "recipe_sha256": run.sha256,
+        "budget_hours": 3.0,
+        "macs_per_s": 1e8,
+        "cpu_s_per_s": 0.02,
+        "scores": scores,
+    }
+    file = run.result(folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result), encoding="utf-8")
+
+
+def test_the_curve_is_that_of_the_recorded_runs(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    asked = ["--hours", "3", "--results", str(results), "--out", str(tmp_path)]
+    nothing = CliRunner().invoke(app, asked)
+    assert nothing.exit_code == 2 and "No run of the window curve" in nothing.output
+    assert not (tmp_path / "windows.svg").exists()
+
+    record("window-16", 0, 1.6, results)
+    record("window-2", 0, 1.2, results)
+    record("window-2", 1, 1.3, results)
+    record("one-mask", 0, 1.9, results)  # not of the curve
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    found = json.loads((tmp_path / "windows.json").read_text(encoding="utf-8"))
+    assert [(point["window_ms"], point["seed"], point["pesq_wb"]) for point in found["points"]] == [
+        (2.0, 0, 1.2),
+        (2.0, 1, 1.3),
+        (16.0, 0, 1.6),
+    ]
+    drawn = (tmp_path / "windows.svg").read_bytes()
+    assert b"<svg" in drawn
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    assert (tmp_path / "windows.svg").read_bytes() == drawn
