@@ -17,14 +17,9 @@ app.command()(windows.main)
 def record(cell: str, seed: int, pesq: float, folder: Path) -> None:
     """A result as the queue writes it, as far as the curve reads it."""
     run = next(run for run in ablation.plan(2, 3.0) if run.cell == cell and run.seed == seed)
-    scores, cost = {name: {"mean": pesq} for name in ablation.MEASURES}, {"macs_per_s": 1e8, "cpu_s_per_s": 0.02}
-    result = {
-        "recipe_sha256": run.sha256,
-        "budget_hours": 3.0,
-        "macs_per_s": 1e8,
-        "cpu_s_per_s": 0.02,
-        "scores": scores,
-    }
+    scores = {name: {"mean": pesq} for name in ablation.MEASURES}
+    cost = {"macs_per_s": 1e8, "cpu_s_per_s": 0.02}
+    result = {"recipe_sha256": run.sha256, "budget_hours": 3.0, "scores": scores, **cost}
     file = run.result(folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(result), encoding="utf-8")
