@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import AdamW, Optimizer
@@ -19,17 +19,30 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
     """`adamw` for everything, or `muon` for the separator's matrices and AdamW for the rest.
 
     Muon (Jordan 2024; scaled as by Liu et al. 2025, arXiv 2502.16982, so that both take the same learning rate) makes
-    the update of a matrix orthogonal. Encoder and decoder are no such matrices: their rows are filters.
+    the update of a matrix orthogonal. Encoder and decoder are no such matrices: their rows are filters. Their weights
+    are small, a decoder's 2 / window, and Adam moves every weight by the learning rate, however small it is: with a
+    `filterbank` share below 1 they are a group of their own, and at 0 they are not trained at all.
     """
+    bank = [network.long, network.short, network.decoder]
+    if not spec.filterbank:
+        for weight in bank:
+            weight.requires_grad_(False)
     matrices = [weight for name, weight in network.separator.named_parameters() if name.endswith(".weight")]
     matrices = [weight for weight in matrices if weight.ndim == 2] if spec.optimizer == "muon" else []
     chosen = {id(weight) for weight in matrices}
-    rest = [weight for weight in network.parameters() if id(weight) not in chosen]
+    apart = {id(weight) for weight in bank} if spec.filterbank < 1 else set()
+    rest = [weight for weight in network.parameters() if id(weight) not in chosen | apart]
     decayed = [weight for weight in rest if weight.ndim > 1]
     plain = [weight for weight in rest if weight.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": spec.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if 0 < spec.filterbank < 1:
+        groups.append({"params": bank, "weight_decay": 0.0, "share": spec.filterbank})
     optimizers: list[Optimizer] = [
         AdamW(
-            [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            groups,
             lr=spec.learning_rate,
             betas=(0.9, 0.98),
             fused=True,  # the network has many small weights: one call instead of hundreds

@@ -18,7 +18,11 @@ from training.optimizers import OPTIMIZERS
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """`hours` of audio in the schedule; `decay_share` of it, at the end, lowers the learning rate to zero."""
+    """`hours` of audio in the schedule; `decay_share` of it, at the end, lowers the learning rate to zero.
+
+    `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
+    give back what no mask touches.
+    """
 
     seed: int = 0
     batch: int = 8
@@ -31,11 +35,14 @@ class TrainingSpec:
     ema: float = 0.999
     compile: bool = False
     optimizer: str = "adamw"  # or "muon"
+    filterbank: float = 1.0
     half: bool = False  # the separator in bfloat16, twice as fast where the processor knows it
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
+        if not 0 <= self.filterbank <= 1:
+            raise ValueError(f"filterbank is a share of the learning rate, 0 to 1, not {self.filterbank}.")
 
 
 # What a recipe is about, by `data.kind`: how it is mixed, and what is minimised.

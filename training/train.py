@@ -42,7 +42,7 @@ from training.objectives.sisdr import si_sdr
 from training.objectives.songs import song_scores
 from training.optimizers import build_optimizers
 from training.recipe import Recipe, read_recipe
-from training.warm import warm_moments, warm_start
+from training.warm import parted, warm_moments, warm_start
 
 console = Console(stderr=True)
 MUSIC = ("instrumental", "accompaniment")  # without voices: fit to be noise
@@ -270,7 +270,7 @@ def train(
     before = heard(begin) if begin else (0.0, 0)
     if begin:
         warm_start(network, begin["average"])
-        if len(begin["optimizers"]) == len(optimizers):
+        if [parted(kept) for kept in begin["optimizers"]] == [parted(each.state_dict()) for each in optimizers]:
             for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
                 warm_moments(optimizer, kept)
     objective = build_objective(recipe).to(fabric.device)
@@ -316,7 +316,7 @@ def train(
         done = progress >= 1
         if not done:
             for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
-                group["lr"] = learning_rate(recipe, step, progress)
+                group["lr"] = learning_rate(recipe, step, progress) * group.get("share", 1.0)
             sources = next(batches)
             if mono:
                 sources = sources.mean(2)

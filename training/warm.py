@@ -33,6 +33,11 @@ def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
     network.load_state_dict(mine)
 
 
+def parted(kept: dict[str, Any]) -> list[int]:
+    """How many weights each group of an optimiser's `state_dict` has: moments fit only where they are parted alike."""
+    return [len(group["params"]) for group in kept["param_groups"]]
+
+
 def warm_moments(optimizer: Optimizer, kept: dict[str, Any]) -> None:
     """Gives the moments in `kept` (a `state_dict`) to the weights that `warm_start` took over; new ones begin at zero.
 
