@@ -19,7 +19,8 @@ def spectrum(wave: Tensor, window: int = 1024, hop: int = 512) -> Tensor:
     hops = padded[:, : (count + overlaps - 1) * hop].unflatten(-1, (-1, hop))
     frames = torch.cat([hops[:, first : first + count] for first in range(overlaps)], -1)
     spectra = torch.fft.rfft(frames * (taper * (2 / taper.sum())))
-    return torch.view_as_real(spectra).movedim(-1, 1)
+    # Taken apart, not permuted: the gradient of view_as_real wants its two numbers side by side.
+    return torch.stack(torch.view_as_real(spectra).unbind(-1), 1)
 
 
 def compressed(pairs: Tensor, power: float = 0.3) -> tuple[Tensor, Tensor]:
