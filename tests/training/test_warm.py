@@ -102,3 +102,25 @@ def test_half_precision_leaves_the_way_of_the_sound_alone() -> None:
     network.separator.head.weight.zero_()
     network.separator.head.bias.fill_(30.0)
     assert torch.allclose(network(wave)[:, 0], wave, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_a_filterbank_learns_slower_or_not_at_all(name: str, share: float) -> None:
+    torch.manual_seed(0)
+    network = Network(SMALL)
+    bank = {"long", "short", "decoder"}
+    before = {part: weight.detach().clone() for part, weight in network.named_parameters()}
+    optimizers = build_optimizers(
+        network, TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
+    )
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] *= group.get("share", 1.0)
+    network(torch.randn(1, 1280)).square().mean().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    for part, weight in network.named_parameters():
+        moved = float((weight - before[part]).abs().max().detach())
+        assert moved > 0 or (part in bank and not share)
+        if part in bank:
+            assert moved == pytest.approx(share * 1e-2, rel=0.01)  # Adam's first step is the learning rate
