@@ -28,6 +28,7 @@ from rich.table import Table  # noqa: E402
 import rtsep  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
+from rtsep.model import shipped  # noqa: E402
 from training.evaluate import describe, one_sentence, write_json  # noqa: E402
 
 if TYPE_CHECKING:
@@ -92,12 +93,20 @@ class Contender:
         }
 
 
-def contenders(model: rtsep.Model) -> list[Contender]:
-    """The model, called with whole hops as a live stream calls it, and every installed peer."""
+def ours(model: rtsep.Model) -> Contender:
+    """A model, called with whole hops as a live stream calls it."""
     spec = model.spec
     stream = model.stream(block_multiple=spec.hop)
     out = np.empty(spec.hop, np.float32)
-    found = [Contender(f"rtsep {spec.name}", spec.sample_rate, spec.hop, lambda block: stream.process(block, out))]
+    return Contender(f"rtsep {spec.name}", spec.sample_rate, spec.hop, lambda block: stream.process(block, out))
+
+
+def contenders(model: rtsep.Model) -> list[Contender]:
+    """The model, the other shipped ones for the same target, and every installed peer."""
+    found = [ours(model)]
+    for other in map(rtsep.load, shipped()):
+        if other.spec.target == model.spec.target and other.path != model.path:
+            found.append(ours(other))
     for peer in PEERS:
         if peer.installed():
             found.append(Contender(peer.name, peer.sample_rate, peer.frame, peer().process))
