@@ -207,7 +207,7 @@ class Network(nn.Module):
         padded = F.pad(stereo.turned(wave) / 2 if self.places else wave, (spec.analysis_window - hop, hop))
         windows = padded.unfold(-1, spec.analysis_window, hop)
         if self.places:
-            windows = windows.transpose(1, 2)
+            windows = windows.transpose(1, 2).contiguous()  # else the products are of one window each
         pairs = self.encode(windows)
         features, recent = self.features(pairs), None
         if spec.filter_bins:
