@@ -31,7 +31,9 @@ def multiply_adds(path: Path) -> int | None:
 
     model = onnx.load(str(path))
     weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
-    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights]
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    if strange := [node.name for node in products if node.input[1] not in weights]:
+        raise ValueError(f"{path.name}: the weights of {', '.join(strange)} are no initializers.")
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in products)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rtsep
+from benchmarks.cost import multiply_adds
 from rtsep.model import shipped
 from training.scores import pesq_wb, si_sdr, stoi
 
@@ -37,7 +38,14 @@ def recording(name: str) -> np.ndarray:
 
 
 def test_what_is_shipped() -> None:
-    assert {"denoise"} <= set(NAMES)
+    assert {"denoise", "denoise-small"} <= set(NAMES)
+
+
+def test_both_sizes_keep_to_their_budget() -> None:
+    budget = {"denoise": 0.35e9, "denoise-small": 0.08e9}  # multiply-adds a second
+    for name, most in budget.items():
+        model = rtsep.load(name)
+        assert (multiply_adds(model.path) or most) * model.spec.sample_rate / model.spec.hop < most
 
 
 def test_the_file_keeps_its_promises(model: rtsep.Model) -> None:

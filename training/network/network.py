@@ -144,17 +144,19 @@ class Network(nn.Module):
 
     def analyse(self, frame: Tensor, bins: int | None = None) -> Tensor:
         """The short pairs, or the lowest `bins` of them, `[..., synthesis_window]` → `[..., 2, pairs]`."""
-        rows = self.short.unflatten(0, (2, -1))[:, :bins]
+        pairs = self.short.shape[0] // 2
+        real, imaginary = self.short[:pairs][:bins], self.short[pairs:][:bins]  # slices are folded away at export
         if not self.folded:
-            return F.linear(frame, rows.flatten(0, 1)).unflatten(-1, (2, -1))
-        return torch.stack([F.linear(half, part) for half, part in zip(fold(frame), rows.unbind(), strict=True)], -2)
+            return F.linear(frame, torch.cat([real, imaginary])).unflatten(-1, (2, -1))
+        symmetric, antisymmetric = fold(frame)
+        return torch.stack([F.linear(symmetric, real), F.linear(antisymmetric, imaginary)], -2)
 
     def synthesise(self, pairs: Tensor) -> Tensor:
         """Masked pairs `[..., 2, pairs]` → frames `[..., synthesis_window]`."""
         if not self.folded:
             return F.linear(pairs.flatten(-2), self.decoder.t())
-        parts = self.decoder.unflatten(0, (2, -1)).unbind()
-        return unfold(*(F.linear(part, rows.t()) for part, rows in zip(pairs.unbind(-2), parts, strict=True)))
+        real, imaginary = self.decoder[: self.masked_pairs], self.decoder[self.masked_pairs :]
+        return unfold(F.linear(pairs[..., 0, :], real.t()), F.linear(pairs[..., 1, :], imaginary.t()))
 
     def features(self, pairs: Tensor) -> Tensor:
         """Log power of each pair, about in ±3: `[..., 2, pairs]` → `[..., pairs]`. Levels stay: they tell over time.
