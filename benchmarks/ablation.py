@@ -13,11 +13,16 @@ users run a model.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("train", "bench")
+
 import hashlib
 import json
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -191,14 +196,21 @@ def macs_per_second(network: Network) -> float:
 
 
 def fixed_pairs(data: Path, work: Path, base: Path, cache: Path | None, count: int) -> list[evaluate.Pair]:
-    """The pairs of the valid split that every run is scored on, made once by the base recipe."""
+    """The pairs of the valid split that every run is scored on, made once by the base recipe.
+
+    Of queues that make them at the same time the first to be done wins: the others throw theirs away.
+    """
     folder = work / f"pairs-{count}"
     if not folder.exists():
         recipe = replace(read_recipe(base), rooms=0)
         mixer = build_mixer(recipe, gather_rows(data, [], []), "valid", cache, 20201, torch.device("cpu"))
-        partial_folder = work / f"partial-{time.time_ns()}"
-        write_pairs(recipe, mixer, partial_folder, count, 6.0)
-        partial_folder.rename(folder)
+        with tempfile.TemporaryDirectory(prefix="partial-", dir=work, ignore_cleanup_errors=True) as partial_folder:
+            write_pairs(recipe, mixer, Path(partial_folder, "pairs"), count, 6.0)
+            try:
+                Path(partial_folder, "pairs").rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
     return next(iter(evaluate.find_pairs(folder).values()))
 
 

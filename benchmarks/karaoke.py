@@ -9,6 +9,11 @@ factor is CPU time (one thread) a second of sound.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench")
+
 import hashlib
 import json
 import math

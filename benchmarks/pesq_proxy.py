@@ -11,6 +11,11 @@ The largest errors are clips that `pesq` itself takes to be delayed, by up to 1.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("train", "bench")
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest

@@ -8,6 +8,11 @@ Rows marked "cited" were not run here: they come from cited.json, only for the v
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench")
+
 import hashlib
 import json
 import math

@@ -12,6 +12,11 @@ the slope of the difference stands beside it, and the means of the passes.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench")
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

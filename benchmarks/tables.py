@@ -9,6 +9,11 @@ the results differ.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench")
+
 import itertools
 import json
 import math

@@ -11,8 +11,7 @@ from __future__ import annotations
 if __name__ == "__main__":
     from training.extras import require
 
-    require("train")
-    require("report")
+    require("train", "report")
 
 from pathlib import Path
 from typing import Annotated, Any

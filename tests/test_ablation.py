@@ -14,6 +14,8 @@ pytest.importorskip("pesq")
 
 from benchmarks import ablation
 from benchmarks.ablation import CELLS, TABLES, macs_per_second, plan, spread
+from training import evaluate
+from training.data.pairs import write_pairs
 from training.network import Network, NetworkSpec
 
 TINY = Path(__file__).parent / "data" / "tiny" / "manifest.csv"
@@ -133,3 +135,33 @@ def test_a_training_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.M
 def test_bad_calls_get_one_sentence(words: list[str], said: str) -> None:
     done = run(*words)
     assert done.exit_code == 2 and said in done.output
+
+
+def test_queues_that_make_the_pairs_at_once_share_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    work = tmp_path / "work"
+    work.mkdir()
+    folders: list[Path] = []
+
+    def make(*_: object) -> list[evaluate.Pair]:
+        return ablation.fixed_pairs(TINY, work, recipe, None, 2)
+
+    def while_another_is_quicker(parsed: object, mixer: object, out: Path, *rest: object) -> None:
+        folders.append(out)
+        if len(folders) == 1:
+            make()
+        write_pairs(parsed, mixer, out, *rest)  # type: ignore[arg-type]
+        if len(folders) == 2 and out == folders[1]:
+            (out / "winner").touch()
+
+    monkeypatch.setattr(ablation, "write_pairs", while_another_is_quicker)
+    pairs = make()
+    assert len(pairs) == 2 and [path.name for path in work.iterdir()] == ["pairs-2"]
+    assert (work / "pairs-2" / "winner").exists() and len(folders) == 2
+    assert make() == pairs and len(folders) == 2
+    # What is no such race is no success.
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(PermissionError):
+        ablation.fixed_pairs(TINY, work, recipe, None, 1)
+    assert [path.name for path in work.iterdir()] == ["pairs-2"]

@@ -7,17 +7,19 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "train": ("torch", "lightning_fabric", "onnx", "yaml", "scipy", "pyroomacoustics"),
-    "bench": ("pesq", "pystoi"),
+    "bench": ("pesq", "pystoi", "scipy", "museval", "yaml"),
     "report": ("matplotlib",),
 }
 
 
-def require(extra: str) -> None:
-    """Ends the program with exit code 1 and one sentence if a module of `extra` is missing.
+def require(*extras: str) -> None:
+    """Ends the program with exit code 1 and one sentence if a module of `extras` is missing.
 
     A module that is run as a program calls this before its imports; nothing is imported here, only looked for.
     """
-    missing = [name for name in EXTRAS[extra] if find_spec(name) is None]
-    if missing:
-        print(f"Not installed: {', '.join(missing)}; from the checkout: pip install '.[{extra}]'.", file=sys.stderr)
+    missing = {extra: [name for name in EXTRAS[extra] if find_spec(name) is None] for extra in extras}
+    if any(missing.values()):
+        names = dict.fromkeys(name for found in missing.values() for name in found)  # each once, in order
+        wanted = ",".join(extra for extra, found in missing.items() if found)
+        print(f"Not installed: {', '.join(names)}; from the checkout: pip install '.[{wanted}]'.", file=sys.stderr)
         raise SystemExit(1)

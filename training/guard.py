@@ -7,6 +7,11 @@ below the run without that loss, whatever PESQ says. Exit code 0: accepted, 1: r
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench")
+
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

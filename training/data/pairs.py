@@ -7,6 +7,11 @@ writes OUT/clean/NAME.flac and OUT/noisy/NAME.flac as `training.evaluate` reads 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("train")
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
