@@ -9,33 +9,15 @@ Each kernel has a slow numpy twin in tests/test_framing.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numba import njit
+
+from rtsep.kernel import compiled
 
 LIMIT = 8.0  # full scale is 1; beyond this a sample is a fault, and a network must not see it
 # Below -300 dB there is no sound, only the way down to denormals, which slow some processors a hundredfold. Values that
 # live on are cut here, because onnxruntime's own switch changes the arithmetic of the thread that loads, for good, and
 # of no other thread.
 TINY = np.float32(1e-15)
-
-
-def compiled(*signatures: str, fastmath: bool = False) -> Callable[[Callable[..., None]], Any]:
-    """Compile at import for ``signatures``, so that nothing compiles while sound is running; cached where possible.
-
-    The cache lies beside this file, or, when that is read-only, where numba keeps a user's caches. When there is no
-    such place either, or it is full, the kernels are compiled anew in every process.
-    """
-
-    def compile_now(function: Callable[..., None]) -> Any:
-        try:
-            return njit(list(signatures), fastmath=fastmath, cache=True)(function)
-        except Exception:  # no place for a cache, no space, a broken file: no cache is worth failing for
-            return njit(list(signatures), fastmath=fastmath)(function)
-
-    return compile_now
 
 
 @compiled(

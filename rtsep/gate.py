@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rtsep.enhance import Enhancer
 from rtsep.errors import InputError
-from rtsep.framing import compiled
+from rtsep.kernel import compiled
 from rtsep.model import Model
 from rtsep.stream import Stream
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.framing import compiled
+from rtsep.kernel import compiled
 
 MAX_DELAY_S = 0.002
 STOPBAND_DB = 85.0  # designed; at least 80 measured

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtsep.framing import LIMIT, compiled
+from rtsep.framing import LIMIT
+from rtsep.kernel import compiled
 from rtsep.live.block import (
     ARRIVAL,
     ARRIVAL_ROWS,

@@ -14,9 +14,10 @@ import time
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 
-from rtsep.framing import LIMIT, compiled
+from rtsep.framing import LIMIT
+from rtsep.kernel import c_function, compiled
 from rtsep.live.block import (
     AT,
     BEAT,
@@ -82,6 +83,9 @@ from rtsep.live.drift import HALF, PHASES, STARTED
 from rtsep.live.fence import fence
 
 LINUX = sys.platform == "linux"
+_POINTER = types.voidptr
+# PaStreamCallback: input, output, frames, times, status, user
+STREAM_CALLBACK = types.int32(_POINTER, _POINTER, types.uint64, _POINTER, types.uint64, _POINTER)
 _PROBLEMS = 15  # PortAudio's flags of over- and underflow, without "priming"
 _PATIENCE_NS = 5_000_000_000  # how long a test's callback waits for its result
 _LIMIT = np.float32(LIMIT)
@@ -315,10 +319,4 @@ def compile_callback(cache: bool = True, catching: bool = False) -> Any:
 
     catching: the one for an input whose output is another stream.
     """
-    pointer = types.voidptr
-    signature = types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer)
-    function = _caught if catching else _callback
-    try:
-        return cfunc(signature, cache=cache)(function)
-    except Exception:  # no place for a cache is no reason to fail
-        return cfunc(signature)(function)
+    return c_function(_caught if catching else _callback, STREAM_CALLBACK, cache)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray
 
-from rtsep.framing import compiled
+from rtsep.kernel import c_function, compiled
 from rtsep.live.block import (
     AT,
     BEAT,
@@ -56,7 +56,7 @@ from rtsep.live.block import (
     XRUNS,
     Block,
 )
-from rtsep.live.callback import clock, fence
+from rtsep.live.callback import STREAM_CALLBACK, clock, fence
 
 ROWS_OF_SOUND = 4  # channels of the block
 _PROBLEMS = 15  # PortAudio's flags of over- and underflow, without "priming"
@@ -212,9 +212,4 @@ def _callback(source, target, frames, times, status, user):
 
 def compile_callback(cache: bool = True) -> Any:
     """The C function; keep what this returns as long as PortAudio may call ``.address``."""
-    pointer = types.voidptr
-    signature = types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer)
-    try:
-        return cfunc(signature, cache=cache)(_callback)
-    except Exception:  # no place for a cache is no reason to fail
-        return cfunc(signature)(_callback)
+    return c_function(_callback, STREAM_CALLBACK, cache)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.framing import compiled
+from rtsep.kernel import compiled
 
 HALF = 16  # taps on either side: a delay of 0.33 ms at 48 kHz
 PHASES = 512  # linearly interpolated: below -110 dB

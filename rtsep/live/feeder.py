@@ -292,7 +292,7 @@ def _fence() -> None:
 
 
 def _make_fence() -> Any:
-    from rtsep.framing import compiled
+    from rtsep.kernel import compiled
 
     @compiled("void()")
     def fenced():

@@ -18,9 +18,10 @@ import time
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 
 from rtsep.errors import RtsepError
+from rtsep.kernel import c_function
 
 AUDIO = b"32 bit float mono audio"
 _INPUT, _OUTPUT = 1, 2
@@ -88,13 +89,6 @@ def _xrun(user):
     return 0
 
 
-def _compiled(function: Any, signature: Any) -> Any:
-    try:
-        return cfunc(signature, cache=True)(function)
-    except Exception:  # no place for a cache is no reason to fail
-        return cfunc(signature)(function)
-
-
 class Instrument:
     """One client with an output and an input port. ``probe`` plays and records at the same time, sample by sample."""
 
@@ -115,8 +109,8 @@ class Instrument:
 
         address = ctypes.cast(self.jack.jack_port_get_buffer, ctypes.c_void_p).value
         llvmlite.binding.add_symbol("jack_port_get_buffer", address)
-        self._process = _compiled(_process, types.int32(types.uint32, types.voidptr))
-        self._xrun = _compiled(_xrun, types.int32(types.voidptr))
+        self._process = c_function(_process, types.int32(types.uint32, types.voidptr))
+        self._xrun = c_function(_xrun, types.int32(types.voidptr))
         user = self.words.ctypes.data
         self.jack.jack_set_process_callback(self.client, self._process.address, user)
         self.jack.jack_set_xrun_callback(self.client, self._xrun.address, user)

@@ -12,16 +12,16 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray
 
 from rtsep.errors import RtsepError
+from rtsep.kernel import c_function
 from rtsep.live import realtime
 from rtsep.live.audio import say
 from rtsep.live.block import AT, BEAT, BEGAN, CALLBACKS, COUNT, ENDED, GAINS, HEAD, LOG, ROWS, SCRATCH, STOP, Block
-from rtsep.live.callback import clock
+from rtsep.live.callback import STREAM_CALLBACK, clock
 from rtsep.live.children import child_environment
 from rtsep.live.devices import block_size, listed, open_portaudio, pair
 
@@ -44,16 +44,10 @@ def _through(source, target, frames, times, status, user):
     return 0
 
 
-def _compile() -> Any:
-    # Not cached: numba looks at this file's date, and would keep what it made for a block of another layout.
-    pointer = types.voidptr
-    return cfunc(types.int32(pointer, pointer, types.uint64, pointer, types.uint64, pointer))(_through)
-
-
 def run(handle: str, wanted_input: str | None, wanted_output: str | None, rate: int, client: str) -> None:
     """Pass sound through until the block says stop."""
     head = Block.attach(handle).head
-    callback = _compile()
+    callback = c_function(_through, STREAM_CALLBACK)
     sounddevice = open_portaudio(client)
     source, target = pair(listed(sounddevice), wanted_input, wanted_output)
     stream = sounddevice._StreamBase(

@@ -15,8 +15,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.framing import compiled
 from rtsep.gate import Gated, GateSettings
+from rtsep.kernel import compiled
 from rtsep.live import realtime
 from rtsep.live.block import (
     ACTIVITY,

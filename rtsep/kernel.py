@@ -1,0 +1,74 @@
+"""Kernels: functions that numba compiles as soon as they are defined, and keeps for the next process.
+
+numba's cache asks for the date of the file that a kernel stands in. But compiled code also holds what stands elsewhere:
+the constants that it reads, such as the layout of a shared block, and the kernels that it calls. A digest of them is
+therefore part of the name that a kernel is kept under, and who upgrades never runs yesterday's layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numba import cfunc, njit
+
+
+def compiled(*signatures: str, fastmath: bool = False) -> Callable[[Callable[..., None]], Any]:
+    """Compile at import for ``signatures``, so that nothing compiles while sound is running; cached where possible.
+
+    The cache lies beside the kernel's file, or, when that is read-only, where numba keeps a user's caches. When there
+    is no such place either, or it is full, the kernels are compiled anew in every process.
+    """
+
+    def compile_now(function: Callable[..., None]) -> Any:
+        _sign(function)
+        try:
+            return njit(list(signatures), fastmath=fastmath, cache=True)(function)
+        except Exception:  # no place for a cache, no space, a broken file: no cache is worth failing for
+            return njit(list(signatures), fastmath=fastmath)(function)
+
+    return compile_now
+
+
+def c_function(function: Callable[..., Any], signature: Any, cache: bool = True) -> Any:
+    """``function`` for callers from C, of numba's ``signature``, cached like a kernel.
+
+    Keep what this returns as long as somebody may call its ``address``.
+    """
+    _sign(function)
+    try:
+        return cfunc(signature, cache=cache)(function)
+    except Exception:
+        return cfunc(signature)(function)
+
+
+def _sign(function: Any) -> None:
+    """Append the digest to the qualified name, which is what numba names its files after."""
+    name, digest = function.__qualname__.partition("_sha256_")[0], hashlib.sha256()
+    for text in _held(function):
+        digest.update(text.encode() + b"\0")
+    function.__qualname__ = f"{name}_sha256_{digest.hexdigest()[:16]}"
+
+
+def _held(function: Any) -> Iterator[str]:
+    """Everything that compiling freezes: byte code, constants, values of global names, kernels that are called."""
+    code, scope = function.__code__, function.__globals__
+    yield code.co_code.hex()
+    yield from (repr(value) for value in code.co_consts if _plain(value))
+    modules = [vars(scope[name]) for name in code.co_names if isinstance(scope.get(name), ModuleType)]
+    for name in code.co_names:
+        for names in (scope, *modules):
+            value = names.get(name)
+            if hasattr(value, "py_func"):
+                yield f"{name}: {value.py_func.__qualname__}"  # with a digest of its own
+            elif name in names and _plain(value):
+                yield f"{name}: {value!r}"
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic)
