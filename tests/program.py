@@ -33,7 +33,7 @@ def environment() -> dict[str, str]:
 
 def spawn(*arguments: object, **options):
     """Run the program in a process of its own."""
-    return subprocess.run(command(*arguments), capture_output=True, env=environment(), timeout=60, **options)
+    return subprocess.run(command(*arguments), capture_output=True, env=environment(), timeout=300, **options)
 
 
 def names(folder: Path) -> list[str]:

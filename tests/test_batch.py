@@ -121,7 +121,7 @@ def test_workers_end_when_nobody_wants_to_know_how_far_they_are(tmp_path, model)
         command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
     )
     try:
-        assert process.communicate(timeout=90)[0] == "400\n"
+        assert process.communicate(timeout=300)[0] == "400\n"
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # the workers too

@@ -95,7 +95,7 @@ def test_progress_is_drawn_on_a_terminal_unless_quiet(here, model, quiet):
             shown += piece
     except OSError:  # the other end was closed
         pass
-    assert process.wait(30) == 0
+    assert process.wait(90) == 0
     if quiet:
         assert shown == b""
     else:
@@ -112,15 +112,20 @@ def test_nothing_to_do_is_a_question_for_help(here, verb, word):
 
 
 def test_help_is_quick_and_imports_nothing_heavy():
-    assert spawn("--help").returncode == 0  # byte code is compiled now
-    assert min(_help_seconds() for _ in range(3)) < 0.5
+    # Against the least that a program with a command, and sound in arrays, can be; byte code is compiled by the first.
+    least = "import numpy, typer\nprogram = typer.Typer()\n@program.command()\ndef clean(file: str): ...\nprogram()"
+    ours, theirs = (
+        min(_seconds([sys.executable, *words, "--help"]) for _ in range(4))
+        for words in (["-m", "rtsep"], ["-c", least])
+    )
+    assert ours < 2 * theirs
     heavy = ("torch", "onnxruntime", "numba", "sounddevice", "soundfile")
     look = f"import sys, rtsep.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, env=environment())
     assert done.stdout.strip() == "[]"
 
 
-def _help_seconds() -> float:
+def _seconds(command: list[str]) -> float:
     """Processor time where the system tells it, which other programs on the machine do not lengthen."""
 
     def clock() -> float:
@@ -128,7 +133,7 @@ def _help_seconds() -> float:
         return times.children_user + times.children_system if os.name != "nt" else time.perf_counter()
 
     start = clock()
-    spawn("--help")
+    subprocess.run(command, capture_output=True, env=environment(), timeout=300, check=True)
     return clock() - start
 
 

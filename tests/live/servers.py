@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rtsep.live.probe import delay_of, probe
 from rtsep.live.server import JackServer, _dies_with_us
@@ -83,10 +86,7 @@ class PulseServer:
             start_new_session=True,
             preexec_fn=_dies_with_us,
         )
-        for _ in range(200):
-            if subprocess.run(["pactl", "info"], capture_output=True).returncode == 0:
-                break
-            time.sleep(0.05)
+        _until(lambda: subprocess.run(["pactl", "info"], capture_output=True).returncode == 0)
         subprocess.run(["pactl", "set-default-sink", "speakers"], check=True)
         subprocess.run(["pactl", "set-default-source", "mic"], check=True)
         return self
@@ -169,12 +169,46 @@ def _pactl(*arguments: str) -> str:
     return subprocess.run(["pactl", *arguments], capture_output=True, text=True).stdout
 
 
-def _until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def _until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            pytest.fail("the private PipeWire did not start")
-        time.sleep(0.1)
+            pytest.fail("the private sound server did not start")
+        time.sleep(0.05)
+
+
+def recorded(source: str, channels: int = 1, seconds: float = 1.0, patience: float = 20.0) -> NDArray[np.float32]:
+    """[samples, channels] of what ``source`` hears from now on, at 48 kHz; fewer, or none, when it gives no more."""
+    command = ["parec", "-d", source, "--rate=48000", f"--channels={channels}", "--format=float32le"]
+    recorder = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert recorder.stdout is not None
+    alarm = threading.Timer(patience, recorder.kill)
+    alarm.start()
+    with recorder.stdout as sound:
+        data = sound.read(4 * channels * round(48000 * seconds))
+    alarm.cancel()
+    recorder.kill()
+    recorder.wait()
+    return np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], np.float32).reshape(-1, channels)
+
+
+def sines_at(
+    source: str, amplitudes: list[float], before: Callable[[], object] = lambda: None
+) -> tuple[list[float], list[float]]:
+    """Amplitude and pitch (Hz) of a sine in each channel of ``source``, once a third of a second of it comes whole.
+
+    amplitudes: those that are awaited. before: done before each try. Where nothing comes whole it is the last try's.
+    """
+    found = pitches = [0.0] * len(amplitudes)
+    end = time.monotonic() + 150
+    while not np.allclose(found, amplitudes, rtol=0.1) and time.monotonic() < end:
+        before()
+        sound = recorded(source, len(amplitudes))[-16384:].astype(np.float64)
+        if len(sound) == 16384:
+            found = [float(value) for value in np.sqrt(2 * np.mean(sound**2, axis=0))]
+            spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))[:, None], axis=0))
+            pitches = [float(place) for place in np.argmax(spectrum, axis=0) * 48000 / len(sound)]
+    return found, pitches
 
 
 def pulse_list(kind: str) -> str:

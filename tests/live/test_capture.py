@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from graphs import Network
-from servers import PulseServer, delay_of, jack_server, probe, pulse_list
+from servers import PulseServer, delay_of, jack_server, probe, pulse_list, sines_at
 
 from rtsep.errors import InputError
 from rtsep.live.capture import CAPTURE_SINK, Capture
@@ -25,20 +24,9 @@ def half_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(Network(**sizes, sources=("accompaniment", "vocals")).save(path))  # type: ignore[arg-type]
 
 
-def recorded(source: str, seconds: float = 1.0) -> np.ndarray:
-    """[samples, 2] of what ``source`` hears now."""
-    command = ["parec", "-d", source, "--rate=48000", "--channels=2", "--format=float32le"]
-    recorder = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert recorder.stdout is not None
-    data = np.frombuffer(recorder.stdout.read(8 * round(48000 * seconds)), np.float32)
-    recorder.kill()
-    recorder.wait()
-    return data.reshape(-1, 2)
-
-
 def test_another_program_is_heard_through_the_sink_made_for_it(half_model: str, tmp_path: Path) -> None:
     tone = tmp_path / "tone.wav"
-    time_axis = np.arange(48000 * 30) / 48000
+    time_axis = np.arange(48000 * 180) / 48000
     left, right = 0.4 * np.sin(2 * np.pi * 1000 * time_axis), 0.2 * np.sin(2 * np.pi * 1500 * time_axis)
     soundfile.write(tone, np.stack([left, right], 1), 48000)
     with PulseServer():
@@ -49,21 +37,12 @@ def test_another_program_is_heard_through_the_sink_made_for_it(half_model: str, 
             with Live(settings, opened=capture.pin) as live:
                 subprocess.run(["pactl", "set-default-sink", CAPTURE_SINK], check=True)  # as people do
                 player = subprocess.Popen(["paplay", "-d", CAPTURE_SINK, str(tone)])
-                heard, end = np.zeros((16384, 2)), time.monotonic() + 20
-                while time.monotonic() < end and levels(heard) != pytest.approx([0.4, 0.2], rel=0.15):
-                    heard = recorded("speakers.monitor")[-16384:]
+                levels, heard = sines_at("speakers.monitor", [0.4, 0.2])
                 player.kill()
                 player.wait()
                 assert live.state == "running" and live.block.channels == 2
         assert pulse_list("modules") == before
-    assert levels(heard) == pytest.approx([0.4, 0.2], rel=0.15)
-    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))[:, None], axis=0))
-    assert np.argmax(spectrum, axis=0) * 48000 / len(heard) == pytest.approx([1000, 1500], abs=6)
-
-
-def levels(sound: np.ndarray) -> list[float]:
-    """Amplitude of a sine in each channel."""
-    return [float(value) for value in np.sqrt(2 * np.mean(np.square(sound, dtype=np.float64), axis=0))]
+    assert levels == pytest.approx([0.4, 0.2], rel=0.15) and heard == pytest.approx([1000, 1500], abs=6)
 
 
 def test_what_is_listened_to_is_found_by_name_and_never_fed_back() -> None:
@@ -96,7 +75,7 @@ def test_a_cable_is_heard_in_stereo_within_20_ms(half_model: str, monkeypatch: p
         assert capture.settings() == {"input": "system", "output": "system"}
         settings = LiveSettings(model=half_model, channels=2, strength=0.0, slack=2, **capture.settings())
         with Live(settings) as live:
-            for _ in range(3):  # a machine that is too busy may lose blocks
+            for _ in range(5):  # a machine that is too busy may lose blocks
                 recording, _ = probe(sound, "rtsep:in_1", "rtsep:out_1")
                 delay = delay_of(sound, recording)
                 same = float(np.mean(recording[delay:] == sound[: len(sound) - delay]))

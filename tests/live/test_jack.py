@@ -30,7 +30,8 @@ class Tape:
     def __init__(self, live: Live) -> None:
         block, head = live.block, live.block.head
         head[b.RUN] = 0
-        time.sleep(0.05)
+        calls = int(head[b.CALLBACKS])
+        assert wait(lambda: head[b.CALLBACKS] > calls + 1)  # the one that was running has written everything down
         self.end = int(head[b.WRITTEN])
         assert self.end < block.length
         self.heard = block.last(block.heard, self.end, self.end)[:, 0]
@@ -78,42 +79,48 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 )
 def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) -> None:
     """Synthesis window - hop + slack x block: 8.0, 5.3 and 8.0 ms; at most a hop more for other periods."""
-    sound = noise(0.5)
     with jack_server(period), Live(LiveSettings(model=random_model, slack=slack, ring=RING)) as live:
         assert live.added_samples == added
-        live.block.gains[b.BYPASS_AIM] = 0.0
-        recording, _ = probe(sound, "rtsep:in_0", "rtsep:out_0")
+        # The server itself may lose a block, where the machine leaves it no time.
+        assert any(carried(live, noise(0.5, seed), period) for seed in range(4))
         tape = Tape(live)
     assert added <= 256 - 128 + slack * period + (0 if period % 128 == 0 else 128)
     # The whole round trip through the server is one period more than what rtsep adds, and below 11 ms at 128 frames.
     assert period != 128 or 1000 * (added + period) / 48000 < 11.0
-    # The probe is found in what was heard, bit for bit; what it recorded is what was played, one server period later.
-    begin = delay_of(sound, tape.heard, tape.end)
-    assert np.array_equal(tape.heard[begin : begin + len(sound)], sound)
-    assert np.array_equal(recording[period:], tape.played[begin : begin + len(sound) - period])
     check_bits(tape, offline(random_model, tape, int(np.gcd(period, 128))))
+
+
+def carried(live: Live, sound: np.ndarray, period: int) -> bool:
+    """Whether a probe was heard bit for bit, and recorded what was played, bit for bit, one server period later."""
+    recording, _ = probe(sound, "rtsep:in_0", "rtsep:out_0")
+    end, size = int(live.block.head[b.WRITTEN]), len(sound)
+    heard, played = (live.block.last(ring, end, end)[:, 0] for ring in (live.block.heard, live.block.played))
+    begin = delay_of(sound, heard, end)
+    whole = np.array_equal(heard[begin : begin + size], sound)
+    return whole and np.array_equal(recording[period:], played[begin : begin + size - period])
 
 
 def test_a_worker_that_stalls_loses_blocks_and_they_are_counted(random_model: str) -> None:
     with jack_server(128), Live(LiveSettings(model=random_model, slack=2, ring=RING)) as live:
-        sound = noise(1.2, 1)
-        worker = live.processes["worker"]
+        worker, block, head = live.processes["worker"], live.block, live.block.head
         assert worker
 
         def stall() -> None:
-            time.sleep(0.8)
+            """Three times in the middle of the sound, and by the callback's clock: machines have no other in common."""
+            wait(lambda: block.last(block.heard, int(head[b.WRITTEN]), 128).any())
             for _ in range(3):
+                late, written = int(head[b.LATE]), int(head[b.WRITTEN])
                 os.kill(worker, signal.SIGSTOP)
-                time.sleep(0.06)
+                wait(lambda late=late: head[b.LATE] > late + 15)
                 os.kill(worker, signal.SIGCONT)
-                time.sleep(0.1)
+                wait(lambda written=written: head[b.WRITTEN] > written + 8000)
 
         staller = threading.Thread(target=stall)
         staller.start()
-        probe(sound, "rtsep:in_0", "rtsep:out_0")
+        probe(noise(1.2, 1), "rtsep:in_0", "rtsep:out_0")
         staller.join()
         tape = Tape(live)
-    assert tape.late >= 10
+    assert tape.late > 3 * 15
     check_bits(tape, offline(random_model, tape, 128))
     # What plays instead is the dry signal, as late as the result would have been.
     dry = np.concatenate([np.zeros(tape.delay + tape.latency, np.float32), tape.heard])
@@ -127,15 +134,15 @@ def test_an_overrun_starts_anew_and_is_then_exact(random_model: str) -> None:
         head = live.block.head
         worker = live.processes["worker"]
         assert worker
+        resets, late, written = (int(head[word]) for word in (b.RESETS, b.LATE, b.WRITTEN))
         os.kill(worker, signal.SIGSTOP)
-        time.sleep(0.5)  # the ring holds 0.34 s
+        assert wait(lambda: head[b.WRITTEN] > written + (1 << 14))
         os.kill(worker, signal.SIGCONT)
-        assert wait(lambda: head[b.RESETS] == 1 and head[b.WRITTEN] - head[b.VALID] > 2000)
-        late = int(head[b.LATE])
-        assert late > 100
-        assert wait(lambda: head[b.WRITTEN] - head[b.VALID] > 8000)
-        latency = live.added_samples
-        assert head[b.RESETS] == 1 and latency == 384  # never growing
+        assert wait(lambda: head[b.RESETS] > resets)
+        assert head[b.LATE] > late + 100
+        assert wait(lambda: head[b.WRITTEN] - head[b.VALID] > 8000 and head[b.DONE] - head[b.VALID] > 8000)
+        assert wait(lambda: not head[b.WAS_LATE])
+        assert live.added_samples == 384  # never growing
 
 
 def test_a_gate_moved_by_the_model(tmp_path: Path) -> None:

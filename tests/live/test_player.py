@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 from graphs import Network
-from servers import JackServer, install, jack_server
+from servers import JackServer, delay_of, install, jack_server
 from test_jack import wait
 
 from rtsep.enhance import enhance
@@ -201,7 +202,8 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(stereo_model: str, t
     first, second = tune(1.2, 1), tune(1.1, 2)
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
     wanted = np.concatenate([enhance(first, RATE, stereo_model), enhance(second, RATE, stereo_model)])
-    for _ in range(3):  # a machine that is too busy to feed in time may try again
+    faded, same = 960, 0.0  # it comes out of a pause
+    for _ in range(4):  # a machine that is too busy to feed in time, or to record, may try again
         with jack_server(128):
             instrument = Instrument(size=4 * RATE)
             with Player(PlayerSettings(songs, stereo_model, ring=RING, paused=True)) as player:
@@ -212,22 +214,21 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(stereo_model: str, t
                 played, late = tape(player), int(player.block.head[b.LATE])
                 titles = [player.songs[number]["title"] for number in (0, 1)]
             instrument.close()
+        # What another program gets from the device is what was played; it may lose a block itself.
         if not late:
+            begin = delay_of(played[: len(wanted), 0], recording, len(recording) - len(wanted))
+            same = np.mean(recording[begin + faded : begin + len(wanted)] == played[faded : len(wanted), 0])
+        if same > 0.9:
             break
-    assert not late and titles == ["a", "b"]
-    faded = 960  # it comes out of a pause
+    assert same > 0.9 and not late and titles == ["a", "b"]
     assert np.array_equal(played[faded : len(wanted)], wanted[faded:])
     assert len(played) == len(wanted) + JOIN  # and then silence
-    # What another program gets from the device is what was played.
-    begin = int(np.flatnonzero(recording == played[5000, 0])[0]) - 5000
-    same = recording[begin + faded :][: len(wanted) - faded] == played[faded : len(wanted), 0]
-    assert len(same) == len(wanted) - faded and np.mean(same) > 0.9  # the probe itself may lose a block
 
 
 def test_seek_key_and_volume_while_it_plays(stereo_model: str, tmp_path: Path) -> None:
-    sound = tune(12.0, 3)
+    sound = tune(20.0, 3)
     song = saved(tmp_path, "song.wav", sound)
-    with jack_server(256), Player(PlayerSettings((song,), stereo_model, ring=RING)) as player:
+    with jack_server(256), Player(PlayerSettings((song,), stereo_model, ring=2 * RING)) as player:
         head = player.block.head
         player.compare(True)  # the original: known to the bit
         assert wait(lambda: player.block.gains[b.BYPASS] == 1.0)
@@ -259,7 +260,7 @@ def test_seek_key_and_volume_while_it_plays(stereo_model: str, tmp_path: Path) -
         player.compare(False)
         player.set_volume(-20.0)
         assert wait(lambda: player.position[1] > seconds + 0.3, PATIENCE)
-        assert 0.0999 < player.block.gains[b.LOUD] < 0.1001
+        assert wait(lambda: 0.0999 < player.block.gains[b.LOUD] < 0.1001)
         # The original was never out of step, whatever the key.
         played, late = tape(player), int(head[b.LATE])
     assert late == 0 or np.isfinite(played).all()
@@ -281,7 +282,7 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
         time.sleep(0.3)
         assert int(head[deck.READ]) == place and "stands still" in told[-1]
         server.start()
-        assert wait(lambda: player.state == "running", PATIENCE) and "goes on" in told[-1]
+        assert wait(lambda: player.state == "running" and "goes on" in told[-1], PATIENCE)
         assert wait(lambda: head[b.WRITTEN] > written + 10000, PATIENCE)
         played = tape(player)[written + 1000 : written + 9000]  # after the 20 ms that it fades in
         assert np.array_equal(played, sound[place + 1000 : place + 9000]) or head[b.LATE]
@@ -296,11 +297,16 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
         played = tape(player)
         begins = np.flatnonzero(played[:, 0] == sound[done + 500, 0])
         assert any(np.array_equal(played[k : k + 2000], sound[done + 500 : done + 2500]) for k in begins)
-        while player.failure is None:  # one that cannot live is given up
+
+        def given_up() -> bool:
+            """Whether one that cannot live is no more started; until then it cannot."""
             worker = player.processes["worker"]
-            if worker and os.path.exists(f"/proc/{worker}"):
-                os.kill(worker, signal.SIGKILL)
-            time.sleep(0.1)
+            if worker:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            return player.failure is not None
+
+        assert wait(given_up, PATIENCE)
         assert "again and again" in str(player.failure) and player.restarts["worker"] < 6
         children = [pid for pid in player.processes.values() if pid]
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)

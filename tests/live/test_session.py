@@ -18,7 +18,7 @@ from rtsep.live.session import Session
 from rtsep.live.view import JsonView
 
 
-def rtsep(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def rtsep(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rtsep", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
@@ -58,7 +58,7 @@ def test_live_from_the_command_line(random_model: str, tmp_path: Path) -> None:
         assert ours.returncode == 2 and "own output" in ours.stderr
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
-        assert process.wait(60) == 0
+        assert process.wait(90) == 0
         assert last["added_ms"] == 8.0
         assert len(list(tmp_path.glob("*.wav"))) == 2
 
@@ -87,7 +87,7 @@ def _louds_of_a_monitor(settings: LiveSettings) -> list[float]:
 
     seen: dict[str, Any] = {}
     session = Session(settings, Pressing(), monitor=True)
-    session.run(60)  # far more than it takes
+    session.run(90)  # far more than it takes
     assert session.live.state == "stopped"
     assert seen["bypass"] and seen["strength"] == 27.0
     return louds

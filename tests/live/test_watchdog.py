@@ -17,27 +17,39 @@ from test_jack import RING, wait
 from rtsep.live import block as b
 from rtsep.live import watchdog
 from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.governor import WINDOW_S
 
 PATIENCE = 90.0  # seconds: a second or two where the machine has them to spare, and never is what fails
-NOTICED_S = 1.0  # what the watchdog may take at the best of a few tries: the machine is shared
+SILENT_S, TICK_S = watchdog._SILENT_S, watchdog._TICK_S
+QUICK = 2 * SILENT_S / TICK_S  # ticks that the watchdog may take to notice anything, at the best of a few tries
 
 
 def beats(live: Live) -> int:
     return int(live.block.head[b.CALLBACKS])
 
 
-def seconds_until(condition: Callable[[], bool]) -> float:
-    began = time.monotonic()
-    assert wait(condition, PATIENCE)
-    return time.monotonic() - began
+def said(live: Live, words: str) -> int:
+    """How many events say so."""
+    return sum(words in sentence for _, sentence in live.events)
 
 
-def test_worker_audio_process_and_server_killed(random_model: str) -> None:
+def ticks_until(condition: Callable[[], bool]) -> float:
+    """Ticks of the watchdog, counted in sleeps of ours: where the machine has no time for it, it has none for us."""
+    sleeps, end = 0, time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(TICK_S / 4)
+        sleeps += 1
+    return sleeps / 4
+
+
+def test_worker_audio_process_and_server_killed(random_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     install("jackd2", "libportaudio2", program="jackd")
     with JackServer(128) as server, Live(LiveSettings(model=random_model, slack=2)) as live:
         kill_worker(live)
-        assert min(kill_audio(live) for _ in range(2)) < NOTICED_S
-        assert min(kill_server(live, server) for _ in range(3)) < NOTICED_S
+        assert any([kill_audio(live) < QUICK for _ in range(2)])
+        monkeypatch.setattr(watchdog, "_SILENT_S", SILENT_S)  # that of users again
+        assert any(kill_server(live, server) < QUICK for _ in range(4))
         another_server(live, server)
         children = [pid for pid in live.processes.values() if pid]
         began = time.monotonic()
@@ -64,11 +76,11 @@ def kill_worker(live: Live) -> None:
 
 
 def kill_audio(live: Live) -> float:
-    """It is noticed and opened again. Seconds until it was noticed."""
+    """It is noticed and opened again. Ticks until it was noticed."""
     audio, before = live.processes["audio"], live.restarts["device"]
     assert audio
     os.kill(audio, signal.SIGKILL)
-    noticed = seconds_until(lambda: live.restarts["device"] > before)
+    noticed = ticks_until(lambda: live.restarts["device"] > before)
     assert wait(lambda: live.state == "running", PATIENCE)
     calls = beats(live)
     assert wait(lambda: beats(live) > calls + 50)
@@ -77,11 +89,11 @@ def kill_audio(live: Live) -> float:
 
 
 def kill_server(live: Live, server: JackServer) -> float:
-    """The worst case: PortAudio hangs or aborts. Seconds until it was noticed; then the server comes back."""
+    """The worst case: PortAudio hangs or aborts. Ticks until it was noticed; then the server comes back."""
     before = live.restarts["device"]
     server.kill()
-    noticed = seconds_until(lambda: live.restarts["device"] > before)
-    assert live.events[-1][1].endswith("as soon as it is back.")
+    noticed = ticks_until(lambda: live.restarts["device"] > before)
+    assert wait(lambda: live.events[-1][1].endswith("as soon as it is back."))
     server.start()
     assert wait(lambda: live.state == "running", PATIENCE)
     return noticed
@@ -102,36 +114,44 @@ def another_server(live: Live, server: JackServer) -> None:
     assert wait(lambda: live.block.head[b.RUNS] > runs + 20)
 
 
-def test_pulseaudio_killed_and_back(random_model: str) -> None:
+def test_pulseaudio_killed_and_back(random_model: str, strict: None) -> None:
     """To PortAudio the device is unplugged: ALSA's plugin has errors for every call from then on."""
     with PulseServer() as server, Live(LiveSettings(model=random_model, input="pulse", output="pulse")) as live:
-        before = beats(live)
-        assert wait(lambda: beats(live) > before + 20)
-        server.kill()
-        noticed = seconds_until(lambda: live.restarts["device"] == 1)
-        server.start()
-        assert wait(lambda: live.state == "running", PATIENCE)
-        before = beats(live)
-        assert wait(lambda: beats(live) > before + 20)
-        assert live.status()["input"] == "pulse" and live.events[-1][1] == "pulse to pulse is back."
-    assert noticed < 2 * NOTICED_S  # one try only
+        assert any(kill_pulseaudio(live, server) < QUICK for _ in range(4))
 
 
-def test_without_a_worker_the_dry_signal_goes_on_within_the_slack(random_model: str) -> None:
+def kill_pulseaudio(live: Live, server: PulseServer) -> float:
+    """Ticks until it was noticed; then it comes back."""
+    beaten, before, back = beats(live), live.restarts["device"], said(live, "pulse to pulse is back.")
+    assert wait(lambda: beats(live) > beaten + 20)
+    server.kill()
+    noticed = ticks_until(lambda: live.restarts["device"] > before)
+    server.start()
+    assert wait(lambda: said(live, "pulse to pulse is back.") > back, PATIENCE)
+    beaten = beats(live)
+    assert wait(lambda: beats(live) > beaten + 20)
+    assert live.status()["input"] == "pulse"
+    return noticed
+
+
+def test_without_a_worker_the_dry_signal_goes_on_within_the_slack(
+    random_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Callback for callback: whatever had no result when the worker died is the dry signal, and none is missing."""
     with jack_server(128), Live(LiveSettings(model=random_model, slack=2, ring=RING)) as live:
         block, head, worker = live.block, live.block.head, live.crew.worker
         assert worker is not None
         assert wait(lambda: head[b.WRITTEN] > 48000)
+        monkeypatch.setattr(live.crew, "start_worker", lambda: None)  # else quick machines have another at once
         worker.kill()
         worker.wait()
         done = int(head[b.DONE])  # it will not make more, and the next one starts at the newest sample
         assert wait(lambda: head[b.WRITTEN] > done + 100 * 128)
         calls = block.calls[: min(int(head[b.CALLBACKS]), len(block.calls)) - 1].copy()
     delay = 2 * 128
-    after = [(at, flags) for _, _, count, flags, at in calls if at - delay > done and count and at <= done + 60 * 128]
+    after = [(at, flags) for _, _, count, flags, at in calls if at - delay > done and count]
     before = [(at, flags) for _, _, count, flags, at in calls if at and at - delay <= done]
-    assert len(after) > 40 and all(flags & b.FLAG_LATE for _, flags in after)
+    assert len(after) > 90 and all(flags & b.FLAG_LATE for _, flags in after)
     assert after[0][0] - 128 <= done + delay  # the first of them begins within the slack
     assert np.all(np.diff([at for at, _ in before + after]) == 128)
 
@@ -148,9 +168,8 @@ def test_a_worker_that_never_lives_is_given_up(
         live._watchdog._began -= 60  # it had lived long
         model.unlink()
         os.kill(worker, signal.SIGKILL)
-        assert wait(lambda: live.bypassed, PATIENCE)
-        given_up = [when for when, sentence in live.events if "3 times in a row" in sentence]
-        assert len(given_up) == 1 and len(live.events) <= 3
+        assert wait(lambda: said(live, "3 times in a row") == 1, PATIENCE)
+        assert live.bypassed and len(live.events) <= 3
         assert live.restarts["worker"] == 3 and live.processes["worker"] is None
         calls, late = beats(live), int(head[b.LATE])
         assert wait(lambda: beats(live) > calls + 100)
@@ -161,12 +180,16 @@ def test_a_worker_that_never_lives_is_given_up(
         assert wait(lambda: not head[b.WAS_LATE], PATIENCE)
 
 
-def test_a_hopeless_machine_falls_back_to_the_dry_signal_at_once(slow_model: str) -> None:
+def test_a_hopeless_machine_falls_back_to_the_dry_signal_at_once(slow_model: str, strict: None) -> None:
     """A network far too large for a hop: bypassed before a thousand blocks are late, one sentence, no slack."""
-    with jack_server(128), Live(LiveSettings(model=slow_model)) as live:
-        began, late = time.monotonic(), int(live.block.head[b.LATE])
-        assert wait(lambda: live.status()["paused"], PATIENCE)
-        took, late = time.monotonic() - began, int(live.block.head[b.LATE]) - late
-        assert live.slack == 2 and live.bypassed
-        assert [sentence for _, sentence in live.events if "too slow" in sentence] == [live.events[-1][1]]
-    assert took < 3 and late < 1000  # 1.5 s where the machine is quiet
+    assert any(falls_back(slow_model) for _ in range(3))
+
+
+def falls_back(model: str) -> bool:
+    """Whether that happened as soon as it should: after a dozen of the governor's windows, of which it needs three."""
+    with jack_server(128), Live(LiveSettings(model=model)) as live:
+        late = int(live.block.head[b.LATE])
+        ticks = ticks_until(lambda: said(live, "too slow") > 0)
+        late = int(live.block.head[b.LATE]) - late
+        assert live.slack == 2 and live.bypassed and live.status()["paused"] and said(live, "too slow") == 1
+    return ticks < 12 * WINDOW_S / TICK_S and late < 1000

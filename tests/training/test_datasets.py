@@ -304,5 +304,5 @@ def test_the_command_names_what_it_takes(tmp_path: Path) -> None:
         read_dataset("timit=/somewhere")
     recipe = Path(__file__).parents[2] / "training/recipes/denoise.yaml"
     words = [sys.executable, "-m", "training.train", recipe, "--run", tmp_path, "--dataset", f"musan={tmp_path}"]
-    done = subprocess.run(words, cwd=recipe.parents[2], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, cwd=recipe.parents[2], capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and "musan.tar.gz" in done.stderr and "Traceback" not in done.stderr
