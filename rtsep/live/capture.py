@@ -2,22 +2,23 @@
 
 Every sink of PulseAudio and PipeWire has a monitor, a source that hears what is played there. It cannot be the monitor
 of the very sink that the result is played to, for that would feed the sound back to itself: so `rtsep-karaoke` is made,
-a sink that other players are pointed at, and whose monitor is heard instead. PipeWire is spoken to by way of its
-PulseAudio server; that is written, not run. Elsewhere a device is taken by its name, as with a loopback cable.
+a sink that other players are pointed at, and whose monitor is heard instead. PipeWire is asked by way of its PulseAudio
+server, and the sound goes by way of pipewire-jack. Elsewhere a device is taken by its name, as with a loopback cable.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Any
 
 from rtsep.errors import InputError, RtsepError
+from rtsep.live.devices import OWN_NAME
 from rtsep.live.doctor import CABLES, server
-from rtsep.live.virtual import Route, pactl, short
+from rtsep.live.route import MONITOR, Route, pactl, short
 
 CAPTURE_SINK = "rtsep-karaoke"
-_MONITOR = ".monitor"
 
 
 class Capture(Route):
@@ -29,7 +30,7 @@ class Capture(Route):
     def __init__(self, wanted: str | None = None, output: str | None = None, virtual_sink: bool = False) -> None:
         """wanted: the source, by name or part of it; None is what the default sink plays. output: sink, likewise."""
         super().__init__()
-        self.sink = ""
+        self.client = f"{OWN_NAME}_karaoke_{os.getpid()}"
         self._wanted, self._output, self._virtual = wanted, output, virtual_sink
         self.heard, self.output = wanted, output
 
@@ -45,21 +46,18 @@ class Capture(Route):
         if self._virtual:
             _remove_leftovers()
         self.output = self.sink = self._sink()
-        if self._virtual:
-            self._modules.append(
+        self._make()
+        self.heard = self.source = CAPTURE_SINK + MONITOR if self._virtual else self._source()
+        return self
+
+    def _make(self) -> None:
+        if self._virtual and CAPTURE_SINK not in [name for _, name in short("sinks")]:
+            self._modules = [
                 pactl(
                     *("load-module", "module-null-sink", f"sink_name={CAPTURE_SINK}", "rate=48000", "channels=2"),
                     *("format=float32le", "norewinds=1", f"sink_properties=device.description={CAPTURE_SINK}"),
                 ).strip()
-            )
-            self.source = CAPTURE_SINK + _MONITOR
-        else:
-            self.source = self._source()
-        self.heard = self.source
-        return self
-
-    def _pins(self) -> tuple[tuple[str, str], ...]:
-        return (("PULSE_SOURCE", self.source), ("PULSE_SINK", self.sink))
+            ]
 
     def settings(self) -> dict[str, Any]:
         """Devices and environment for the audio process."""
@@ -85,11 +83,11 @@ class Capture(Route):
         names = [name for _, name in short("sources")]
         if self._wanted is not None:
             name = _one(self._wanted, names, "--capture", "source")
-        elif CAPTURE_SINK + _MONITOR in names:
-            name = CAPTURE_SINK + _MONITOR
+        elif CAPTURE_SINK + MONITOR in names:
+            name = CAPTURE_SINK + MONITOR
         else:
-            name = pactl("get-default-sink").strip() + _MONITOR
-        if name == self.sink + _MONITOR:
+            name = pactl("get-default-sink").strip() + MONITOR
+        if name == self.sink + MONITOR:
             raise InputError(
                 f"What {self.sink} plays would be played there again; use --virtual-sink and point the other player "
                 f"at {CAPTURE_SINK}, or name another device with --output."
