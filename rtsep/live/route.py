@@ -98,22 +98,25 @@ class Route:
         """
         self._process = device["pid"]
         if self._thread is None:
+            self._guard = self._subscription()
             self._thread = threading.Thread(target=self._follow, daemon=True, name="pins")
             self._thread.start()
         self._put_back(alone=True)
 
     def _follow(self) -> None:
         """Look after the ends whenever a device has come or the defaults are others, and when the server is back."""
-        while not self._over.is_set():
-            with contextlib.suppress(OSError), self._subscription() as self._guard:
-                assert self._guard.stdout is not None
-                if self._over.is_set():
-                    self._guard.kill()
-                for line in self._guard.stdout:
+        while self._guard is not None:
+            with self._guard as guard:
+                assert guard.stdout is not None
+                for line in guard.stdout:
                     if re.search(_NEWS, line):
                         self._look_after()
-            if not self._over.wait(_AGAIN_S):
-                self._look_after(anew=True)
+            if self._over.wait(_AGAIN_S):
+                return
+            self._look_after(anew=True)
+            self._guard = self._subscription()
+            if self._over.is_set():
+                self._guard.kill()
 
     def _subscription(self) -> subprocess.Popen[str]:
         command = ["pactl", "subscribe"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from scipy.signal import fftconvolve
-from servers import PipeWireServer, delay_of, probe, pulse_list
+from servers import PipeWireServer, delay_of, probe, pulse_list, recorded
 
 from rtsep.enhance import enhance
 from rtsep.errors import InputError
@@ -76,16 +76,6 @@ def song(seconds: float) -> tuple[np.ndarray, np.ndarray]:
     return (voice[:, None] + sides).astype(np.float32), np.stack([voice, voice], 1).astype(np.float32)
 
 
-def recorded(source: str, seconds: float) -> np.ndarray:
-    """[samples, 2] of what ``source`` hears now."""
-    command = ["parec", "-d", source, "--rate=48000", "--channels=2", "--format=float32le"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as recorder:
-        assert recorder.stdout is not None
-        data = np.frombuffer(recorder.stdout.read(8 * round(48000 * seconds)), np.float32)
-        recorder.kill()
-    return data.reshape(-1, 2)
-
-
 def places(heard: np.ndarray, wanted: np.ndarray) -> list[tuple[np.ndarray, int]]:
     """The windows of ``heard`` that are some place of ``wanted``, sample by sample and in both channels, and where."""
     found = []
@@ -107,7 +97,7 @@ def test_virtual_sink_as_people_start_it(tmp_path: Path) -> None:
             player = subprocess.Popen(["paplay", "-d", CAPTURE_SINK, str(file)])
             found, end = [], time.monotonic() + PATIENCE
             while time.monotonic() < end and len(found) < 5:
-                found = places(recorded("speakers.monitor", 2.0), wanted)
+                found = places(recorded("speakers.monitor", 2, 2.0), wanted)
             process.kill()  # nothing is tidied up
             process.wait()
         player.kill()
@@ -120,7 +110,8 @@ def test_virtual_sink_as_people_start_it(tmp_path: Path) -> None:
         with karaoke("--virtual-sink") as (process, status):
             assert [line.split("\t")[1] for line in pulse_list("sinks").splitlines()].count(CAPTURE_SINK) == 1
             assert stopped(process) == 0
-        assert pulse_list("modules") == before and CAPTURE_SINK not in pulse_list("sinks")
+        until(lambda: pulse_list("modules") == before)
+        assert CAPTURE_SINK not in pulse_list("sinks")
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def test_the_stream_stays_when_the_default_changes(identity_model: str) -> None:
         settings = LiveSettings(model=identity_model, **microphone.settings())
         with Live(settings, opened=microphone.pin) as live:
             assert microphone._guard is not None
+            microphone._over.set()
             microphone._guard.kill()
             microphone._guard.wait()
             assert place_of(live) == INPUT
