@@ -165,6 +165,21 @@ def test_song_objective_prefers_what_is_better() -> None:
         assert parts["vocals"] < limit
 
 
+def test_pieces_without_vocals_count_later() -> None:
+    """Before `free_from` their estimate changes neither the loss nor anything else's gradient; then it does."""
+    sources, objective = sounds(), SongObjective(SongObjectiveSpec(free_from=0.4), 48000)
+    assert [objective.late_at(progress) for progress in (0.0, 0.39, 0.4, 1.0)] == [False, False, True, True]
+    estimate = (sources * 0.7).requires_grad_()
+    loss, parts = objective(estimate, sources, late=False)
+    loss.backward()
+    assert estimate.grad is not None and torch.equal(estimate.grad[3], torch.zeros_like(sources[3]))
+    assert torch.allclose(loss, objective(estimate[:3], sources[:3])[0])
+    assert all(torch.allclose(value, objective(estimate[:3], sources[:3])[1][name]) for name, value in parts.items())
+    assert not torch.allclose(loss, objective(estimate, sources)[0])
+    alone = objective(estimate[3:], sources[3:], late=False)[0]
+    assert alone == 0  # a batch that nobody sings in teaches nothing then
+
+
 def test_song_scores() -> None:
     sources = sounds()
     leak = 10 ** (-12 / 20)

@@ -18,13 +18,17 @@ class SongObjectiveSpec:
     """Weights of the parts; `vocals` is the weight of the vocals beside the accompaniment, whose weight is 1.
 
     `ceiling` in dB: errors that far below the mixture count as none. A passage without vocals must be changed by less
-    than −25 dB, so it lies above that. `windows` of the compressed spectra, in samples; they are of middle and side,
-    where an error of the side, small beside the middle and easily heard as a change of place, has a plane of its own.
+    than −25 dB, so it lies above that. Pieces that nobody sings in count from the share `free_from` of the schedule on:
+    while nothing is separated yet, leaving all as it is would be their whole lesson, and the masks would not come back
+    from where they end then (training/LOG.md). `windows` of the compressed spectra, in samples; they are of middle and
+    side, where an error of the side, small beside the middle and easily heard as a change of place, has a plane of its
+    own.
     """
 
     snr: float = 0.1  # per dB
     vocals: float = 0.5
-    ceiling: float = 35.0
+    ceiling: float = 30.0
+    free_from: float = 0.0
     spectral: float = 10.0
     complex_share: float = 0.3
     windows: tuple[int, ...] = (2048, 512)
@@ -48,14 +52,14 @@ class SongObjective(torch.nn.Module):
         self.spec = spec
 
     def late_at(self, progress: float) -> bool:
-        """Nothing comes later in the schedule."""
-        return False
+        """Whether pieces without vocals count at `progress`, the share of the schedule that is over (0 to 1)."""
+        return progress >= self.spec.free_from
 
     def teach(self, estimate: Tensor, sources: Tensor, step: int, progress: float) -> None:
         """Nothing to teach."""
 
     def forward(
-        self, estimate: Tensor, sources: Tensor, late: bool = False, activity: Tensor | None = None
+        self, estimate: Tensor, sources: Tensor, late: bool = True, activity: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         spec = self.spec
         if sources.ndim == 3:
@@ -64,15 +68,19 @@ class SongObjective(torch.nn.Module):
         gain = 1 / (mixture.square().mean((1, 2)).sqrt() + 1e-6)
         estimate, sources = estimate.float() * gain[:, None, None, None], sources * gain[:, None, None, None]
         whole = (mixture * gain[:, None, None]).flatten(1)
+        counted = torch.ones_like(gain)
+        if not late:
+            counted = (sources[:, 1].square().mean((1, 2)) > 1e-7).to(gain.dtype)
+        counted = counted / counted.sum().clamp(min=1)
         parts, weights = {}, {"accompaniment": 1.0, "vocals": spec.vocals}
         loss = estimate.new_zeros(())
         for index, (name, weight) in enumerate(weights.items()):
             error = thresholded_snr(estimate[:, index].flatten(1), sources[:, index].flatten(1), whole, spec.ceiling)
-            parts[name] = error.mean()
+            parts[name] = (error * counted).sum()
             loss = loss + spec.snr * weight * parts[name]
         if spec.spectral:
             for window in spec.windows:
-                found = self.spectral(estimate, sources, window, list(weights.values()))
+                found = self.spectral(estimate, sources, counted, window, list(weights.values()))
                 parts[f"spectral {window}"] = found
                 loss = loss + spec.spectral / len(spec.windows) * found
         if activity is not None and activity.shape[-1]:
@@ -80,12 +88,13 @@ class SongObjective(torch.nn.Module):
             loss = loss + spec.activity * parts["activity"]
         return loss, {name: value.detach() for name, value in parts.items()}
 
-    def spectral(self, estimate: Tensor, sources: Tensor, window: int, weights: list[float]) -> Tensor:
+    def spectral(self, estimate: Tensor, sources: Tensor, counted: Tensor, window: int, weights: list[float]) -> Tensor:
         """Compressed-spectrum error over middle and side of both sources, weighted; a scalar."""
         both = [waves if waves.shape[2] == 1 else turned(waves) / 2 for waves in (estimate, sources)]
         # Frames side by side: where a piece is cut is drawn anew each time, and overlap would double the work.
         found, true = (spectrum(waves.flatten(0, 2), window, window) for waves in both)
-        error = compressed_error(found, true, self.spec.complex_share).view(estimate.shape[:3]).mean((0, 2))
+        error = compressed_error(found, true, self.spec.complex_share).view(estimate.shape[:3]).mean(2)
+        error = (error * counted[:, None]).sum(0)
         return (error * error.new_tensor(weights)).sum() / sum(weights)
 
 
