@@ -79,13 +79,14 @@ def onsets(speech: np.ndarray, hop_s: float) -> np.ndarray:
 
 
 def measure(model: Model, pairs: Sequence[Pair]) -> dict[str, float]:
-    """Means over all hops of all pairs: see HEADER. What the gate takes is energy, beside the stream without it."""
+    """Over all hops of all pairs: see HEADER. What the gate takes of speech is energy, of pauses the mean of the dB."""
     hop_s = model.spec.hop / model.spec.sample_rate
     found = [heard(model, pair) for pair in pairs]
     speech, activity, opened, gated = (
         np.concatenate([each[name] for each in found]) for name in ("speech", "activity", "open", "gated")
     )
     begins = np.concatenate([onsets(each["speech"], hop_s) for each in found])
+    silent = ~speech
     ranks, count = rankdata(activity), int(speech.sum())
     area = (ranks[speech].sum() - count * (count + 1) / 2) / (count * (len(speech) - count))
 
@@ -98,7 +99,7 @@ def measure(model: Model, pairs: Sequence[Pair]) -> dict[str, float]:
         "false": float(np.mean(activity[~speech] >= GATE.open)),
         "lost_db": taken(speech),
         "onset_db": taken(begins),
-        "quieter_db": taken(~speech),
+        "quieter_db": float(np.mean(20 * np.log10((opened[silent] + 1e-9) / (gated[silent] + 1e-9)))),
         "hops": len(speech),
         "speech_share": float(np.mean(speech)),
         "onsets": int(np.sum(np.diff(begins.astype(int)) == 1)),

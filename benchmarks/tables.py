@@ -235,6 +235,18 @@ def ablation() -> str:
     return "\n".join(parts)
 
 
+def activity() -> str:
+    """How well the shipped models' heads hear a voice, and what the gate takes."""
+    from benchmarks.activity import HEADER, cells  # needs torch
+
+    rows = [
+        [f"{entry['model']['name']}, {name}", *cells(entry)]
+        for name, entries in results("activity")["sets"].items()
+        for entry in entries
+    ]
+    return markdown(["streamed, gate of 20 dB", *HEADER.values()], rows)
+
+
 def karaoke() -> str:
     """Every method on the songs of the karaoke benchmark; bold is what is trained."""
     from benchmarks.karaoke import HEADER, cells
@@ -259,7 +271,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "soak": soak,
     "freewheel": freewheel,
 }
-TABLES |= {"karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation}
+TABLES |= {"activity": activity, "karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation}
 
 
 def render(text: str) -> str:
