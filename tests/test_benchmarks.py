@@ -24,6 +24,7 @@ from benchmarks.machine import environment
 from benchmarks.peers import PEERS, Peer, RNNoise, WebRTC
 from benchmarks.peers.peer import Run
 from rtsep.errors import InputError, RtsepError
+from rtsep.model import load, shipped
 from tests.graphs import Network
 from tests.training.test_dnsmos import graph
 from training import dnsmos, evaluate, scores
@@ -284,7 +285,8 @@ def test_throughput_measures_every_stream(identity, tmp_path):
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "speed.json").read_text())
     names = [stream["name"] for stream in report["streams"]]
-    assert names == ["rtsep tiny", *(peer.name for peer in PEERS if peer.installed())]
+    ships = [f"rtsep {name}" for name in shipped() if load(name).spec.target == "speech"]
+    assert names == ["rtsep tiny", *ships, *(peer.name for peer in PEERS if peer.installed())]
     for stream in report["streams"]:
         assert stream["calls"] == pytest.approx(1000 / stream["frame_ms"], abs=throughput.ROUNDS)
         assert 0 < stream["p50_ms"] <= stream["p95_ms"] <= stream["p99_ms"] <= stream["p99.9_ms"] <= stream["max_ms"]

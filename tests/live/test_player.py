@@ -203,7 +203,8 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(stereo_model: str, t
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
     wanted = np.concatenate([enhance(first, RATE, stereo_model), enhance(second, RATE, stereo_model)])
     faded, same = 960, 0.0  # it comes out of a pause
-    for _ in range(4):  # a machine that is too busy to feed in time, or to record, may try again
+    tries: list[tuple[int, float]] = []
+    for _ in range(10):  # a machine that is too busy to feed in time, or to record, may try again
         with jack_server(128):
             instrument = Instrument(size=4 * RATE)
             with Player(PlayerSettings(songs, stereo_model, ring=RING, paused=True)) as player:
