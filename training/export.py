@@ -98,6 +98,15 @@ def to_onnx(form: nn.Module, inputs: tuple[torch.Tensor, ...], names: tuple[list
     return onnx.load_from_string(buffer.getvalue())
 
 
+def step_graph(network: Network) -> onnx.ModelProto:
+    """The graph of one hop, without metadata."""
+    spec = network.spec
+    taps = torch.zeros(len(spec.dilations), spec.kernel - 1, spec.hidden)
+    names = ["frames", "column", "activity"] if spec.activity else ["frames", "column"]
+    inputs = (torch.zeros(spec.audio_channels, spec.analysis_window), taps)
+    return to_onnx(StepForm(network).eval(), inputs, (["window", "taps"], names))
+
+
 def write(model: onnx.ModelProto, values: dict[str, str], file: Path) -> None:
     """Adds the metadata and writes the file."""
     values = values | {"weights_sha256": weights_sha256(model)}
@@ -133,17 +142,10 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     spec = network.spec
     hours, steps = heard(state)
     trained_on = f"{hours:.1f} hours of mixtures, {steps} steps\n{state['trained_on']}"
-    step = StepForm(network).eval()
-    flat = FlatForm(step).eval()  # the exporter gives a module back in the mode it found it in
-    taps = torch.zeros(len(spec.dilations), spec.kernel - 1, spec.hidden)
-    names = ["frames", "column", "activity"] if spec.activity else ["frames", "column"]
+    flat = FlatForm(StepForm(network).eval()).eval()  # the exporter gives a module back in the mode it found it in
     flat_file = out.with_suffix(".flat.onnx")
     graphs = {
-        out: (
-            to_onnx(step, (torch.zeros(spec.audio_channels, spec.analysis_window), taps), (["window", "taps"], names)),
-            "step",
-            0,
-        ),
+        out: (step_graph(network), "step", 0),
         flat_file: (
             to_onnx(
                 flat,

@@ -42,6 +42,7 @@ from training.objectives.sisdr import si_sdr
 from training.objectives.songs import song_scores
 from training.optimizers import build_optimizers
 from training.recipe import Recipe, read_recipe
+from training.shipped import read_shipped
 from training.warm import parted, warm_moments, warm_start
 
 console = Console(stderr=True)
@@ -361,6 +362,11 @@ def train(
             return scores
 
 
+def read_beginning(name: str) -> dict[str, Any]:
+    """A checkpoint, or what a step graph or a shipped model's name tells of one; raises ValueError with a sentence."""
+    return load_checkpoint(Path(name))[2] if name.endswith(".pt") else read_shipped(name)
+
+
 def described(rows: list[Row], kind: str = "speech") -> str:
     """Corpora, minutes and licences of the train rows, one a line: what a model card must list."""
     minutes: dict[tuple[str, str, str], float] = {}
@@ -386,7 +392,9 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and simulated rooms.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the training loop.")] = None,
     precision: Annotated[str, typer.Option(help="As lightning-fabric: 32-true, bf16-mixed, …")] = "32-true",
-    begin: Annotated[Path | None, typer.Option(help="Start a new run from the weights of this checkpoint.")] = None,
+    begin: Annotated[
+        str | None, typer.Option(help="Start a new run from the weights of this checkpoint.pt, .onnx or shipped model.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Validate and keep a checkpoint after this many steps.")] = 250,
     change: Annotated[list[str], typer.Option("--set", help="Change a value of the recipe: training.batch=4.")] = [],  # noqa: B006
 ) -> None:
@@ -399,7 +407,7 @@ def main(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
         check_kinds(rows, parsed.kind)
-        beginning = load_checkpoint(begin)[2] if begin else None
+        beginning = read_beginning(begin) if begin else None
         if beginning:
             warm_start(Network(parsed.network), beginning["average"])
         build_objective(parsed)  # refuses here what cannot be, not after the decoding

@@ -9,14 +9,19 @@ from torch import Tensor
 
 from training.network.stereo import turned
 from training.objectives.activity import activity_error
+from training.objectives.leftover import voice_left
 from training.objectives.snr import thresholded_snr
 from training.objectives.spectral import compressed_error, spectrum
+
+LEFT_FLOOR = 0.01  # of the voice's power
 
 
 @dataclass(frozen=True)
 class SongObjectiveSpec:
     """Weights of the parts; `vocals` is the weight of the vocals beside the accompaniment, whose weight is 1.
 
+    An error is an error to the SNR, be it voice that is left or music that is lost; for whoever sings over it the voice
+    that is left is the worse one. `left` weighs it by itself (see `voice_left`), down to −20 dB.
     `ceiling` in dB: errors that far below the mixture count as none. A passage without vocals must be changed by less
     than −25 dB, so it lies above that. Pieces that nobody sings in count from the share `free_from` of the schedule on:
     while nothing is separated yet, leaving all as it is would be their whole lesson, and the masks would not come back
@@ -27,6 +32,7 @@ class SongObjectiveSpec:
 
     snr: float = 0.1  # per dB
     vocals: float = 0.5
+    left: float = 0.0  # per dB
     ceiling: float = 30.0
     free_from: float = 0.0
     spectral: float = 10.0
@@ -83,6 +89,11 @@ class SongObjective(torch.nn.Module):
                 found = self.spectral(estimate, sources, counted, window, list(weights.values()))
                 parts[f"spectral {window}"] = found
                 loss = loss + spec.spectral / len(spec.windows) * found
+        if spec.left:
+            sung = (sources[:, 1].square().mean((1, 2)) > 1e-7).to(gain.dtype)
+            left = voice_left(estimate[:, 0], sources, LEFT_FLOOR)
+            parts["left"] = (left * sung).sum() / sung.sum().clamp(min=1)
+            loss = loss + spec.left * parts["left"]
         if activity is not None and activity.shape[-1]:
             parts["activity"] = activity_error(activity, sources.square().mean(2).sqrt()).mean()
             loss = loss + spec.activity * parts["activity"]
@@ -114,29 +125,9 @@ def song_scores(estimate: Tensor, sources: Tensor) -> dict[str, Tensor]:
         sdr = 10 * (power[both, 0] / error[both].clamp(min=1e-12)).log10()
         found["sdr"] = sdr.mean()
         found["sdri"] = (sdr - 10 * (power[both, 0] / power[both, 1]).log10()).mean()
-        found["suppression"] = suppression(estimate[both, 0], sources[both]).mean()
+        found["suppression"] = -voice_left(estimate[both, 0], sources[both]).mean()
     free = (power[:, 1] < 1e-10) & (power[:, 0] > 1e-7)
     if free.any():
         changed = (estimate[free, 0] - whole[free]).square().mean((1, 2))
         found["change"] = (10 * (changed.clamp(min=1e-12) / power[free, 0]).log10()).mean()
     return found
-
-
-def suppression(accompaniment: Tensor, sources: Tensor, window: int = 2048) -> Tensor:
-    """By how many dB the vocals `sources[:, 1]` are lower in the estimated accompaniment `[batch, 2, samples]`.
-
-    In each bin of an STFT the estimate is explained by both true sources (complex least squares over the piece), as
-    BSSEval lets each source pass a filter; what the vocals' coefficients carry is the voice that is left.
-    """
-    batch = sources.shape[0]
-    spectra = [
-        torch.view_as_complex(spectrum(waves.flatten(0, 1), window, window // 2).permute(0, 3, 2, 1).contiguous())
-        for waves in (accompaniment, sources[:, 0], sources[:, 1])
-    ]
-    heard, music, voice = spectra  # [batch × channels, bins, frames]
-    aa, vv = music.abs().square().sum(-1), voice.abs().square().sum(-1)
-    av = (music.conj() * voice).sum(-1)
-    ah, vh = (music.conj() * heard).sum(-1), (voice.conj() * heard).sum(-1)
-    coefficient = (aa * vh - av.conj() * ah) / (aa * vv - av.abs().square()).clamp(min=1e-12)
-    left = (coefficient.abs().square().clamp(max=4) * vv).view(batch, -1).sum(-1)
-    return 10 * (vv.view(batch, -1).sum(-1) / left.clamp(min=1e-12)).log10()
