@@ -36,7 +36,7 @@ class TrainingSpec:
     compile: bool = False
     optimizer: str = "adamw"  # or "muon"
     filterbank: float = 1.0
-    half: bool = False  # the separator in bfloat16, twice as fast where the processor knows it
+    half: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

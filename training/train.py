@@ -35,6 +35,7 @@ from training.data.remix import RemixSpec, SongMixer
 from training.data.rooms import simulate_rooms
 from training.data.songs import load_clips, pair_songs
 from training.export import heard, load_checkpoint
+from training.half import knows_half
 from training.journal import Journal
 from training.network import Network
 from training.objectives import Objective, ObjectiveSpec, SongObjective, SongObjectiveSpec
@@ -266,7 +267,9 @@ def train(
     fixed, score = valid_batches(recipe, rows, cache, fabric.device)
 
     network = Network(recipe.network)
-    network.mixed = spec.half
+    network.mixed = spec.half and knows_half(fabric.device)
+    if spec.half and not network.mixed:
+        console.print("This processor knows no bfloat16: the separator trains in float32.")
     optimizers = build_optimizers(network, spec)
     before = heard(begin) if begin else (0.0, 0)
     if begin:
