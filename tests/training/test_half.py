@@ -21,13 +21,10 @@ def fastest(kind: torch.dtype, tries: int = 7) -> float:
 
 
 def test_what_is_said_of_the_processor_is_what_it_does() -> None:
-    """Where bfloat16 is said to be known it is no slower than twice float32; where it is five times slower, it is not."""
+    """Where bfloat16 is said to be known it takes no longer than float32, give or take; where not, it is no gain."""
     known = knows_half(torch.device("cpu"))
-    for _ in range(5):
-        ratio = fastest(torch.bfloat16) / fastest(torch.float32)
-        if ratio < 2 if known else True:
-            break
-    assert ratio < 2 if known else True
-    if ratio > 5:
-        assert not known
+    ratios: list[float] = []
+    while len(ratios) < 5 and not (ratios and known and ratios[-1] < 2):  # a busy machine gets another try
+        ratios.append(fastest(torch.bfloat16) / fastest(torch.float32))
+    assert min(ratios) < 2 if known else max(ratios) > 0.8
     assert knows_half(torch.device("meta"))
