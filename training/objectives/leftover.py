@@ -21,9 +21,10 @@ FRAMES = 24  # windows side by side that share it: a second
 def voice_left(accompaniment: Tensor, sources: Tensor, floor: float = 0.0) -> Tensor:
     """Energy of the voice in `accompaniment` `[batch, channels, samples]` beside the true one, dB `[batch]`.
 
-    `sources` `[batch, 2, channels, samples]` are the true accompaniment and vocals, longer than 1,024 samples. Less
-    than `floor` (a power ratio) is as good as nothing: the figure ends there, with its gradient. 0 dB where nobody
-    sings.
+    `sources` `[batch, 2, channels, samples]` are the true accompaniment and vocals, longer than 1,024 samples. `floor`,
+    a share of the mixture's power, is added to both: a voice that far below the mixture counts as none, true or left,
+    and has no gradient to speak of. So it is the loud voice that must go; to take the faint one out would cost more
+    music than voice. 0 dB where nobody sings.
     """
     waves = torch.stack([accompaniment, sources[:, 0], sources[:, 1]]).flatten(0, 2)
     pairs = spectrum(waves, WINDOW, WINDOW)[:, :, :, : WINDOW // 2]  # [3 × batch × channels, 2, frames, bins]
@@ -45,4 +46,5 @@ def voice_left(accompaniment: Tensor, sources: Tensor, floor: float = 0.0) -> Te
     # Where the two cannot be told apart the gain may be anything; a voice that was made louder is not what this is for.
     left = (power.clamp(max=4) * vv).view(len(sources), -1).sum(-1)
     true = vv.view(len(sources), -1).sum(-1)
-    return 10 * ((left + floor * true + 1e-9) / (true + 1e-9)).log10()
+    least = floor * (true + aa.view(len(sources), -1).sum(-1)) + 1e-9
+    return 10 * ((left + least) / (true + least)).log10()

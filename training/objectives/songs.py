@@ -13,7 +13,7 @@ from training.objectives.leftover import voice_left
 from training.objectives.snr import thresholded_snr
 from training.objectives.spectral import compressed_error, spectrum
 
-LEFT_FLOOR = 0.01  # of the voice's power
+LEFT_FLOOR = 10**-2.5  # of the mixture's power
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class SongObjectiveSpec:
     """Weights of the parts; `vocals` is the weight of the vocals beside the accompaniment, whose weight is 1.
 
     An error is an error to the SNR, be it voice that is left or music that is lost; for whoever sings over it the voice
-    that is left is the worse one. `left` weighs it by itself (see `voice_left`), down to −20 dB.
+    that is left is the worse one. `left` weighs it by itself (see `voice_left`), down to 25 dB under
+    the mixture.
     `ceiling` in dB: errors that far below the mixture count as none. A passage without vocals must be changed by less
     than −25 dB, so it lies above that. Pieces that nobody sings in count from the share `free_from` of the schedule on:
     while nothing is separated yet, leaving all as it is would be their whole lesson, and the masks would not come back
