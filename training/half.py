@@ -10,5 +10,7 @@ def knows_half(device: torch.device) -> bool:
     (measured on an AMD EPYC of the third generation, which has AVX2 and no more)."""
     if device.type != "cpu":
         return True
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch; without it, no risk is taken
+    capabilities: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not in every torch; without it, no risk is taken
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

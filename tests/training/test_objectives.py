@@ -51,6 +51,22 @@ def test_spectrum_of_a_sine() -> None:
     assert magnitude[:, 60:].max() < 1e-3
 
 
+@pytest.mark.parametrize(("window", "hop"), [(1024, 512), (64, 64), (256, 64)])
+def test_spectrum_and_its_gradient_are_those_of_torch(window: int, hop: int) -> None:
+    """Against torch.stft, whose gradient is another program."""
+    generator = torch.Generator().manual_seed(0)
+    wave = torch.randn(2, 2, 4096, generator=generator).requires_grad_()
+    pairs = spectrum(wave.flatten(0, 1), window, hop)
+    taper = torch.hann_window(window)
+    exact = torch.stft(wave.flatten(0, 1), window, hop, window=taper * (2 / taper.sum()), return_complex=True)
+    expected = torch.view_as_real(exact).permute(0, 3, 2, 1)
+    assert torch.allclose(pairs, expected, atol=1e-5)
+    weight = torch.randn(pairs.shape, generator=generator)
+    (mine,) = torch.autograd.grad((pairs * weight).sum(), wave)
+    (other,) = torch.autograd.grad((expected * weight).sum(), wave)
+    assert torch.allclose(mine, other, atol=1e-4 * float(other.abs().max()))
+
+
 def test_compressed_error_anchors() -> None:
     wave = torch.randn(1, 24000, generator=torch.Generator().manual_seed(0))
     pairs = spectrum(wave)

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 FLOOR = 1e-5  # power; below it a bin counts as silent and has no gradient to speak of
+
+
+class _Fourier(torch.autograd.Function):
+    """Real frames `[batch, frames, window]` → `[batch, 2, frames, bins]`, real and imaginary parts.
+
+    The gradient of a real transform is another one, backwards; torch's own goes through a complex transform of full
+    length. Windows are even: the last bin is real, as the first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor) -> Tensor:
+        ctx.window = frames.shape[-1]
+        return torch.stack(torch.view_as_real(torch.fft.rfft(frames)).unbind(-1), 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        twice = torch.full((gradient.shape[-1],), 0.5, device=gradient.device)  # irfft adds each bin's mirror image
+        twice[0] = twice[-1] = 1
+        pairs = (gradient * twice).movedim(1, -1).contiguous()
+        return torch.fft.irfft(torch.view_as_complex(pairs), ctx.window, norm="forward")
 
 
 def spectrum(wave: Tensor, window: int = 1024, hop: int = 512) -> Tensor:
@@ -18,9 +40,7 @@ def spectrum(wave: Tensor, window: int = 1024, hop: int = 512) -> Tensor:
     # Frames from whole hops side by side: the gradient of torch.stft's overlapping frames takes five times as long.
     hops = padded[:, : (count + overlaps - 1) * hop].unflatten(-1, (-1, hop))
     frames = torch.cat([hops[:, first : first + count] for first in range(overlaps)], -1)
-    spectra = torch.fft.rfft(frames * (taper * (2 / taper.sum())))
-    # Taken apart, not permuted: the gradient of view_as_real wants its two numbers side by side.
-    return torch.stack(torch.view_as_real(spectra).unbind(-1), 1)
+    return _Fourier.apply(frames * (taper * (2 / taper.sum())))
 
 
 def compressed(pairs: Tensor, power: float = 0.3) -> tuple[Tensor, Tensor]:
