@@ -56,7 +56,7 @@ KINDS: dict[str, tuple[type[MixSpec] | type[RemixSpec], type[ObjectiveSpec] | ty
 class Recipe:
     """Everything but the data's place: `training/recipes/denoise.yaml` and `karaoke.yaml` are the commented forms.
 
-    `copies` of every song are made ahead of time, in recipes for songs.
+    `copies` of every song with a voice are made ahead of time, in recipes for songs.
     """
 
     name: str
