@@ -8,7 +8,7 @@ The queue may be stopped and started at any time: a run that has its JSON is not
 changed, and one that was cut off goes on from its checkpoint. The budget is `--hours` of audio seen, so that a GPU and
 a slow CPU fill the same table; each budget has a folder, benchmarks/results/ablation/HOURSh/CELL-SEED.json, and tables
 of its own. Scores are of fixed pairs of the valid split, never of the test set: PESQ-WB, ESTOI and SI-SDR, streamed as
-users run a model.
+users run a model. What a cell costs is measured by `benchmarks.cell_cost`, for all cells at once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from rtsep.errors import InputError, RtsepError
 from training import evaluate
 from training.data.pairs import write_pairs
 from training.export import export, load_checkpoint
-from training.network import Network
 from training.recipe import Recipe, read_recipe
 from training.train import build_mixer, gather_rows, revision
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "ablation.yaml"
 RESULTS = Path(__file__).with_name("results") / "ablation"
+COST = "cost.json"
 MEASURES = ("pesq_wb", "estoi", "si_sdr")
 COLUMNS = ("seeds", "PESQ-WB", "ESTOI", "SI-SDR dB", "GMAC/s", "CPU s per s")
 SEEDS, HOURS = 2, 3.0
@@ -188,11 +188,12 @@ def check_budget(runs: Sequence[Run]) -> None:
             )
 
 
-def macs_per_second(network: Network) -> float:
-    """Multiply-accumulates a second: every weight of a product once a hop, the filterbank's included."""
-    products = sum(weight.numel() for name, weight in network.named_parameters() if weight.ndim > 1)
-    again = (network.made - 1) * network.decoder.numel()  # the decoder serves every source with a mask
-    return (products + again) * network.spec.sample_rate / network.spec.hop
+def costs(results: Path) -> dict[str, dict[str, float]]:
+    """`macs_per_s` and `cpu_s_per_s` of each cell, as `benchmarks.cell_cost` measured them; empty if it has not."""
+    try:
+        return json.loads((results / COST).read_text(encoding="utf-8"))["cells"]
+    except FileNotFoundError:
+        return {}
 
 
 def fixed_pairs(data: Path, work: Path, base: Path, cache: Path | None, count: int) -> list[evaluate.Pair]:
@@ -241,8 +242,6 @@ def perform(run: Run, data: Path, work: Path, pairs: Sequence[evaluate.Pair], ca
         "hours": state["hours"],
         "minutes": state["spent"] / 60,
         "parameters": sum(weight.numel() for weight in network.parameters()),
-        "macs_per_s": macs_per_second(network),
-        "cpu_s_per_s": sum(row["cpu_s"] for row in rows) / sum(row["seconds"] for row in rows),
         "clips": len(rows),
         "scores": {measure: summary[measure] for measure in MEASURES},
     }
@@ -286,13 +285,18 @@ def tables(runs: Sequence[Run], results: Path) -> dict[str, list[list[str]]]:
     for run in runs:
         if (result := recorded(run, results)) is not None:
             found.setdefault(run.cell, []).append(result)
+    known = costs(results)
     drawn: dict[str, list[list[str]]] = {}
     for title, cells in TABLES.items():
         rows = drawn.setdefault(title, [])
         for label, cell in cells.items():
             done = found.get(cell, [])
             scores = [spread([one["scores"][measure]["mean"] for one in done], measure) for measure in MEASURES]
-            cost = [f"{done[0]['macs_per_s'] / 1e9:.3f}", f"{done[0]['cpu_s_per_s']:.4f}"] if done else ["", ""]
+            cost = (
+                [f"{known[cell]['macs_per_s'] / 1e9:.3f}", f"{known[cell]['cpu_s_per_s']:.4f}"]
+                if cell in known
+                else ["", ""]
+            )
             rows.append([label, str(len(done) or ""), *scores, *cost])
     return drawn
 

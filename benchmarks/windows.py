@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, plan, recorded
+from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, costs, plan, recorded
 from rtsep.errors import InputError
 from training.evaluate import one_sentence, write_json
 
@@ -33,16 +33,15 @@ PANELS = {
 
 
 def points(seeds: int, hours: float, results: Path = RESULTS) -> list[dict[str, Any]]:
-    """One entry a run of the curve, in order of the window: `window_ms`, `seed`, the scores and the cost."""
-    runs = plan(seeds, hours)
+    """One entry a run of the curve, in order of the window: `window_ms`, `seed`, the scores, and the cost if known."""
+    runs, known = plan(seeds, hours), costs(results)
     found = []
     for cell in CURVE.values():
         for run in (run for run in runs if run.cell == cell):
             if (result := recorded(run, results)) is not None:
                 scores = {name: result["scores"][name]["mean"] for name in ("pesq_wb", "estoi", "si_sdr")}
-                cost = {"macs_per_s": result["macs_per_s"], "cpu_s_per_s": result["cpu_s_per_s"]}
                 hop = run.recipe.network.hop / run.recipe.network.sample_rate
-                found.append({"window_ms": round(2000 * hop, 3), "seed": run.seed, **scores, **cost})
+                found.append({"window_ms": round(2000 * hop, 3), "seed": run.seed, **scores, **known.get(run.cell, {})})
     return sorted(found, key=lambda point: (point["window_ms"], point["seed"]))
 
 
@@ -55,8 +54,9 @@ def draw(found: list[dict[str, Any]], hours: float, file: Path) -> None:
     from matplotlib import pyplot
 
     windows = sorted({point["window_ms"] for point in found})
-    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(15, 3.2), layout="constrained")
-    for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
+    panels = {name: title for name, title in PANELS.items() if all(name in point for point in found)}
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(3 * len(panels), 3.2), layout="constrained")
+    for axis, (name, title) in zip(axes, panels.items(), strict=True):
         scale = 1e9 if name == "macs_per_s" else 1.0
         axis.plot([point["window_ms"] for point in found], [point[name] / scale for point in found], "o", alpha=0.5)
         values = [[point[name] / scale for point in found if point["window_ms"] == window] for window in windows]

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+import yaml
 from typer.testing import CliRunner
 
 pytest.importorskip("pesq")
 
-from benchmarks import ablation
-from benchmarks.ablation import CELLS, TABLES, macs_per_second, plan, spread
+from benchmarks import ablation, cell_cost
+from benchmarks.ablation import CELLS, TABLES, plan, spread
 from training import evaluate
 from training.data.pairs import write_pairs
-from training.network import Network, NetworkSpec
+from training.network import Network
+from training.recipe import parse_recipe
 
 TINY = Path(__file__).parent / "data" / "tiny" / "manifest.csv"
 RECIPE = """
@@ -59,12 +61,22 @@ def test_seeds_come_in_turn() -> None:
     assert runs[0].recipe.training.seed == 0 and runs[-1].recipe.training.seed == 1
 
 
-def test_macs() -> None:
-    spec = NetworkSpec(analysis_window=256, filterbank="short", sources=["speech"], channels=4, hidden=6, dilations=[1])
+def test_what_the_cells_cost(tmp_path: Path) -> None:
+    """Products as they follow from the shape; the wider network takes longer; the tables show both."""
+    recipes = {}
+    for cell, channels in (("base", 4), ("one-mask", 160)):
+        network = {"analysis_window": 256, "filterbank": "short", "sources": ["speech"]}
+        network |= {"channels": channels, "hidden": 6 * channels // 4, "dilations": [1]}
+        recipes[cell] = parse_recipe(yaml.safe_dump({"name": "tiny", "target": "speech", "network": network}))
+    found = cell_cost.measure(recipes, 0.5, 5)
     features, masked = 96 + 129, 129
     bank = 2 * 96 * 256 + 2 * 129 * 256 + 2 * masked * 256
-    separator = features * 4 + (4 * 6 + 3 * 6 + 6 * 4) + 4 * masked
-    assert macs_per_second(Network(spec)) == pytest.approx((bank + separator) * 375)
+    assert found["base"]["macs_per_s"] == (bank + features * 4 + 2 * 4 * 6 + 4 * masked) * 375
+    assert 0 < found["base"]["cpu_s_per_s"] < found["one-mask"]["cpu_s_per_s"]
+    assert ablation.costs(tmp_path) == {}
+    (tmp_path / "cost.json").write_text(json.dumps({"cells": found}))
+    shown = run("--recipe", ablation.RECIPE, "--results", tmp_path)
+    assert f"{found['base']['cpu_s_per_s']:.4f}" in row_of(shown.output, "K = 2, λ = 0.3")
 
 
 def test_spread() -> None:
