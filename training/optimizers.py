@@ -28,10 +28,11 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
         for weight in bank:
             weight.requires_grad_(False)
     matrices = [weight for name, weight in network.separator.named_parameters() if name.endswith(".weight")]
-    matrices = [weight for weight in matrices if weight.ndim == 2] if spec.optimizer == "muon" else []
+    matrices = [weight for weight in matrices if weight.ndim == 2 and weight.requires_grad]
+    matrices = matrices if spec.optimizer == "muon" else []
     chosen = {id(weight) for weight in matrices}
     apart = {id(weight) for weight in bank} if spec.filterbank < 1 else set()
-    rest = [weight for weight in network.parameters() if id(weight) not in chosen | apart]
+    rest = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in chosen | apart]
     decayed = [weight for weight in rest if weight.ndim > 1]
     plain = [weight for weight in rest if weight.ndim <= 1]
     groups: list[dict[str, Any]] = [

@@ -20,6 +20,8 @@ from training.optimizers import OPTIMIZERS
 class TrainingSpec:
     """`hours` of audio in the schedule; `decay_share` of it, at the end, lowers the learning rate to zero.
 
+    `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began. A new
+    balance of what is lost against what is left takes no more than the last layer, and few songs cannot spoil the rest.
     `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
     give back what no mask touches.
     """
@@ -36,6 +38,7 @@ class TrainingSpec:
     compile: bool = False
     optimizer: str = "adamw"  # or "muon"
     filterbank: float = 1.0
+    only: str = ""
     half: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
 
     def __post_init__(self) -> None:

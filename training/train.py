@@ -267,6 +267,8 @@ def train(
     fixed, score = valid_batches(recipe, rows, cache, fabric.device)
 
     network = Network(recipe.network)
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(name.startswith(spec.only))
     network.mixed = spec.half and knows_half(fabric.device)
     if spec.half and not network.mixed:
         console.print("This processor knows no bfloat16: the separator trains in float32.")
@@ -411,8 +413,11 @@ def main(
             )
         check_kinds(rows, parsed.kind)
         beginning = read_beginning(begin) if begin else None
+        network = Network(parsed.network)
+        if not any(name.startswith(parsed.training.only) for name, _ in network.named_parameters()):
+            raise ValueError(f"training.only: no weight's name begins with {parsed.training.only!r}.")
         if beginning:
-            warm_start(Network(parsed.network), beginning["average"])
+            warm_start(network, beginning["average"])
         build_objective(parsed)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)

@@ -10,11 +10,13 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+import typer
 import yaml
 
 from rtsep.model import shipped
 from tests.training.songs import STEREO
 from tests.training.tiny import SMALL, TINY
+from training import train
 from training.export import difference, export
 from training.network import Network, NetworkSpec
 from training.recipe import parse_recipe
@@ -83,7 +85,10 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
     _, file = exported(replace(SMALL, hidden=16), tmp_path)
     words = ["training.train", recipe_file, "--run", tmp_path / "run", "--data", TINY, "--threads", 1]
     done = subprocess.run(
-        [sys.executable, "-m", *map(str, words), "--begin", str(file), "--minutes", "0.02"],
+        [
+            *(sys.executable, "-m", *map(str, words), "--begin", str(file), "--minutes", "0.02"),
+            *("--set", "training.only=separator.head"),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -92,6 +97,9 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert tuple(state["before"]) == (1.5, 12)
+    before = read_shipped(str(file))["average"]
+    moved = {key for key, weight in state["average"].items() if not torch.allclose(weight, before[key], atol=1e-6)}
+    assert moved and moved <= {"separator.head.weight", "separator.head.bias"}
     refused = subprocess.run(
         [sys.executable, "-m", *map(str, words[:4]), "--data", str(TINY), "--begin", str(tmp_path / "no.onnx")],
         cwd=ROOT,
@@ -100,3 +108,5 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert refused.returncode == 2 and "no.onnx" in refused.stderr and "Traceback" not in refused.stderr
+    with pytest.raises(typer.Exit):
+        train.main(recipe_file, tmp_path / "run", TINY, change=["training.only=heads"])

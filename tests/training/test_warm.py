@@ -63,6 +63,16 @@ def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_only_what_shall_learn_is_taken(name: str) -> None:
+    network = Network(SHORT)
+    for key, weight in network.named_parameters():
+        weight.requires_grad_(key.startswith("separator.head"))
+    optimizers = build_optimizers(network, TrainingSpec(optimizer=name, filterbank=0.0))
+    taken = {id(w) for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]}
+    assert taken == {id(weight) for weight in network.separator.head.parameters()}
+
+
 def test_unknown_optimizer_is_refused() -> None:
     with pytest.raises(ValueError, match="adamw"):
         TrainingSpec(optimizer="sgd")
