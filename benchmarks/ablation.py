@@ -188,10 +188,15 @@ def check_budget(runs: Sequence[Run]) -> None:
             )
 
 
+def shape(recipe: Recipe) -> str:
+    """A short hash of the network that a recipe describes: what a network costs depends on nothing else."""
+    return hashlib.sha256(json.dumps(recipe.network.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def costs(results: Path) -> dict[str, dict[str, float]]:
-    """`macs_per_s` and `cpu_s_per_s` of each cell, as `benchmarks.cell_cost` measured them; empty if it has not."""
+    """`macs_per_s` and `cpu_s_per_s` by `shape`, as `benchmarks.cell_cost` measured them; empty if it has not."""
     try:
-        return json.loads((results / COST).read_text(encoding="utf-8"))["cells"]
+        return json.loads((results / COST).read_text(encoding="utf-8"))["networks"]
     except FileNotFoundError:
         return {}
 
@@ -285,19 +290,16 @@ def tables(runs: Sequence[Run], results: Path) -> dict[str, list[list[str]]]:
     for run in runs:
         if (result := recorded(run, results)) is not None:
             found.setdefault(run.cell, []).append(result)
-    known = costs(results)
+    shapes, known = {run.cell: shape(run.recipe) for run in runs}, costs(results)
     drawn: dict[str, list[list[str]]] = {}
     for title, cells in TABLES.items():
         rows = drawn.setdefault(title, [])
         for label, cell in cells.items():
             done = found.get(cell, [])
             scores = [spread([one["scores"][measure]["mean"] for one in done], measure) for measure in MEASURES]
-            cost = (
-                [f"{known[cell]['macs_per_s'] / 1e9:.3f}", f"{known[cell]['cpu_s_per_s']:.4f}"]
-                if cell in known
-                else ["", ""]
-            )
-            rows.append([label, str(len(done) or ""), *scores, *cost])
+            cost = known.get(shapes.get(cell, ""))
+            spent = [f"{cost['macs_per_s'] / 1e9:.3f}", f"{cost['cpu_s_per_s']:.4f}"] if cost else ["", ""]
+            rows.append([label, str(len(done) or ""), *scores, *spent])
     return drawn
 
 

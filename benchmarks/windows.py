@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, costs, plan, recorded
+from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, costs, plan, recorded, shape
 from rtsep.errors import InputError
 from training.evaluate import one_sentence, write_json
 
@@ -41,7 +41,9 @@ def points(seeds: int, hours: float, results: Path = RESULTS) -> list[dict[str, 
             if (result := recorded(run, results)) is not None:
                 scores = {name: result["scores"][name]["mean"] for name in ("pesq_wb", "estoi", "si_sdr")}
                 hop = run.recipe.network.hop / run.recipe.network.sample_rate
-                found.append({"window_ms": round(2000 * hop, 3), "seed": run.seed, **scores, **known.get(run.cell, {})})
+                found.append(
+                    {"window_ms": round(2000 * hop, 3), "seed": run.seed, **scores, **known.get(shape(run.recipe), {})}
+                )
     return sorted(found, key=lambda point: (point["window_ms"], point["seed"]))
 
 

@@ -74,9 +74,27 @@ def test_what_the_cells_cost(tmp_path: Path) -> None:
     assert found["base"]["macs_per_s"] == (bank + features * 4 + 2 * 4 * 6 + 4 * masked) * 375
     assert 0 < found["base"]["cpu_s_per_s"] < found["one-mask"]["cpu_s_per_s"]
     assert ablation.costs(tmp_path) == {}
-    (tmp_path / "cost.json").write_text(json.dumps({"cells": found}))
-    shown = run("--recipe", ablation.RECIPE, "--results", tmp_path)
-    assert f"{found['base']['cpu_s_per_s']:.4f}" in row_of(shown.output, "K = 2, λ = 0.3")
+
+
+def test_the_tables_show_the_cost_of_the_very_networks(tmp_path: Path) -> None:
+    recipe, results = tmp_path / "tiny.yaml", tmp_path / "results"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    app = typer.Typer()
+    app.command()(cell_cost.main)
+    words = ["--seconds", "0.1", "--rounds", "1", "--results", str(results), "--recipe"]
+    done = CliRunner().invoke(app, [*words, str(recipe)])
+    assert done.exit_code == 0, done.output
+    found = ablation.costs(results)
+    runs = {run.cell: run for run in plan(1, 1.0, recipe)}
+    assert ablation.shape(runs["base"].recipe) == ablation.shape(runs["lambda-1"].recipe)
+    assert len(found) < len(runs) and set(found) == {ablation.shape(run.recipe) for run in runs.values()}
+    cost = found[ablation.shape(runs["window-8"].recipe)]["cpu_s_per_s"]
+    shown = run("--recipe", recipe, "--results", results)
+    assert next(line for line in shown.output.splitlines() if line.split()[1:2] == ["8"]).split()[-2] == f"{cost:.4f}"
+    # Another recipe, another network: what is known of this one says nothing of it.
+    assert f"{cost:.4f}" not in run("--results", results).output
+    refused = CliRunner().invoke(app, [*words, str(tmp_path / "no.yaml")])
+    assert refused.exit_code == 2 and "no.yaml" in refused.output
 
 
 def test_spread() -> None:

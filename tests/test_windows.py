@@ -45,7 +45,9 @@ def test_the_curve_is_that_of_the_recorded_runs(tmp_path: Path) -> None:
     drawn = (tmp_path / "windows.svg").read_bytes()
     assert b"<svg" in drawn
     assert "macs_per_s" not in found["points"][0]
-    (results / ablation.COST).write_text(json.dumps({"cells": {cell: {"macs_per_s": 1e8} for cell in ablation.CELLS}}))
+    (results / ablation.COST).write_text(
+        json.dumps({"networks": {ablation.shape(run.recipe): {"macs_per_s": 1e8} for run in ablation.plan(1, 3.0)}})
+    )
     assert [point["macs_per_s"] for point in windows.points(2, 3.0, results)] == [1e8] * 3
     (results / ablation.COST).unlink()
     assert CliRunner().invoke(app, asked).exit_code == 0

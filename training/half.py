@@ -8,6 +8,8 @@ import torch
 def knows_half(device: torch.device) -> bool:
     """Whether `device` multiplies in bfloat16 itself. A CPU that only emulates it takes ten times as long as in float32
     (measured on an AMD EPYC of the third generation, which has AVX2 and no more)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return True
     capabilities: dict[str, bool] = getattr(

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("adamw", "muon")
 
 
+def learning(network: Network, spec: TrainingSpec) -> int:
+    """Freezes all weights but those that shall learn (`only`, and `filterbank` above 0); returns how many learn."""
+    bank = {"long", "short", "decoder"}
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(name.startswith(spec.only) and not (name in bank and not spec.filterbank))
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
 def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
     """`adamw` for everything, or `muon` for the separator's matrices and AdamW for the rest.
 

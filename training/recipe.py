@@ -22,6 +22,7 @@ class TrainingSpec:
 
     `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began. A new
     balance of what is lost against what is left takes no more than the last layer, and few songs cannot spoil the rest.
+    (Statistics of batch norms move with what is heard, whoever learns.)
     `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
     give back what no mask touches.
     """
@@ -44,6 +45,8 @@ class TrainingSpec:
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
+        if not isinstance(self.only, str):
+            raise ValueError(f"only is how the names of weights begin, such as separator.head, not {self.only!r}.")
         if not 0 <= self.filterbank <= 1:
             raise ValueError(f"filterbank is a share of the learning rate, 0 to 1, not {self.filterbank}.")
 
@@ -80,20 +83,20 @@ def read_recipe(file: Path, changes: list[str] | None = None) -> Recipe:
 
     Raises ValueError with one sentence for unknown keys or values that cannot be.
     """
-    tree = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    tree = _tree(Path(file).read_text(encoding="utf-8"))
     for change in changes or []:
         place, _, value = change.partition("=")
         *path, last = place.split(".")
         branch = tree
         for part in path:
             branch = branch.setdefault(part, {})
-        branch[last] = yaml.safe_load(value)
+        branch[last] = _tree(value)
     return parse_recipe(yaml.safe_dump(tree, sort_keys=False))
 
 
 def parse_recipe(text: str) -> Recipe:
     """The recipe that a YAML text describes; raises ValueError as `read_recipe`."""
-    tree = yaml.safe_load(text)
+    tree = _tree(text)
     try:
         data = dict(tree.get("data") or {})
         if data.setdefault("kind", "speech") not in KINDS:
@@ -112,6 +115,13 @@ def parse_recipe(text: str) -> Recipe:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The recipe does not fit: {error}.") from None
+
+
+def _tree(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"This is no YAML: {' '.join(str(error).split())}.") from None
 
 
 def _tuples(branch: dict[str, Any] | None) -> dict[str, Any]:

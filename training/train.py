@@ -27,6 +27,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from rtsep.errors import InputError
 from training.data.bank import build_banks, data_hash
 from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
@@ -34,16 +35,16 @@ from training.data.mix import Mixer, MixSpec
 from training.data.remix import RemixSpec, SongMixer
 from training.data.rooms import simulate_rooms
 from training.data.songs import load_clips, pair_songs
-from training.export import heard, load_checkpoint
+from training.export import heard
 from training.half import knows_half
 from training.journal import Journal
 from training.network import Network
 from training.objectives import Objective, ObjectiveSpec, SongObjective, SongObjectiveSpec
 from training.objectives.sisdr import si_sdr
 from training.objectives.songs import song_scores
-from training.optimizers import build_optimizers
+from training.optimizers import build_optimizers, learning
 from training.recipe import Recipe, read_recipe
-from training.shipped import read_shipped
+from training.shipped import read_beginning
 from training.warm import parted, warm_moments, warm_start
 
 console = Console(stderr=True)
@@ -267,13 +268,13 @@ def train(
     fixed, score = valid_batches(recipe, rows, cache, fabric.device)
 
     network = Network(recipe.network)
-    for name, weight in network.named_parameters():
-        weight.requires_grad_(name.startswith(spec.only))
+    learning(network, spec)
     network.mixed = spec.half and knows_half(fabric.device)
     if spec.half and not network.mixed:
         console.print("This processor knows no bfloat16: the separator trains in float32.")
     optimizers = build_optimizers(network, spec)
     before = heard(begin) if begin else (0.0, 0)
+    lists = [begin["trained_on"]] if begin else []  # what was heard before is listed too, licences and all
     if begin:
         warm_start(network, begin["average"])
         if [parted(kept) for kept in begin["optimizers"]] == [parted(each.state_dict()) for each in optimizers]:
@@ -286,15 +287,22 @@ def train(
         state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
         network.load_state_dict(state["weights"])
         average.network.load_state_dict(state["average"])
+        if [parted(kept) for kept in state["optimizers"]] != [parted(each.state_dict()) for each in optimizers]:
+            raise InputError(
+                f"{run} was begun with other weights that learn; use another folder and --begin {checkpoint}."
+            )
         for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         objective.load_state_dict(state.get("objective", {}), strict=False)  # a proxy may join a run that goes on
         step, spent, before = state["step"], state["spent"], state.get("before", before)
+        lists = [state["trained_on"]]
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
         if state["recipe"] != recipe.text:
             console.print(
                 "The recipe differs from the one this run was begun with; the checkpoint will name the new one."
             )
+    lines = dict.fromkeys(line for each in (*lists, described(rows, recipe.kind)) for line in each.splitlines())
+    trained_on = "\n".join(sorted(lines))
     learner: torch.nn.Module = Learner(network)
     if spec.compile:
         learner = cast(torch.nn.Module, torch.compile(learner))
@@ -360,16 +368,11 @@ def train(
                 content["objective"] = objective.state_dict()
                 save(
                     checkpoint,
-                    content | {"recipe": recipe.text, "trained_on": described(rows, recipe.kind), "scores": scores},
+                    content | {"recipe": recipe.text, "trained_on": trained_on, "scores": scores},
                 )
             sums, count = {}, 0
         if done:
             return scores
-
-
-def read_beginning(name: str) -> dict[str, Any]:
-    """A checkpoint, or what a step graph or a shipped model's name tells of one; raises ValueError with a sentence."""
-    return load_checkpoint(Path(name))[2] if name.endswith(".pt") else read_shipped(name)
 
 
 def described(rows: list[Row], kind: str = "speech") -> str:
@@ -414,8 +417,8 @@ def main(
         check_kinds(rows, parsed.kind)
         beginning = read_beginning(begin) if begin else None
         network = Network(parsed.network)
-        if not any(name.startswith(parsed.training.only) for name, _ in network.named_parameters()):
-            raise ValueError(f"training.only: no weight's name begins with {parsed.training.only!r}.")
+        if not learning(network, parsed.training):
+            raise ValueError(f"Nothing would learn: training.only is {parsed.training.only!r}.")
         if beginning:
             warm_start(network, beginning["average"])
         build_objective(parsed)  # refuses here what cannot be, not after the decoding
@@ -431,8 +434,12 @@ def main(
     (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
     (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    with Journal(run, console) as journal:
-        train(parsed, rows, run, minutes, cache, fabric, journal, every=every, begin=beginning)
+    try:
+        with Journal(run, console) as journal:
+            train(parsed, rows, run, minutes, cache, fabric, journal, every=every, begin=beginning)
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

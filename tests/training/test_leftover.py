@@ -40,6 +40,26 @@ def test_a_voice_turned_down_is_that_much_down(down: float) -> None:
     assert voice_left(hurt, sources).numpy() == pytest.approx(-down, abs=0.7)
 
 
+def test_gains_are_of_bands() -> None:
+    """A voice that is in half of the spectrum only is half there; one whose sign changes from band to band, all."""
+    sources = stems()
+    sources[:, 1] = 0.05 * torch.randn(sources[:, 1].shape, generator=torch.Generator().manual_seed(1))
+    spectrum, bins = torch.fft.rfft(sources[:, 1]), sources.shape[-1] // 2 + 1
+    for gain, left in (
+        ((torch.arange(bins) < bins // 2).float(), -3.0),
+        (1 - 2 * (torch.arange(bins) // (bins // 8) % 2).float(), 0.0),
+    ):
+        estimate = sources[:, 0] + torch.fft.irfft(spectrum * gain, sources.shape[-1])
+        assert voice_left(estimate, sources).numpy() == pytest.approx(left, abs=0.3)
+
+
+@pytest.mark.parametrize("level", [1e-4, 1e-2, 1.0])
+def test_the_level_does_not_matter(level: float) -> None:
+    sources = stems() * level
+    estimate = sources[:, 0] + 0.5 * sources[:, 1]
+    assert voice_left(estimate, sources).numpy() == pytest.approx(-6.02, abs=0.05)
+
+
 def test_it_is_what_the_scores_say_of_a_mask() -> None:
     """An ideal mask, as a separator makes it, by both measures."""
     sources = stems()

@@ -2,8 +2,8 @@
 
 BSSEval (Vincent et al. 2006; version 4, Stöter et al. 2018) explains an estimate by the true sources, each passed
 through a filter; what the voice's filter carries is interference. A time-frequency mask is no filter over a whole song,
-so here a gain is found for each band of a second: the measure of `training.music_scores.suppression`, differentiable,
-each channel by itself.
+so here a gain is found for each band of a second: as `training.music_scores.suppression`, but differentiable, in bands
+of one width, each channel by itself, over all seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from training.objectives.spectral import spectrum
 
-WINDOW = 2048  # samples; bins 23 Hz wide at 48 kHz
+WINDOW = 2048  # samples; bins 23 Hz wide at 48 kHz, and "a second" is one there
 BAND = 4  # bins that share a gain
 FRAMES = 24  # windows side by side that share it: a second
 
@@ -24,13 +24,15 @@ def voice_left(accompaniment: Tensor, sources: Tensor, floor: float = 0.0) -> Te
     `sources` `[batch, 2, channels, samples]` are the true accompaniment and vocals, longer than 1,024 samples. `floor`,
     a share of the mixture's power, is added to both: a voice that far below the mixture counts as none, true or left,
     and has no gradient to speak of. So it is the loud voice that must go; to take the faint one out would cost more
-    music than voice. 0 dB where nobody sings.
+    music than voice. 0 dB where nobody sings. What is left over of the last second is not looked at.
     """
+    level = sources.sum(1).square().mean((1, 2)).sqrt() + 1e-9
+    accompaniment, sources = accompaniment / level[:, None, None], sources / level[:, None, None, None]
     waves = torch.stack([accompaniment, sources[:, 0], sources[:, 1]]).flatten(0, 2)
     pairs = spectrum(waves, WINDOW, WINDOW)[:, :, :, : WINDOW // 2]  # [3 × batch × channels, 2, frames, bins]
     frames = min(pairs.shape[2], FRAMES)
     pairs = pairs[:, :, : pairs.shape[2] // frames * frames].unflatten(3, (-1, BAND)).unflatten(2, (-1, frames))
-    heard, music, voice = pairs.movedim(4, -1).flatten(-2).unflatten(0, (3, -1)).unbind(0)
+    heard, music, voice = pairs.movedim(3, -1).flatten(-2).unflatten(0, (3, -1)).unbind(0)
 
     def product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Σ conj(a) · b over the bins of a band."""

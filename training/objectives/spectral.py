@@ -24,16 +24,19 @@ class _Fourier(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        twice = torch.full((gradient.shape[-1],), 0.5, device=gradient.device)  # irfft adds each bin's mirror image
-        twice[0] = twice[-1] = 1
-        pairs = (gradient * twice).movedim(1, -1).contiguous()
+        share = torch.full(
+            (2, 1, gradient.shape[-1]), 0.5, device=gradient.device
+        )  # irfft adds each bin's mirror image
+        share[0, :, 0] = share[0, :, -1] = 1
+        share[1, :, 0] = share[1, :, -1] = 0  # real bins have no imaginary part, and not every FFT ignores it
+        pairs = (gradient * share).movedim(1, -1).contiguous()
         return torch.fft.irfft(torch.view_as_complex(pairs), ctx.window, norm="forward")
 
 
 def spectrum(wave: Tensor, window: int = 1024, hop: int = 512) -> Tensor:
     """Hann-windowed STFT as reals, `[batch, samples]` → `[batch, 2, frames, window // 2 + 1]`, unit gain for a sine."""
-    if window % hop:
-        raise ValueError(f"A window of {window} samples is no whole number of hops of {hop}.")
+    if window % hop or window % 2:
+        raise ValueError(f"A window is an even number of samples and a whole number of hops, not {window} of {hop}.")
     taper = torch.hann_window(window, device=wave.device)
     padded = torch.nn.functional.pad(wave.float(), (window // 2, window // 2), mode="reflect")
     count, overlaps = wave.shape[-1] // hop + 1, window // hop

@@ -1,0 +1,67 @@
+"""Weights between those of two models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from typer import Typer
+from typer.testing import CliRunner
+
+from tests.training.tiny import SMALL
+from training import blend
+from training.export import difference, export, heard, load_checkpoint
+from training.network import Network, NetworkSpec
+
+app = Typer()
+app.command()(blend.main)
+
+
+def checkpoint(file: Path, spec: NetworkSpec, seed: int, hours: float) -> dict[str, torch.Tensor]:
+    """Writes one and returns its weights."""
+    torch.manual_seed(seed)
+    weights = Network(spec).state_dict()
+    text = yaml.safe_dump({"name": file.stem, "target": "speech", "network": spec.to_dict()})
+    told = {"recipe": text, "hours": hours, "step": 3, "before": (2.0, 5), "trained_on": f"speech: {file.stem}"}
+    torch.save({"average": weights} | told, file)
+    return weights
+
+
+def test_a_blend_lies_between_and_can_be_exported(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.pt" for name in ("one", "other", "out")]
+    one, other = (checkpoint(file, SMALL, seed, seed + 1.0) for seed, file in enumerate(files[:2]))
+    onnx = export(files[0], tmp_path / "one.onnx")[0]
+    for first in (files[0], onnx):  # what is shipped does as well as its checkpoint
+        done = CliRunner().invoke(app, [str(first), *map(str, files[1:]), "--share", "0.25"])
+        assert done.exit_code == 0, done.output
+        network, recipe, state = load_checkpoint(files[2])
+        for name, weight in network.state_dict().items():
+            assert torch.allclose(weight, 0.75 * one[name] + 0.25 * other[name], atol=1e-5), name
+        assert recipe.name == "other" and state["trained_on"] == "speech: other" and heard(state) == (4.0, 8)
+        assert difference(network, export(files[2], tmp_path / "out.onnx")[0], 0.5) < 1e-4
+
+
+def test_what_cannot_be_blended_is_one_sentence(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"{name}.pt") for name in ("one", "wider", "out")]
+    checkpoint(Path(files[0]), SMALL, 0, 1.0)
+    checkpoint(Path(files[1]), replace(SMALL, hidden=SMALL.hidden + 1), 1, 1.0)
+    for words, said in (
+        (files, "one architecture"),
+        ([files[0], files[0], files[2], "--share", "1.5"], "0 to 1"),
+        ([files[0], str(tmp_path / "no.pt"), files[2]], "no checkpoint"),
+        ([files[0], files[0], str(tmp_path / "no" / "out.pt")], "no"),
+    ):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 2 and said in done.output and not Path(files[2]).exists()
+        assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_ends_are_the_models(share: float) -> None:
+    torch.manual_seed(0)
+    first, second = ({"average": Network(SMALL).state_dict(), "hours": 1.0, "step": 1} for _ in range(2))
+    found = blend.blended(first, second, share)["average"]
+    assert all(torch.equal(weight, (first, second)[int(share)]["average"][name]) for name, weight in found.items())

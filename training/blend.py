@@ -1,0 +1,59 @@
+"""Weights between two models of one architecture: `python -m training.blend FIRST SECOND OUT.pt --share 0.4`.
+
+A run that went on from other weights, on other recordings, is better at these and a little worse at what it came from;
+on the straight line between the two lie weights that are better at both (Wortsman et al. 2022, "Robust fine-tuning of
+zero-shot models", arXiv 2109.01903). They cost nothing to find: score some shares on the valid pairs.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("train")
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from training.shipped import read_beginning
+
+
+def blended(first: dict[str, Any], second: dict[str, Any], share: float) -> dict[str, Any]:
+    """A checkpoint whose weights are (1 − `share`) × those of `first` + `share` × those of `second`, both checkpoints.
+
+    All that is told of its training is the second's, which must have gone on from the first. It has no moments: a run
+    may begin with it, not go on. Raises ValueError with a sentence for other shares than 0 to 1 and for weights that do
+    not fit.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"The share of the second model is 0 to 1, not {share}.")
+    one, other = first["average"], second["average"]
+    if {name: weight.shape for name, weight in one.items()} != {name: weight.shape for name, weight in other.items()}:
+        raise ValueError("Only weights of one architecture can be blended.")
+    average = {name: torch.lerp(weight, other[name], share) for name, weight in one.items()}
+    told = {name: second[name] for name in ("recipe", "trained_on", "hours", "step", "before") if name in second}
+    return told | {"average": average, "optimizers": []}
+
+
+def main(
+    first: Annotated[str, typer.Argument(help="A checkpoint.pt, an .onnx or a shipped model: what was gone on from.")],
+    second: Annotated[str, typer.Argument(help="The same of the run that went on.")],
+    out: Annotated[Path, typer.Argument(help="Checkpoint to write, for training.export.")],
+    share: Annotated[float, typer.Option(help="Of the second model, 0 to 1.")] = 0.5,
+) -> None:
+    """Blend the weights of two models of one architecture."""
+    try:
+        blend = blended(read_beginning(first), read_beginning(second), share)
+        partial = out.with_suffix(".partial")
+        torch.save(blend, partial)
+        partial.replace(out)
+    except (OSError, RuntimeError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)
