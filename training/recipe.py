@@ -20,9 +20,8 @@ from training.optimizers import OPTIMIZERS
 class TrainingSpec:
     """`hours` of audio in the schedule; `decay_share` of it, at the end, lowers the learning rate to zero.
 
-    `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began. A new
-    balance of what is lost against what is left takes no more than the last layer, and few songs cannot spoil the rest.
-    (Statistics of batch norms move with what is heard, whoever learns.)
+    `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began
+    (but for the statistics of batch norms, which move with what is heard).
     `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
     give back what no mask touches.
     """
