@@ -1,8 +1,8 @@
 """Weights between two models of one architecture: `python -m training.blend FIRST SECOND OUT.pt --share 0.4`.
 
 A run that went on from other weights, on other recordings, is better at these and a little worse at what it came from;
-on the straight line between the two may lie weights that are better at both (Wortsman et al. 2022, "Robust fine-tuning of
-zero-shot models", arXiv 2109.01903). They cost nothing to find: score some shares on the valid pairs.
+on the straight line between the two may lie weights that are better at both (Wortsman et al. 2022, "Robust fine-tuning
+of zero-shot models", arXiv 2109.01903). They cost nothing to find: score some shares on the valid pairs.
 """
 
 from __future__ import annotations
