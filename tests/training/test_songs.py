@@ -165,12 +165,12 @@ def test_stretched_parts_stay_together() -> None:
     assert np.abs(made[1] - 0.5 * made[0])[:, 12000:-12000].max() < 1e-3
 
 
-def test_copies_are_of_songs_with_a_voice(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_of_songs_with_both_parts(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(songs_module, "varied", lambda sound, rate, copy: sound)
     songs = pair_songs(rows)
-    tune = replace(songs[0], name="tune", vocals=None)
-    made = [clip.song.name for clip in load_clips([*songs, tune], 48000, [Copy(codec="mp3", kbps=128)])]
-    assert made == [name for song in songs for name in (song.name, song.name)] + ["tune"]
+    alone = [replace(songs[0], name="tune", vocals=None), replace(songs[0], name="voice", accompaniment=None)]
+    made = [clip.song.name for clip in load_clips([*songs, *alone], 48000, [Copy(codec="mp3", kbps=128)])]
+    assert made == [name for song in songs for name in (song.name, song.name)] + ["tune", "voice"]
 
 
 def test_copies_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:

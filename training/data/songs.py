@@ -121,14 +121,14 @@ class Clip:
 def load_clips(
     songs: Sequence[Song], rate: int, copies: Sequence[Copy] = (), cache: Path | None = None, threads: int = 2
 ) -> list[Clip]:
-    """Every song at `rate` Hz, and copies of those with a voice: of music without voices there is no lack.
+    """Every song at `rate` Hz, and copies of those that have both parts: of either part alone there is no lack.
 
     In `cache` they are files, mapped into memory, one for each song and copy, named by what they were made of: 23 MB a
     minute of song. Without a cache they are held in memory. Raises ForbiddenRow for a song of the test split.
     """
     wanted: list[tuple[Song, Copy | None]] = []
     for song in songs:
-        wanted += [(song, copy) for copy in (None, *(copies if song.vocals else ()))]
+        wanted += [(song, copy) for copy in (None, *(copies if len(song.rows) == 2 else ()))]
     if cache:
         cache.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(threads) as pool:
