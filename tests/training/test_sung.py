@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from training.data import sung as module
+from training.data.datasets import read_dataset
 from training.data.manifest import read_manifest
 from training.data.songs import pair_songs
 from training.data.sung import A1, SECOND, Score, compose, sung
@@ -102,7 +103,11 @@ def test_a_folder_of_songs(manifest: Path, tmp_path: Path) -> None:
     made = CliRunner().invoke(app, [str(tmp_path / "out"), "--data", str(manifest), "--minutes", "0.1"])
     assert made.exit_code == 0, made.output
     rows = read_manifest(tmp_path / "out" / "manifest.csv")
-    assert rows and {row.kind for row in rows} == {"vocals"} and {row.split for row in rows} == {"train"}
+    assert (
+        rows == read_dataset(f"manifest={tmp_path / 'out' / 'manifest.csv'}")
+        and {row.kind for row in rows} == {"vocals"}
+        and {row.split for row in rows} == {"train"}
+    )
     assert {row.corpus for row in rows} == {"us, sung"} and {row.licence for row in rows} == {"CC0-1.0"}
     assert sum(row.seconds for row in rows) >= 6
     assert all(soundfile.info(row.path).samplerate == 48000 for row in rows)

@@ -2,12 +2,12 @@
 
     python -m training.data.sung OUT --data MANIFEST.csv [--corpus NAME ...] [--minutes M] [--seed N]
 
-writes OUT/NAME-vocals.flac (48 kHz, mono) and OUT/manifest.csv, whose rows are vocals without an accompaniment: more
-voices than the few albums with free stems have. WORLD (Morise, Yokomori, Ozawa 2016, through the package pyworld) takes
-speech apart into pitch, envelope and aperiodicity. Voiced stretches become notes, held as long as the beat asks, and
-the pitch that of a walk on a scale, with glides, vibrato and drift (what tells singing from speech: Saitou, Goto,
-Unoki, Akagi 2007, "Speech-to-singing synthesis"). The envelope is warped as well, so that one speaker lends throats of
-several lengths.
+writes OUT/NAME-vocals.flac (48 kHz, mono) and OUT/manifest.csv, whose rows are vocals without an accompaniment, for
+`--dataset manifest=OUT/manifest.csv`: more voices than the few albums with free stems have. WORLD (Morise, Yokomori,
+Ozawa 2016, through the package pyworld) takes speech apart into pitch, envelope and aperiodicity. Voiced stretches
+become notes, held as long as the beat asks, and the pitch that of a walk on a scale, with glides, vibrato and drift
+(what tells singing from speech: Saitou, Goto, Unoki, Akagi 2007, "Speech-to-singing synthesis"). The envelope is warped
+as well, so that one speaker lends throats of several lengths.
 """
 
 from __future__ import annotations
@@ -37,20 +37,7 @@ if TYPE_CHECKING:
     Frames = NDArray[np.float64]
 
 RATE = 48000  # Hz, of what is written
-COLUMNS = [
-    "path",
-    "kind",
-    "split",
-    "speaker",
-    "corpus",
-    "seconds",
-    "sample_rate",
-    "channels",
-    "bandwidth_hz",
-    "licence",
-    "source",
-    "note",
-]
+COLUMNS = "path,kind,split,speaker,corpus,seconds,sample_rate,channels,bandwidth_hz,licence,source,note"
 FRAME_MS = 5.0
 SECOND = round(1000 / FRAME_MS)  # frames
 PIECE_S = 20.0  # of speech that are sung at once, by one throat in one key

@@ -20,7 +20,7 @@ from training.data.datasets import (
     voicebank,
     wham,
 )
-from training.data.manifest import Row
+from training.data.manifest import Row, read_manifest
 
 DATASETS: dict[str, Callable[[Path], list[Row]]] = {
     "voicebank": voicebank.rows,
@@ -37,6 +37,7 @@ DATASETS: dict[str, Callable[[Path], list[Row]]] = {
     "ccmixter": ccmixter.rows,
     "slakh": slakh.rows,
     "stems": stems.rows,
+    "manifest": read_manifest,  # another one beside that of `--data`
 }
 
 
