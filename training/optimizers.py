@@ -29,12 +29,9 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
     Muon (Jordan 2024; scaled as by Liu et al. 2025, arXiv 2502.16982, so that both take the same learning rate) makes
     the update of a matrix orthogonal. Encoder and decoder are no such matrices: their rows are filters. Their weights
     are small, a decoder's 2 / window, and Adam moves every weight by the learning rate, however small it is: with a
-    `filterbank` share below 1 they are a group of their own, and at 0 they are not trained at all.
+    `filterbank` share below 1 they are a group of their own. What `learning` froze is in no group.
     """
-    bank = [network.long, network.short, network.decoder]
-    if not spec.filterbank:
-        for weight in bank:
-            weight.requires_grad_(False)
+    bank = [weight for weight in (network.long, network.short, network.decoder) if weight.requires_grad]
     matrices = [weight for name, weight in network.separator.named_parameters() if name.endswith(".weight")]
     matrices = [weight for weight in matrices if weight.ndim == 2 and weight.requires_grad]
     matrices = matrices if spec.optimizer == "muon" else []
@@ -47,7 +44,7 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
         {"params": decayed, "weight_decay": spec.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    if 0 < spec.filterbank < 1:
+    if bank and spec.filterbank < 1:
         groups.append({"params": bank, "weight_decay": 0.0, "share": spec.filterbank})
     optimizers: list[Optimizer] = [
         AdamW(

@@ -9,7 +9,7 @@ import torch
 
 from tests.training.tiny import SMALL
 from training.network import Network
-from training.optimizers import build_optimizers
+from training.optimizers import build_optimizers, learning
 from training.recipe import TrainingSpec
 from training.warm import warm_moments, warm_start
 
@@ -65,10 +65,9 @@ def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_only_what_shall_learn_is_taken(name: str) -> None:
-    network = Network(SHORT)
-    for key, weight in network.named_parameters():
-        weight.requires_grad_(key.startswith("separator.head"))
-    optimizers = build_optimizers(network, TrainingSpec(optimizer=name, filterbank=0.0))
+    network, spec = Network(SHORT), TrainingSpec(optimizer=name, filterbank=0.05, only="separator.head")
+    learning(network, spec)
+    optimizers = build_optimizers(network, spec)
     taken = {id(w) for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]}
     assert taken == {id(weight) for weight in network.separator.head.parameters()}
 
@@ -121,9 +120,9 @@ def test_a_filterbank_learns_slower_or_not_at_all(name: str, share: float) -> No
     network = Network(SMALL)
     bank = {"long", "short", "decoder"}
     before = {part: weight.detach().clone() for part, weight in network.named_parameters()}
-    optimizers = build_optimizers(
-        network, TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
-    )
+    spec = TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
+    learning(network, spec)
+    optimizers = build_optimizers(network, spec)
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["lr"] *= group.get("share", 1.0)
     network(torch.randn(1, 1280)).square().mean().backward()
