@@ -164,10 +164,12 @@ class PesqProxy(torch.nn.Module):
     def _spoken(clean: Tensor) -> tuple[Tensor, Tensor]:
         """First and last frame `[batch]` that count: the reference's silence at both ends does not."""
         loud = F.avg_pool1d(clean.detach().abs().unsqueeze(1), 5, 1).squeeze(1) >= 100
+        # Not by argmax, whose compiled form was once seen to give an index outside. Without a loud sample the
+        # remainders make 0 and count − 1: every frame counts.
         count = loud.shape[-1]
-        # Without a loud sample argmax is 0 on both sides: every frame counts.
-        first = loud.byte().argmax(-1)
-        last = count - 1 - loud.flip(-1).byte().argmax(-1)
+        place = torch.arange(count, device=loud.device)
+        first = torch.where(loud, place, count).amin(-1) % count
+        last = torch.where(loud, place, -1).amax(-1) % count
         begin = first // HOP
         return begin, torch.maximum((last + 5) // HOP - 1, begin).clamp(max=(clean.shape[-1] - FRAME) // HOP)
 
