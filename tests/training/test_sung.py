@@ -103,18 +103,14 @@ def test_a_folder_of_songs(manifest: Path, tmp_path: Path) -> None:
     made = CliRunner().invoke(app, [str(tmp_path / "out"), "--data", str(manifest), "--minutes", "0.1"])
     assert made.exit_code == 0, made.output
     rows = read_manifest(tmp_path / "out" / "manifest.csv")
-    assert (
-        rows == read_dataset(f"manifest={tmp_path / 'out' / 'manifest.csv'}")
-        and {row.kind for row in rows} == {"vocals"}
-        and {row.split for row in rows} == {"train"}
-    )
-    assert {row.corpus for row in rows} == {"us, sung"} and {row.licence for row in rows} == {"CC0-1.0"}
+    assert rows and rows == read_dataset(f"manifest={tmp_path / 'out' / 'manifest.csv'}")
+    assert {row.kind for row in rows} == {"vocals"} and {row.split for row in rows} == {"train"}
+    assert {row.corpus for row in rows} == {"us (sung)"} and {row.licence for row in rows} == {"CC0-1.0"}
     assert sum(row.seconds for row in rows) >= 6
     assert all(soundfile.info(row.path).samplerate == 48000 for row in rows)
     assert {row.bandwidth for row in rows} == {8000}
-    assert all(song.vocals and not song.accompaniment for song in pair_songs(rows)) and len(pair_songs(rows)) == len(
-        rows
-    )
+    songs = pair_songs(rows)
+    assert len(songs) == len(rows) and all(song.vocals and not song.accompaniment for song in songs)
     with open(tmp_path / "out" / "manifest.csv") as handle:
         assert {record["source"] for record in csv.DictReader(handle)} == {"one.flac"}  # never of the test split
 
@@ -126,6 +122,13 @@ def test_a_folder_of_songs(manifest: Path, tmp_path: Path) -> None:
 def test_one_sentence_for_what_is_wrong(manifest: Path, tmp_path: Path, words: list[str], said: str) -> None:
     asked = CliRunner().invoke(app, [str(tmp_path / "out"), "--data", str(manifest), *words])
     assert asked.exit_code == 2 and said in asked.output and not (tmp_path / "out").exists()
+
+
+def test_nothing_half_written_stays(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "sung", lambda *_: None)
+    before = sorted(tmp_path.iterdir())
+    asked = CliRunner().invoke(app, [str(tmp_path / "out"), "--data", str(manifest), "--minutes", "0.1"])
+    assert asked.exit_code == 2 and "Hardly any" in asked.output and sorted(tmp_path.iterdir()) == before
 
 
 def test_nothing_is_overwritten(manifest: Path, tmp_path: Path) -> None:

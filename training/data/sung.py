@@ -18,6 +18,7 @@ if __name__ == "__main__":
     require("train", "sung")
 
 import csv
+import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +31,7 @@ from training.data.bank import bank_rate, decode
 from training.data.manifest import Row, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -137,9 +138,9 @@ def _stretches(voiced: NDArray[np.bool_]) -> Iterator[tuple[int, int, bool]]:
         yield int(start), int(stop), bool(voiced[start])
 
 
-def _parts(start: int, stop: int, count: int) -> Iterator[tuple[int, int]]:
-    edges = np.linspace(start, stop, count + 1).astype(int)
-    yield from ((int(begin), int(end)) for begin, end in pairwise(edges)) if count else ()
+def _parts(start: int, stop: int, count: int) -> Iterable[tuple[int, int]]:
+    """`count` stretches, about equally long, from `start` to `stop`; none if `count` is 0."""
+    return pairwise(np.linspace(start, stop, count + 1).astype(int).tolist())
 
 
 def _smooth(x: Frames, length: int) -> Frames:
@@ -159,7 +160,7 @@ def _at(x: Frames, place: Frames) -> Frames:
 def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> float:
     """Sings pieces of the speech of `rows`, drawn by their length, into the new folder `out`, with its manifest.
 
-    Every file is named in the manifest as soon as it is whole. Returns the minutes made, at least `minutes`.
+    Returns the minutes made, at least `minutes`. Raises ValueError with a sentence if hardly any of it is voiced.
     """
     import soundfile
     import soxr
@@ -169,23 +170,8 @@ def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> flo
     out.mkdir(parents=True)
     made = 0.0
     with open(out / "manifest.csv", "w", encoding="utf-8", newline="") as handle:
-        table = csv.writer(handle)
-        table.writerow(
-            [
-                "path",
-                "kind",
-                "split",
-                "speaker",
-                "corpus",
-                "seconds",
-                "sample_rate",
-                "channels",
-                "bandwidth_hz",
-                "licence",
-                "source",
-                "note",
-            ]
-        )
+        handle.write(COLUMNS + "\n")
+        table = csv.writer(handle, lineterminator="\n")
         for number in range(round(20 * minutes) + 100):
             row = rows[rng.choice(len(rows), p=chance / chance.sum())]
             speech, rate = decode(row).astype(np.float64) / 32767, bank_rate(row.sample_rate)
@@ -197,8 +183,7 @@ def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> flo
             name = f"{row.corpus}-{number:04}-vocals.flac"
             soundfile.write(out / name, song, RATE)
             facts = (f"{len(song) / RATE:.2f}", RATE, 1, row.bandwidth, row.licence, row.path.name, "sung by WORLD")
-            table.writerow([name, "vocals", row.split, "", f"{row.corpus}, sung", *facts])
-            handle.flush()
+            table.writerow([name, "vocals", row.split, "", f"{row.corpus} (sung)", *facts])
             made += len(song) / RATE / 60
             if made >= minutes:
                 return made
@@ -223,7 +208,11 @@ def main(
         rows = [row for row in rows if not corpus or row.corpus in corpus]
         if not rows:
             raise ValueError(f"{data} has no speech to train on.")
-        typer.echo(f"{write_sung(rows, out, minutes, seed):.1f} minutes sung, in {out}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".sung-", dir=out.parent, ignore_cleanup_errors=True) as unfinished:
+            made = write_sung(rows, Path(unfinished, "songs"), minutes, seed)
+            Path(unfinished, "songs").rename(out)
+        typer.echo(f"{made:.1f} minutes sung, in {out}")
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
