@@ -39,8 +39,9 @@ from rtsep.errors import InputError, RtsepError
 from training import evaluate
 from training.data.pairs import write_pairs
 from training.export import export, load_checkpoint
+from training.folder import revision
 from training.recipe import Recipe, read_recipe
-from training.train import build_mixer, gather_rows, revision
+from training.train import build_mixer, gather_rows
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "ablation.yaml"

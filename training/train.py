@@ -1,8 +1,8 @@
 """Trains a recipe: `python -m training.train training/recipes/denoise.yaml --data MANIFEST.csv --run FOLDER`.
 
 The same script runs on a CPU, a GPU and, under `torchrun`, on many (lightning-fabric). A run folder holds the recipe,
-what the run was made of, a log a line of JSON, the same as TensorBoard events, and one checkpoint; started again, it
-goes on from that checkpoint.
+what the run was made of, a log a line of JSON, the same as TensorBoard events, its last checkpoint and the best one by
+valid loss; started again, it goes on from the last.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if __name__ == "__main__":
 
 import json
 import math
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -36,6 +36,7 @@ from training.data.remix import RemixSpec, SongMixer
 from training.data.rooms import simulate_rooms
 from training.data.songs import load_clips, pair_songs
 from training.export import heard
+from training.folder import alone, keep, revision
 from training.half import knows_half
 from training.journal import Journal
 from training.network import Network
@@ -223,26 +224,6 @@ def validate(
     return {name: sum(values) / len(values) for name, values in totals.items()}
 
 
-def save(file: Path, content: dict[str, Any]) -> None:
-    """Writes beside, then renames: an interrupted run never loses its last good checkpoint."""
-    partial = file.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(file)
-
-
-def revision() -> str:
-    """The git revision of the code, with + when the tree was changed; `unknown` outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        name, changes = (
-            subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "."))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return name + ("+" if changes else "")
-
-
 def train(
     recipe: Recipe,
     rows: list[Row],
@@ -260,7 +241,6 @@ def train(
     The main rank writes the `journal`.
     """
     spec = recipe.training
-    run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "checkpoint.pt"
     torch.manual_seed(spec.seed)
     build = build_mixer if recipe.kind == "speech" else build_song_mixer
@@ -281,7 +261,7 @@ def train(
             for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
                 warm_moments(optimizer, kept)
     objective = build_objective(recipe).to(fabric.device)
-    step, spent = 0, 0.0
+    step, spent, best = 0, 0.0, math.inf
     average = Average(network.to(fabric.device), spec.ema)
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
@@ -297,7 +277,9 @@ def train(
         step, spent, before = state["step"], state["spent"], state.get("before", before)
         lists = [state["trained_on"]]
         console.print(f"Going on from step {step}, {spent / 60:.1f} min.")
-        if state["recipe"] != recipe.text:
+        if state["recipe"] == recipe.text:
+            best = state.get("best", best)
+        else:  # and its losses may be of another kind
             console.print(
                 "The recipe differs from the one this run was begun with; the checkpoint will name the new one."
             )
@@ -366,10 +348,8 @@ def train(
                 content |= {"spent": spent, "hours": step * seconds / 3600, "before": before}
                 content["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
                 content["objective"] = objective.state_dict()
-                save(
-                    checkpoint,
-                    content | {"recipe": recipe.text, "trained_on": trained_on, "scores": scores},
-                )
+                content |= {"recipe": recipe.text, "trained_on": trained_on, "scores": scores}
+                best = keep(run, content, scores["loss"], best)
             sums, count = {}, 0
         if done:
             return scores
@@ -430,12 +410,11 @@ def main(
     torch.set_flush_denormal(True)
     fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
-    (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     try:
-        with Journal(run, console) as journal:
+        with alone(run) if fabric.is_global_zero else nullcontext(), Journal(run, console) as journal:
+            (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
+            (run / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
             train(parsed, rows, run, minutes, cache, fabric, journal, every=every, begin=beginning)
     except InputError as error:
         typer.echo(str(error), err=True)

@@ -14,6 +14,7 @@ import torch
 import rtsep
 from tests.training.tiny import RECIPE, SMALL, TINY
 from training.export import difference, export, load_checkpoint
+from training.folder import alone
 from training.network import Network
 from training.recipe import parse_recipe, read_recipe
 from training.train import learning_rate
@@ -46,6 +47,16 @@ def test_a_run_keeps_what_it_was_made_of(trained: Path) -> None:
     network, recipe, state = load_checkpoint(trained / "checkpoint.pt")
     assert recipe.name == "tiny" and network.spec == SMALL
     assert "kathleen" in state["trained_on"] and "esc-4" not in state["trained_on"]
+    losses = [entry["valid"]["loss"] for entry in entries]
+    assert load_checkpoint(trained / "best.pt")[2]["scores"]["loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_a_run_that_is_being_trained_is_left_alone(trained: Path) -> None:
+    before = {file.name: file.read_bytes() for file in trained.iterdir() if file.is_file()}
+    with alone(trained):
+        done = run("training.train", trained / "recipe.yaml", "--run", trained, "--data", TINY, "--threads", 1)
+    assert done.returncode == 2 and "Another process is training in" in done.stderr
+    assert {file.name: file.read_bytes() for file in trained.iterdir() if file.is_file()} == before
 
 
 def test_a_larger_network_begins_from_a_checkpoint(trained: Path, tmp_path: Path) -> None:
