@@ -52,7 +52,7 @@ def stretched(parts: np.ndarray, rate: int, semitones: float, tempo: float) -> n
         raw += ["-channel_layout", {4: "4.0", 6: "6.0", 8: "octagonal"}[count]]
     pitch = 2 ** (semitones / 12)
     way = f"rubberband=tempo={tempo}:pitch={pitch:.6f}:channels=together:formant=preserved:pitchq=quality"
-    sound = _ffmpeg([*raw, "-i", "-", "-af", way, "-f", "f32le", "-"], parts.reshape(count, -1).T)
+    sound = ffmpeg([*raw, "-i", "-", "-af", way, "-f", "f32le", "-"], parts.reshape(count, -1).T)
     return np.ascontiguousarray(np.frombuffer(sound, np.float32).reshape(-1, count).T).reshape(*parts.shape[:2], -1)
 
 
@@ -88,8 +88,8 @@ def _through(mixture: np.ndarray, rate: int, codec: str, kbps: int) -> np.ndarra
     raw = ["-f", "f32le", "-ar", str(rate), "-ac", "2"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"mixture{suffix}"
-        _ffmpeg([*raw, "-i", "-", "-c:a", encoder, "-b:a", f"{kbps}k", str(file)], mixture.T)
-        sound = _ffmpeg(["-i", str(file), *raw, "-"])
+        ffmpeg([*raw, "-i", "-", "-c:a", encoder, "-b:a", f"{kbps}k", str(file)], mixture.T)
+        sound = ffmpeg(["-i", str(file), *raw, "-"])
     decoded = np.frombuffer(sound, np.float32).reshape(-1, 2).T[:, : mixture.shape[1]]
     return np.pad(decoded, ((0, 0), (0, mixture.shape[1] - decoded.shape[1])))
 
@@ -103,14 +103,15 @@ def _istft(spectrum: torch.Tensor, samples: int) -> np.ndarray:
     return torch.istft(spectrum, WINDOW, WINDOW // 2, window=torch.hann_window(WINDOW), length=samples).numpy()
 
 
-def _ffmpeg(words: list[str], sound: np.ndarray | None = None) -> bytes:
+def ffmpeg(words: list[str], sound: np.ndarray | None = None) -> bytes:
+    """What ffmpeg writes to its output, given `sound` float32 on its input; raises ValueError with one sentence."""
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin" if sound is None else "-y", *words]
     data = None if sound is None else np.ascontiguousarray(sound, dtype=np.float32).tobytes()
     try:
         done = subprocess.run(command, input=data, capture_output=True)
     except FileNotFoundError:
-        raise ValueError("Copies of songs are made by ffmpeg, which is not installed; install it.") from None
+        raise ValueError("Songs are read and copied by ffmpeg, which is not installed; install it.") from None
     if done.returncode:
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"])[-1]
-        raise ValueError(f"ffmpeg cannot make a copy of a song: {reason}")
+        raise ValueError(f"ffmpeg cannot do this: {reason}")
     return done.stdout
