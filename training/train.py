@@ -301,7 +301,7 @@ def train(
     mono = recipe.kind == "songs" and recipe.network.audio_channels == 1
     if fabric.is_global_zero:
         journal.begin(step)
-    began, count = time.monotonic() - spent, 0
+    began, count, shown = time.monotonic() - spent, 0, -1
     sums: dict[str, float] = {}
     scores: dict[str, float] = {}
     while True:
@@ -331,7 +331,8 @@ def train(
                 sums[name] = sums.get(name, 0.0) + float(value)
             count += 1
             journal.step(step, progress, seconds, sums["loss"] / count)
-        if done or step % every == 0:
+        if (done or step % every == 0) and step != shown:
+            shown = step
             scores = validate(average.network, objective, fixed, score)
             if fabric.is_global_zero:
                 entry: dict[str, Any] = {

@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE, encoding="utf-8")
-    done = run("training.train", recipe, "--run", folder / "run", "--data", TINY, "--threads", 1)
+    done = run("training.train", recipe, "--run", folder / "run", "--data", TINY, "--threads", 1, "--every", 3)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -43,6 +43,7 @@ def test_a_run_keeps_what_it_was_made_of(trained: Path) -> None:
     about = json.loads((trained / "about.json").read_text())
     assert about["data"] and about["revision"]
     entries = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == [3, 6]  # the last once, though it is a third one as well
     assert entries[-1]["step"] == 6 and entries[-1]["hours"] == pytest.approx(6 * 2 * 1.28 / 3600, abs=1e-3)
     network, recipe, state = load_checkpoint(trained / "checkpoint.pt")
     assert recipe.name == "tiny" and network.spec == SMALL
