@@ -200,14 +200,18 @@ def sines_at(
     amplitudes: those that are awaited. before: done before each try. Where nothing comes whole it is the last try's.
     """
     found = pitches = [0.0] * len(amplitudes)
+    whole = False  # a block that was lost is a jump of the phase: it moves the pitch and hardly the level
     end = time.monotonic() + 150
-    while not np.allclose(found, amplitudes, rtol=0.1) and time.monotonic() < end:
+    while not (whole and np.allclose(found, amplitudes, rtol=0.1)) and time.monotonic() < end:
         before()
         sound = recorded(source, len(amplitudes))[-16384:].astype(np.float64)
         if len(sound) == 16384:
             found = [float(value) for value in np.sqrt(2 * np.mean(sound**2, axis=0))]
             spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))[:, None], axis=0))
-            pitches = [float(place) for place in np.argmax(spectrum, axis=0) * 48000 / len(sound)]
+            places = np.argmax(spectrum, axis=0)
+            pitches = [float(place) for place in places * 48000 / len(sound)]
+            near = np.abs(np.arange(len(spectrum))[:, None] - places) <= 3
+            whole = bool((np.sum(spectrum**2 * near, axis=0) > 0.98 * np.sum(spectrum**2, axis=0)).all())
     return found, pitches
 
 
