@@ -18,8 +18,7 @@ from rtsep.errors import InputError
 
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
-    """While it lasts no other process trains in `run`; raises InputError if one does."""
-    run.mkdir(parents=True, exist_ok=True)
+    """While it lasts no other process trains in the folder `run`; raises InputError if one does."""
     lock = FileLock(run / ".lock")
     try:
         lock.acquire(timeout=0)

@@ -411,6 +411,7 @@ def main(
     torch.set_flush_denormal(True)
     fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
+    run.mkdir(parents=True, exist_ok=True)
     about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__, "device": str(fabric.device)}
     try:
         with alone(run) if fabric.is_global_zero else nullcontext(), Journal(run, console) as journal:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 HELD_OUT = Path(__file__).with_name("held_out.txt")
+COLUMNS = "path,kind,split,speaker,corpus,seconds,sample_rate,channels,bandwidth_hz,licence,source,note"  # as written
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 STEMS = ("accompaniment", "vocals")  # the kinds that share a `song`
 
@@ -73,6 +76,25 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                 row = replace(row, song=row.path.stem.rpartition("-")[0])  # NAME-vocals, NAME-accompaniment
             rows.append(row)
     return rows
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[tuple[Path, Callable[[Iterable[object]], object]]]:
+    """A folder of recordings with its manifest.csv that becomes `out` once it is whole, and not at all if it does not.
+
+    Gives the folder to write into, and what writes a row (of `COLUMNS`) into the manifest. Raises ValueError with one
+    sentence if `out` is there already.
+    """
+    if out.exists():
+        raise ValueError(f"{out} exists already; name a folder that does not.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent, ignore_cleanup_errors=True) as unfinished:
+        folder = Path(unfinished, "whole")
+        folder.mkdir()
+        with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as handle:
+            handle.write(COLUMNS + "\n")
+            yield folder, csv.writer(handle, lineterminator="\n").writerow
+        folder.rename(out)
 
 
 def scan_folder(folder: Path, kind: str, valid_share: float = 0.05, hidden: Collection[Path] = ()) -> list[Row]:

@@ -17,8 +17,6 @@ if __name__ == "__main__":
 
     require("train", "sung")
 
-import csv
-import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +26,7 @@ import numpy as np
 import typer
 
 from training.data.bank import bank_rate, decode
-from training.data.manifest import Row, read_manifest
+from training.data.manifest import Row, new_folder, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     Frames = NDArray[np.float64]
 
 RATE = 48000  # Hz, of what is written
-COLUMNS = "path,kind,split,speaker,corpus,seconds,sample_rate,channels,bandwidth_hz,licence,source,note"
 FRAME_MS = 5.0
 SECOND = round(1000 / FRAME_MS)  # frames
 PIECE_S = 20.0  # of speech that are sung at once, by one throat in one key
@@ -160,18 +157,16 @@ def _at(x: Frames, place: Frames) -> Frames:
 def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> float:
     """Sings pieces of the speech of `rows`, drawn by their length, into the new folder `out`, with its manifest.
 
-    Returns the minutes made, at least `minutes`. Raises ValueError with a sentence if hardly any of it is voiced.
+    Returns the minutes made, at least `minutes`. Raises ValueError with a sentence if hardly any of it is voiced, or
+    `out` is there already.
     """
     import soundfile
     import soxr
 
     rng = np.random.default_rng(seed)
     chance = np.array([row.seconds for row in rows])
-    out.mkdir(parents=True)
     made = 0.0
-    with open(out / "manifest.csv", "w", encoding="utf-8", newline="") as handle:
-        handle.write(COLUMNS + "\n")
-        table = csv.writer(handle, lineterminator="\n")
+    with new_folder(out) as (folder, add):
         for number in range(round(20 * minutes) + 100):
             row = rows[rng.choice(len(rows), p=chance / chance.sum())]
             speech, rate = decode(row).astype(np.float64) / 32767, bank_rate(row.sample_rate)
@@ -181,13 +176,13 @@ def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> flo
             if song is None:
                 continue
             name = f"{row.corpus}-{number:04}-vocals.flac"
-            soundfile.write(out / name, song, RATE)
+            soundfile.write(folder / name, song, RATE)
             facts = (f"{len(song) / RATE:.2f}", RATE, 1, row.bandwidth, row.licence, row.path.name, "sung by WORLD")
-            table.writerow([name, "vocals", row.split, "", f"{row.corpus} (sung)", *facts])
+            add([name, "vocals", row.split, "", f"{row.corpus} (sung)", *facts])
             made += len(song) / RATE / 60
             if made >= minutes:
                 return made
-    raise ValueError("Hardly any of this speech is voiced: there is nothing to sing.")
+        raise ValueError("Hardly any of this speech is voiced: there is nothing to sing.")
 
 
 def main(
@@ -199,8 +194,6 @@ def main(
 ) -> None:
     """Make recorded speakers sing, as vocals to train on."""
     try:
-        if out.exists():
-            raise ValueError(f"{out} exists already; name a folder that does not.")
         rows = [row for row in read_manifest(data) if row.kind == "speech" and row.split == "train"]
         there = sorted({row.corpus for row in rows})
         if missing := [name for name in corpus if name not in there]:
@@ -208,10 +201,7 @@ def main(
         rows = [row for row in rows if not corpus or row.corpus in corpus]
         if not rows:
             raise ValueError(f"{data} has no speech to train on.")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".sung-", dir=out.parent, ignore_cleanup_errors=True) as unfinished:
-            made = write_sung(rows, Path(unfinished, "songs"), minutes, seed)
-            Path(unfinished, "songs").rename(out)
+        made = write_sung(rows, out, minutes, seed)
         typer.echo(f"{made:.1f} minutes sung, in {out}")
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)

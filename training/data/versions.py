@@ -18,10 +18,8 @@ if __name__ == "__main__":
 
     require("train")
 
-import csv
 import re
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,10 +28,9 @@ import numpy as np
 import typer
 
 from training.data.copies import Copy, ffmpeg, varied
-from training.data.manifest import AUDIO, STEMS
+from training.data.manifest import AUDIO, STEMS, new_folder
 
 RATE = 48000  # Hz, of what is written
-COLUMNS = "path,kind,split,speaker,corpus,seconds,sample_rate,channels,bandwidth_hz,licence,source,note"
 VOCALS = r"vo(x|cal|ice)|sing|choir|acapp?ella"
 DRUMS = r"drum|kick|snare|hat|\bhh\b|tom|clap|crash|cymbal|perc|beat|break|tops"
 SPREAD = 4.0  # dB, standard deviation of a stem's gain
@@ -136,26 +133,30 @@ def _decode(file: Path) -> np.ndarray:
     return np.frombuffer(sound, np.int16).reshape(-1, 2).T
 
 
-def write_versions(songs: Sequence[Stems], out: Path, count: int, seed: int, corpus: str, licence: str) -> float:
-    """`count` versions of each song into the new folder `out`, with its manifest; returns their minutes."""
+def write_versions(
+    songs: Sequence[Stems],
+    folder: Path,
+    add: Callable[[list], object],
+    count: int,
+    seed: int,
+    corpus: str,
+    licence: str,
+) -> float:
+    """Writes `count` versions of each song to `folder`, a row a part by `add` (`new_folder`); returns their minutes."""
     import soundfile
 
     rng = np.random.default_rng(seed)
-    out.mkdir(parents=True)
     made = 0.0
-    with open(out / "manifest.csv", "w", encoding="utf-8", newline="") as handle:
-        handle.write(COLUMNS + "\n")
-        table = csv.writer(handle, lineterminator="\n")
-        for number in range(count):
-            for song in songs:
-                parts = version(song, songs, rng)
-                seconds = parts.shape[2] / RATE
-                made += seconds / 60
-                for kind, part in zip(STEMS, parts, strict=True):
-                    name = f"{song.name}-{number}-{kind}.flac"
-                    soundfile.write(out / name, part.T, RATE)
-                    facts = (f"{seconds:.2f}", RATE, 2, "", licence, song.name, "mixed anew from stems")
-                    table.writerow([name, kind, "train", "", f"{corpus} (mixed anew)", *facts])
+    for number in range(count):
+        for song in songs:
+            parts = version(song, songs, rng)
+            seconds = parts.shape[2] / RATE
+            made += seconds / 60
+            for kind, part in zip(STEMS, parts, strict=True):
+                name = f"{song.name}-{number}-{kind}.flac"
+                soundfile.write(folder / name, part.T, RATE)
+                facts = (f"{seconds:.2f}", RATE, 2, "", licence, song.name, "mixed anew from stems")
+                add([name, kind, "train", "", f"{corpus} (mixed anew)", *facts])
     return made
 
 
@@ -174,15 +175,11 @@ def main(
 ) -> None:
     """Mix songs anew from their stems."""
     try:
-        if out.exists():
-            raise ValueError(f"{out} exists already; name a folder that does not.")
         if not stems.is_dir():
             raise ValueError(f"There is no folder {stems}.")
-        songs = read_stems(stems, vocals, drums, leave)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".versions-", dir=out.parent, ignore_cleanup_errors=True) as unfinished:
-            made = write_versions(songs, Path(unfinished, "songs"), versions, seed, corpus, licence)
-            Path(unfinished, "songs").rename(out)
+        with new_folder(out) as (folder, add):  # refuses before the stems are decoded
+            songs = read_stems(stems, vocals, drums, leave)
+            made = write_versions(songs, folder, add, versions, seed, corpus, licence)
         typer.echo(f"{made:.1f} minutes of {len(songs)} songs mixed anew, in {out}")
     except re.error as error:
         typer.echo(f"That is no regular expression: {error}.", err=True)
