@@ -32,6 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "folded": {"filterbank": "folded", "features": 7},
     "dual": {"filterbank": "dual", "filter_bins": 0},
     "activity": {"activity": True},
+    "gated": {"activity": True, "gated": True},
     "batch norm": {"norm": "batch"},
 }
 
@@ -90,6 +91,21 @@ def test_the_rest_is_exact() -> None:
         assert (estimates[:, 0] - wave).abs().max() > 0.01
 
 
+def test_a_gate_gives_back_what_it_takes() -> None:
+    """Shut, the song stays as it is; open, what is taken out is what the masks say; between, in proportion."""
+    plain = network(replace(STEREO, activity=True))
+    gated = network(replace(STEREO, activity=True, gated=True))
+    wave = torch.randn(1, 2, 3840) * 0.1
+    taken = plain(wave)[:, 1]
+    assert taken.abs().max() > 0.01
+    gated.separator.head.weight[-1] = 0
+    for logit in (-100.0, 0.0, 1.5, 100.0):
+        gated.separator.head.bias[-1] = logit
+        accompaniment, vocals = gated(wave).unbind(1)
+        assert torch.allclose(vocals, taken * torch.sigmoid(torch.tensor(logit)), atol=1e-6)
+        assert torch.allclose(accompaniment + vocals, wave, atol=1e-6)
+
+
 def test_open_masks_reconstruct() -> None:
     through = network(replace(STEREO, rest=False))
     through.separator.head.weight.zero_()
@@ -122,7 +138,14 @@ def test_features_tell_where_a_sound_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"audio_channels": 3}, {"sources": ["accompaniment"]}, {"masks": "sum_to_one"}, {"consistency": True}]
+    "change",
+    [
+        {"audio_channels": 3},
+        {"sources": ["accompaniment"]},
+        {"masks": "sum_to_one"},
+        {"consistency": True},
+        {"gated": True},
+    ],
 )
 def test_impossible_shapes_are_refused(change: dict) -> None:
     with pytest.raises(ValueError):
@@ -179,6 +202,29 @@ def test_pieces_without_vocals_count_later() -> None:
     assert not torch.allclose(loss, objective(estimate, sources)[0])
     alone = objective(estimate[3:], sources[3:], late=False)[0]
     assert alone == 0  # a batch that nobody sings in teaches nothing then
+
+
+def test_stretches_count_alike() -> None:
+    """A soft second costs as much as a loud one; over a whole piece it hardly counts."""
+    sources = torch.cat([sounds()[:3], 0.1 * sounds()[:3]], -1)  # half a second each
+    spec = SongObjectiveSpec(spectral=0, stretch=0.5)
+    costs: dict[tuple[str, bool], float] = {}
+    for by_stretch in (True, False):
+        objective = SongObjective(spec if by_stretch else replace(spec, stretch=0), 48000)
+        for place, part in (("loud", slice(24000)), ("soft", slice(24000, 48000))):
+            estimate = sources + 1e-6
+            # What is there of the vocals leaks into half of the piece.
+            estimate[:, 0, :, part] += 0.3 * sources[:, 1, :, part]
+            costs[place, by_stretch] = float(objective(estimate, sources)[1]["accompaniment"])
+    assert costs["soft", True] == pytest.approx(costs["loud", True], abs=0.1)
+    assert costs["soft", False] < costs["loud", False] - 10
+    # A rest shorter than a stretch is left out, and a piece shorter than one is a stretch of its own.
+    spoilt = sources.clone()
+    spoilt[..., 38400:] += 1
+    by_rest = SongObjective(replace(spec, stretch=0.4), 48000)(spoilt, sources)[1]["accompaniment"]
+    assert by_rest == pytest.approx(-spec.ceiling, abs=0.1)
+    short = [SongObjective(replace(spec, stretch=each), 48000)(spoilt, sources)[1]["accompaniment"] for each in (0, 9)]
+    assert short[0] == short[1] > by_rest + 10
 
 
 def test_song_scores() -> None:

@@ -20,6 +20,8 @@ MASKS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum_to_one": lambda logits: torch.softmax(logits, -3),
 }
 
+OPEN = 3.0  # logit of activity that a gate begins with: all but open, so that masks learn first
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -34,7 +36,8 @@ class NetworkSpec:
     the newest `filter_frames` frames beside their masks (see `multiframe`). `activity` adds a head that tells, hop by
     hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side, and masks (and
     filters) each of the two (see `stereo`). With `rest` the last source is what the others leave of the mixture: joint
-    masks that sum to one, for the price of one.
+    masks that sum to one, for the price of one. `gated` multiplies it, hop by hop, by how likely it is
+    active, and the first source gets back what that takes: where nobody sings, masks alone always take a little.
     """
 
     sample_rate: int = 48000
@@ -57,6 +60,7 @@ class NetworkSpec:
     activity: bool = False
     audio_channels: int = 1
     rest: bool = False
+    gated: bool = False
 
     def __post_init__(self) -> None:
         if self.synthesis_window != 2 * self.hop:
@@ -83,6 +87,8 @@ class NetworkSpec:
             raise ValueError(f"audio_channels must be 1 or 2, not {self.audio_channels}.")
         if self.rest and (len(self.sources) < 2 or self.masks != "free" or self.consistency):
             raise ValueError("rest needs two sources at least, free masks, and has no consistency to keep.")
+        if self.gated and not (self.rest and self.activity and len(self.sources) == 2):
+            raise ValueError("gated needs two sources, of which the second is the rest, and activity to gate it by.")
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -133,6 +139,8 @@ class Network(nn.Module):
             head = self.separator.head
             head.weight[masks:] = 0
             head.bias[masks:] = 0
+            if spec.gated:
+                head.bias[masks + filters :] = OPEN
             bias = head.bias[:masks].view(sources, -1)
             bias.fill_(-1.0)
             bias[0] = 1.5
@@ -176,7 +184,7 @@ class Network(nn.Module):
         """
         sources, places = self.made, self.places
         axis = -2 - len(places)  # of the sources in frames
-        masks, filters, _ = outputs.split(self.outputs, -1)
+        masks, filters, activity = outputs.split(self.outputs, -1)
         gains = MASKS[self.spec.masks](masks.unflatten(-1, (sources, 1, -1)))
         if places:
             gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
@@ -193,6 +201,9 @@ class Network(nn.Module):
         frames = self.synthesise(kept)
         if self.spec.consistency or self.spec.rest:
             missing = (window[..., -self.spec.synthesis_window :] * self.fade - frames.sum(axis)).unsqueeze(axis)
+            if self.spec.gated:
+                kept_back = missing * torch.sigmoid(-activity[..., -1:]).unflatten(-1, (1,) * -axis)
+                frames, missing = frames + kept_back, missing - kept_back
             frames = torch.cat([frames, missing], axis) if self.spec.rest else frames + missing / sources
         return stereo.turned(frames) if places else frames
 

@@ -14,6 +14,7 @@ from training.objectives.snr import thresholded_snr
 from training.objectives.spectral import compressed_error, spectrum
 
 LEFT_FLOOR = 10**-2.5  # of the mixture's power
+FAINT = 10**-2.0  # likewise
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,16 @@ class SongObjectiveSpec:
     while nothing is separated yet, leaving all as it is would be their whole lesson, and the masks would not come back
     from where they end then (training/LOG.md). `windows` of the compressed spectra, in samples; they are of middle and
     side, where an error of the side, small beside the middle and easily heard as a change of place, has a plane of its
-    own.
+    own. With `stretch` the SNR is that of so many seconds each (BSSEval scores seconds), so that what is done to a
+    passage of little voice counts as much as what is done to the loud one beside it; 0 is a whole piece. A voice more
+    than 20 dB under the mixture counts as not active: to take it out would cost more music than voice.
     """
 
     snr: float = 0.1  # per dB
     vocals: float = 0.5
     left: float = 0.0  # per dB
     ceiling: float = 30.0
+    stretch: float = 0.0  # s
     free_from: float = 0.0
     spectral: float = 10.0
     complex_share: float = 0.3
@@ -44,6 +48,8 @@ class SongObjectiveSpec:
     def __post_init__(self) -> None:
         if not self.windows or any(window < 32 or window % 2 for window in self.windows):
             raise ValueError("windows of the spectra are even numbers of samples, 32 at least.")
+        if not 0 <= self.stretch < float("inf"):
+            raise ValueError(f"stretch is a number of seconds, or 0, not {self.stretch}.")
 
 
 class SongObjective(torch.nn.Module):
@@ -57,6 +63,7 @@ class SongObjective(torch.nn.Module):
     def __init__(self, spec: SongObjectiveSpec, rate: int):
         super().__init__()
         self.spec = spec
+        self.stretch = round(spec.stretch * rate)  # samples
 
     def late_at(self, progress: float) -> bool:
         """Whether pieces without vocals count at `progress`, the share of the schedule that is over (0 to 1)."""
@@ -74,7 +81,7 @@ class SongObjective(torch.nn.Module):
         mixture = sources.sum(1)
         gain = 1 / (mixture.square().mean((1, 2)).sqrt() + 1e-6)
         estimate, sources = estimate.float() * gain[:, None, None, None], sources * gain[:, None, None, None]
-        whole = (mixture * gain[:, None, None]).flatten(1)
+        whole = mixture * gain[:, None, None]
         counted = torch.ones_like(gain)
         if not late:
             counted = (sources[:, 1].square().mean((1, 2)) > 1e-7).to(gain.dtype)
@@ -82,8 +89,7 @@ class SongObjective(torch.nn.Module):
         parts, weights = {}, {"accompaniment": 1.0, "vocals": spec.vocals}
         loss = estimate.new_zeros(())
         for index, (name, weight) in enumerate(weights.items()):
-            error = thresholded_snr(estimate[:, index].flatten(1), sources[:, index].flatten(1), whole, spec.ceiling)
-            parts[name] = (error * counted).sum()
+            parts[name] = (self.snr(estimate[:, index], sources[:, index], whole) * counted).sum()
             loss = loss + spec.snr * weight * parts[name]
         if spec.spectral:
             for window in spec.windows:
@@ -96,9 +102,20 @@ class SongObjective(torch.nn.Module):
             parts["left"] = (left * sung).sum() / sung.sum().clamp(min=1)
             loss = loss + spec.left * parts["left"]
         if activity is not None and activity.shape[-1]:
-            parts["activity"] = activity_error(activity, sources.square().mean(2).sqrt()).mean()
+            parts["activity"] = activity_error(activity, sources.square().mean(2).sqrt(), FAINT).mean()
             loss = loss + spec.activity * parts["activity"]
         return loss, {name: value.detach() for name, value in parts.items()}
+
+    def snr(self, estimate: Tensor, source: Tensor, mixture: Tensor) -> Tensor:
+        """Thresholded SNR of `[batch, channels, samples]` each, dB `[batch]`: mean over whole stretches."""
+        length = min(self.stretch or mixture.shape[-1], mixture.shape[-1])
+
+        def stretches(x: Tensor) -> Tensor:
+            whole = x[..., : x.shape[-1] // length * length].unflatten(-1, (-1, length))
+            return whole.transpose(1, 2).flatten(2).flatten(0, 1)
+
+        signals = [stretches(x) for x in (estimate, source, mixture)]
+        return thresholded_snr(*signals, self.spec.ceiling).view(len(mixture), -1).mean(1)
 
     def spectral(self, estimate: Tensor, sources: Tensor, counted: Tensor, window: int, weights: list[float]) -> Tensor:
         """Compressed-spectrum error over middle and side of both sources, weighted; a scalar."""
