@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def parse_recipe(text: str) -> Recipe:
             raise ValueError(f"data.kind must be one of {', '.join(KINDS)}, not {data['kind']!r}.")
         mix_spec, objective_spec = KINDS[data["kind"]]
         data["copies"] = [Copy(**copy) for copy in data.get("copies") or []]
-        return Recipe(
+        recipe = Recipe(
             name=tree["name"],
             target=tree["target"],
             network=NetworkSpec(**(tree.get("network") or {})),
@@ -112,13 +113,38 @@ def parse_recipe(text: str) -> Recipe:
             text=text,
             **data,
         )
+        for place, spec in (
+            ("network", recipe.network),
+            ("data.mix", recipe.mix),
+            ("objective", recipe.objective),
+            ("training", recipe.training),
+        ):
+            _check_numbers(place, spec)
+        return recipe
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The recipe does not fit: {error}.") from None
 
 
+def _check_numbers(place: str, spec: Any) -> None:
+    """Raises ValueError where something else stands for what is a number unless a recipe says so."""
+    for each in fields(spec):
+        value, usual = getattr(spec, each.name), each.default
+        if type(usual) in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"{place}.{each.name} is a number, not {value!r}.")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 8e-4 for a word, because it lacks a dot; YAML 1.2 and everybody else for a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+|\d*\.\d+|\d+\.)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
 def _tree(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"This is no YAML: {' '.join(str(error).split())}.") from None
 

@@ -190,6 +190,15 @@ def test_recipes(recipe_file: Path) -> None:
         read_recipe(recipe_file, ["training.colour=blue"])
     with pytest.raises(ValueError, match="filterbank"):
         read_recipe(recipe_file, ["network.filterbank=wavelet"])
+    for written, meant in (("8e-4", 8e-4), ("5e0", 5.0), ("1.5e-3", 1.5e-3), (".1e-2", 1e-3), ("1", 1)):
+        assert read_recipe(recipe_file, [f"training.learning_rate={written}"]).training.learning_rate == meant
+    for change, sentence in (
+        ("training.learning_rate=fast", r"training\.learning_rate is a number, not 'fast'\."),
+        ("training.batch=true", r"training\.batch is a number, not True\."),
+        ("data.mix.seconds=[1, 2]", r"data\.mix\.seconds is a number"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            read_recipe(recipe_file, [change])
     for file in (ROOT / "training/recipes").glob("*.yaml"):
         assert Network(read_recipe(file).network).pairs > 0
 

@@ -114,8 +114,8 @@ class SongObjective(torch.nn.Module):
             whole = x[..., : x.shape[-1] // length * length].unflatten(-1, (-1, length))
             return whole.transpose(1, 2).flatten(2).flatten(0, 1)
 
-        signals = [stretches(x) for x in (estimate, source, mixture)]
-        return thresholded_snr(*signals, self.spec.ceiling).view(len(mixture), -1).mean(1)
+        errors = thresholded_snr(stretches(estimate), stretches(source), stretches(mixture), self.spec.ceiling)
+        return errors.view(len(mixture), -1).mean(1)
 
     def spectral(self, estimate: Tensor, sources: Tensor, counted: Tensor, window: int, weights: list[float]) -> Tensor:
         """Compressed-spectrum error over middle and side of both sources, weighted; a scalar."""
