@@ -26,6 +26,7 @@ def snapshot(live: Live) -> dict[str, Any]:
     values: dict[str, Any] = {
         "state": live.state,
         "model": live.model.spec.name,
+        "target": live.model.spec.target,
         "input": live.device.get("input"),
         "output": live.device.get("output"),
         "host": live.device.get("host"),

@@ -130,7 +130,7 @@ def table(status: dict[str, Any], told: list[str]) -> Any:
         )
         if status["activity"] is not None:
             gate = "" if status["gate_db"] is None else f"; gate {status['gate_db']:.0f} dB"
-            grid.add_row("voice", f"{100 * status['activity']:.0f} %{gate}")
+            grid.add_row(status["target"], f"{100 * status['activity']:.0f} %{gate}")
         if status["clocks"] is not None:
             two = status["clocks"]
             grid.add_row(

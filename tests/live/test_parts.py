@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,8 @@ def test_the_unit_starts_the_virtual_microphone() -> None:
 
 
 STATUS: dict[str, Any] = {
-    "state": "running", "model": "denoise", "input": "Mic", "output": "Out", "bypass": False, "paused": False,
+    "state": "running", "model": "denoise", "target": "speech", "input": "Mic", "output": "Out",
+    "bypass": False, "paused": False,
     "heard_db": -20.0, "played_db": -32.0, "reduction_db": 12.0, "strength": None, "added_ms": 8.0, "block": 128,
     "slack": 2, "rate": RATE, "budget_ms": 5.33, "late": 1, "callbacks": 900, "xruns": 0,
     "clocks": None, "activity": 0.25, "gate_db": -18.0,
@@ -210,7 +212,7 @@ def test_views() -> None:
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(table(STATUS, ["Something [odd] happened."]))
     shown = console.export_text()
-    assert "25 %; gate -18 dB" in shown and "two clocks" not in shown
+    assert re.search(r"speech +25 %; gate -18 dB", shown) and "two clocks" not in shown
     clocks = {"drift_ppm": 208.4, "fill_ms": 7.0, "target_ms": 7.5, "starved": 0, "slips": 3}
     console.print(table(STATUS | {"clocks": clocks, "activity": None}, []))
     assert "drift +208 ppm; between them 7.0 of 7.5 ms; slips 3" in console.export_text()
