@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,16 @@ STEREO = NetworkSpec(
     dilations=[1, 2, 4],
 )
 
+GATED = replace(STEREO, activity=True, gated=True)  # of RECIPE
+
 RECIPE = """
 name: tiny-songs
 target: accompaniment
 network: {hop: 128, analysis_window: 768, filterbank: short, sources: [accompaniment, vocals], rest: true,
-  audio_channels: 2, filter_bins: 6, filter_frames: 3, channels: 12, hidden: 16, dilations: [1, 2, 4]}
+  activity: true, gated: true, audio_channels: 2, filter_bins: 6, filter_frames: 3, channels: 12, hidden: 16,
+  dilations: [1, 2, 4]}
 data: {kind: songs, rooms: 2, copies: [{codec: mp3, kbps: 96}], mix: {seconds: 1.28}}
-objective: {snr: 0.1, spectral: 10.0, windows: [1024, 256]}
+objective: {snr: 0.1, stretch: 0.5, left: 0.1, activity: 0.5, spectral: 10.0, windows: [1024, 256]}
 training: {seed: 5, batch: 2, hours: 0.004, warmup_steps: 2, learning_rate: 1.0e-2}
 """
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rtsep
-from tests.training.songs import RECIPE, STEREO, stem_folder
+from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
 from training.export import difference, export, load_checkpoint
 from training.network import Network, NetworkSpec, stereo
 from training.network.step import FlatForm, StepForm
@@ -263,9 +263,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_songs_train_and_export(trained: Path, tmp_path: Path) -> None:
     first, *_, entry = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert first["step"] == 4 and entry["step"] > 4
-    assert {"sdr", "sdri", "suppression", "change"} <= entry["valid"].keys()
+    assert {"sdr", "sdri", "suppression", "change", "left", "activity"} <= entry["valid"].keys()
     made, recipe, state = load_checkpoint(trained / "checkpoint.pt")
-    assert recipe.kind == "songs" and made.spec == STEREO and "vocals: stems" in state["trained_on"]
+    assert recipe.kind == "songs" and made.spec == GATED and "vocals: stems" in state["trained_on"]
     for file in export(trained / "checkpoint.pt", tmp_path / "songs.onnx"):
         spec = rtsep.load(file).spec
         assert spec.channels == 2 and spec.sources == ("accompaniment", "vocals") and spec.target == "accompaniment"
@@ -284,6 +284,7 @@ def test_the_stream_is_the_network_in_any_blocks(trained: Path, tmp_path: Path) 
     pieces = [stream.process(block, sources=True) for block in np.split(wave, cuts[cuts < len(wave)])]
     streamed = np.concatenate([*pieces, stream.flush(sources=True)], 1)[:, stream.latency :]
     assert np.abs(streamed - expected).max() < 1e-4
+    assert stream.activity is not None and 0 <= stream.activity <= 1
 
 
 def test_bad_calls_get_one_sentence(tmp_path: Path) -> None:
