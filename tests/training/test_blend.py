@@ -20,19 +20,19 @@ app = Typer()
 app.command()(blend.main)
 
 
-def checkpoint(file: Path, spec: NetworkSpec, seed: int, hours: float) -> dict[str, torch.Tensor]:
+def checkpoint(file: Path, spec: NetworkSpec, seed: int, hours: float, before: int = 5) -> dict[str, torch.Tensor]:
     """Writes one and returns its weights."""
     torch.manual_seed(seed)
     weights = Network(spec).state_dict()
     text = yaml.safe_dump({"name": file.stem, "target": "speech", "network": spec.to_dict()})
-    told = {"recipe": text, "hours": hours, "step": 3, "before": (2.0, 5), "trained_on": f"speech: {file.stem}"}
+    told = {"recipe": text, "hours": hours, "step": 3, "before": (2.0, before), "trained_on": f"speech: {file.stem}"}
     torch.save({"average": weights} | told, file)
     return weights
 
 
 def test_a_blend_lies_between_and_can_be_exported(tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.pt" for name in ("one", "other", "out")]
-    one, other = (checkpoint(file, SMALL, seed, seed + 1.0) for seed, file in enumerate(files[:2]))
+    one, other = (checkpoint(file, SMALL, seed, seed + 1.0, 4 + seed) for seed, file in enumerate(files[:2]))
     onnx = export(files[0], tmp_path / "one.onnx")[0]
     for first in (files[0], onnx):  # what is shipped does as well as its checkpoint
         done = CliRunner().invoke(app, [str(first), *map(str, files[1:]), "--share", "0.25"])
@@ -42,6 +42,32 @@ def test_a_blend_lies_between_and_can_be_exported(tmp_path: Path) -> None:
             assert torch.allclose(weight, 0.75 * one[name] + 0.25 * other[name], atol=1e-5), name
         assert recipe.name == "other" and state["trained_on"] == "speech: other" and heard(state) == (4.0, 8)
         assert difference(network, export(files[2], tmp_path / "out.onnx")[0], 0.5) < 1e-4
+
+
+def test_two_runs_from_one_beginning_count_both(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.pt" for name in ("one", "other", "out")]
+    for seed, file in enumerate(files[:2]):
+        checkpoint(file, SMALL, seed, seed + 1.0)
+    done = CliRunner().invoke(app, [*map(str, files)])
+    assert done.exit_code == 0, done.output
+    _, _, state = load_checkpoint(files[2])
+    assert heard(state) == (2.0 + 1.0 + 2.0, 5 + 3 + 3)
+    assert state["trained_on"] == "speech: one\nspeech: other"
+
+
+def test_logits_are_those_of_the_masks(tmp_path: Path) -> None:
+    """Nothing else moves, and what gets through is less by as much as a sigmoid says."""
+    files = [tmp_path / f"{name}.pt" for name in ("one", "out")]
+    before = checkpoint(files[0], replace(SMALL, activity=True, masks="free"), 0, 1.0)
+    done = CliRunner().invoke(app, [str(files[0]), *map(str, files), "--logits", "-0.5"])
+    assert done.exit_code == 0, done.output
+    network, _, state = load_checkpoint(files[1])
+    moved = {name: weight - before[name] for name, weight in state["average"].items()}
+    bias = moved.pop("separator.head.bias")
+    masks = network.outputs[0]
+    assert 0 < masks < len(bias)
+    assert torch.allclose(bias[:masks], torch.tensor(-0.5)) and not bias[masks:].any()
+    assert not any(change.any() for change in moved.values())
 
 
 def test_what_cannot_be_blended_is_one_sentence(tmp_path: Path) -> None:
