@@ -4,7 +4,7 @@ A run that went on from other weights, on other recordings, is better at these a
 on the straight line between the two may lie weights that are better at both (Wortsman et al. 2022, "Robust fine-tuning
 of zero-shot models", arXiv 2109.01903), and so between two runs that went on from the same ones (Wortsman et al. 2022,
 "Model soups", arXiv 2203.05482). They cost nothing to find: score some shares on the valid pairs. `--logits` then moves
-along another line for free: masks that take more out, or less.
+along another line for free, masks that take more out, or less, and `--gate` along a third.
 """
 
 from __future__ import annotations
@@ -39,20 +39,29 @@ def blended(first: dict[str, Any], second: dict[str, Any], share: float) -> dict
         raise ValueError("Only weights of one architecture can be blended.")
     average = {name: torch.lerp(weight, other[name], share) for name, weight in one.items()}
     told = {name: second[name] for name in ("recipe", "trained_on", "hours", "step", "before") if name in second}
-    if first.get("before", (0.0, 0))[1] and first["before"] == second.get("before"):  # neither went on from the other
+    if (
+        first is not second and first.get("before", (0.0, 0))[1] and first["before"] == second.get("before")
+    ):  # neither went on from the other
         told |= {name: first[name] + second[name] for name in ("hours", "step")}
         lines = {*first["trained_on"].splitlines(), *second["trained_on"].splitlines()}
         told["trained_on"] = "\n".join(sorted(lines))
     return told | {"average": average, "optimizers": []}
 
 
-def shifted(checkpoint: dict[str, Any], logits: float) -> dict[str, Any]:
-    """The checkpoint with `logits` added to those of every mask: below 0 less gets through of what has masks."""
-    masks = Network(parse_recipe(checkpoint["recipe"]).network).outputs[0]
-    average = dict(checkpoint["average"])
-    bias = average["separator.head.bias"].clone()
-    bias[:masks] += logits
-    return checkpoint | {"average": average | {"separator.head.bias": bias}}
+def shifted(checkpoint: dict[str, Any], logits: float, gate: float) -> dict[str, Any]:
+    """The checkpoint with `logits` added to those of every mask: below 0 less gets through of what has masks.
+
+    `gate` is added to that of a gate: above 0 more of what the masks take out is believed to be there. Raises
+    ValueError with a sentence where there is no gate to move.
+    """
+    spec = parse_recipe(checkpoint["recipe"]).network
+    if gate and not spec.gated:
+        raise ValueError("This network has no gate (network.gated).")
+    bias = checkpoint["average"]["separator.head.bias"].clone()
+    bias[: Network(spec).outputs[0]] += logits
+    if gate:
+        bias[-1] += gate  # of the last source's activity, which is put out last
+    return checkpoint | {"average": checkpoint["average"] | {"separator.head.bias": bias}}
 
 
 def main(
@@ -63,10 +72,12 @@ def main(
     out: Annotated[Path, typer.Argument(help="Checkpoint to write, for training.export.")],
     share: Annotated[float, typer.Option(help="Of the second model, 0 to 1.")] = 0.5,
     logits: Annotated[float, typer.Option(help="Added to those of the masks: below 0 they let less through.")] = 0.0,
+    gate: Annotated[float, typer.Option(help="Added to the logit of the gate: above 0 it opens sooner.")] = 0.0,
 ) -> None:
-    """Blend the weights of two models of one architecture."""
+    """Blend the weights of two models of one architecture; the same one twice is that model."""
     try:
-        blend = shifted(blended(read_beginning(first), read_beginning(second), share), logits)
+        one = read_beginning(first)
+        blend = shifted(blended(one, one if second == first else read_beginning(second), share), logits, gate)
         partial = out.with_suffix(".partial")
         torch.save(blend, partial)
         partial.replace(out)

@@ -11,6 +11,7 @@ import yaml
 from typer import Typer
 from typer.testing import CliRunner
 
+from tests.training.songs import GATED
 from tests.training.tiny import SMALL
 from training import blend
 from training.export import difference, export, heard, load_checkpoint
@@ -55,19 +56,26 @@ def test_two_runs_from_one_beginning_count_both(tmp_path: Path) -> None:
     assert state["trained_on"] == "speech: one\nspeech: other"
 
 
-def test_logits_are_those_of_the_masks(tmp_path: Path) -> None:
-    """Nothing else moves, and what gets through is less by as much as a sigmoid says."""
+def test_logits_are_those_of_the_masks_and_of_the_gate(tmp_path: Path) -> None:
+    """Nothing else moves, and a model blended with itself has not heard twice as much."""
     files = [tmp_path / f"{name}.pt" for name in ("one", "out")]
-    before = checkpoint(files[0], replace(SMALL, activity=True, masks="free"), 0, 1.0)
-    done = CliRunner().invoke(app, [str(files[0]), *map(str, files), "--logits", "-0.5"])
+    before = checkpoint(files[0], GATED, 0, 1.0)
+    words = [str(files[0]), *map(str, files), "--logits", "-0.5", "--gate", "0.8"]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     network, _, state = load_checkpoint(files[1])
+    assert heard(state) == (3.0, 8)
     moved = {name: weight - before[name] for name, weight in state["average"].items()}
     bias = moved.pop("separator.head.bias")
     masks = network.outputs[0]
-    assert 0 < masks < len(bias)
-    assert torch.allclose(bias[:masks], torch.tensor(-0.5)) and not bias[masks:].any()
+    assert torch.allclose(bias[:masks], torch.tensor(-0.5), atol=1e-6)
+    assert not bias[masks:-1].any() and bias[-1] == pytest.approx(0.8, abs=1e-6)
     assert not any(change.any() for change in moved.values())
+    # The last output is the logit of the vocals, by which they are gated.
+    wave = torch.randn(1, 2, 2560, generator=torch.Generator().manual_seed(0)) * 0.1
+    with torch.no_grad():
+        network.separator.head.bias[-1] = -100.0
+        assert network(wave)[:, 1].abs().max() < 1e-6
 
 
 def test_what_cannot_be_blended_is_one_sentence(tmp_path: Path) -> None:
@@ -75,6 +83,7 @@ def test_what_cannot_be_blended_is_one_sentence(tmp_path: Path) -> None:
     checkpoint(Path(files[0]), SMALL, 0, 1.0)
     checkpoint(Path(files[1]), replace(SMALL, hidden=SMALL.hidden + 1), 1, 1.0)
     for words, said in (
+        ([files[0], files[0], files[2], "--gate", "1"], "no gate"),
         (files, "one architecture"),
         ([files[0], files[0], files[2], "--share", "1.5"], "0 to 1"),
         ([files[0], str(tmp_path / "no.pt"), files[2]], "no checkpoint"),
