@@ -13,8 +13,7 @@ from training.objectives.leftover import voice_left
 from training.objectives.snr import thresholded_snr
 from training.objectives.spectral import compressed_error, spectrum
 
-LEFT_FLOOR = 10**-2.5  # of the mixture's power
-FAINT = 10**-2.0  # likewise
+FAINT = 10**-3.0  # of the mixture's power
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class SongObjectiveSpec:
     """Weights of the parts; `vocals` is the weight of the vocals beside the accompaniment, whose weight is 1.
 
     An error is an error to the SNR, be it voice that is left or music that is lost; for whoever sings over it the voice
-    that is left is the worse one. `left` weighs it by itself (see `voice_left`), down to 25 dB under
+    that is left is the worse one. `left` weighs it by itself (see `voice_left`), down to 30 dB under
     the mixture.
     `ceiling` in dB: errors that far below the mixture count as none. A passage without vocals must be changed by less
     than −25 dB, so it lies above that. Pieces that nobody sings in count from the share `free_from` of the schedule on:
@@ -31,7 +30,7 @@ class SongObjectiveSpec:
     side, where an error of the side, small beside the middle and easily heard as a change of place, has a plane of its
     own. With `stretch` the SNR is that of so many seconds each (BSSEval scores seconds), so that what is done to a
     passage of little voice counts as much as what is done to the loud one beside it; 0 is a whole piece. A voice more
-    than 20 dB under the mixture counts as not active: to take it out would cost more music than voice.
+    than 30 dB under the mixture counts as not active.
     """
 
     snr: float = 0.1  # per dB
@@ -98,7 +97,7 @@ class SongObjective(torch.nn.Module):
                 loss = loss + spec.spectral / len(spec.windows) * found
         if spec.left:
             sung = (sources[:, 1].square().mean((1, 2)) > 1e-7).to(gain.dtype)
-            left = voice_left(estimate[:, 0], sources, LEFT_FLOOR)
+            left = voice_left(estimate[:, 0], sources, FAINT)
             parts["left"] = (left * sung).sum() / sung.sum().clamp(min=1)
             loss = loss + spec.left * parts["left"]
         if activity is not None and activity.shape[-1]:
