@@ -147,6 +147,9 @@ def test_tables_of_documents() -> None:
     assert found["enhanced"][0] >= 500 and found["enhanced"][1] >= 0.93
     text = DOCUMENTED["ablation"]()
     assert all(f"| {label} |" in text for cells in TABLES.values() for label in cells)
+    # An option of the network that came later and is off must not cost the measured ones their costs.
+    measured = ablation.costs(Path(ablation.__file__).parent / "results/ablation")
+    assert {ablation.shape(run.recipe) for run in plan(1, 3.0)} <= measured.keys()
 
 
 def test_a_training_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
