@@ -83,6 +83,20 @@ def test_music_comes_out_with_its_licence(debs: Path, tmp_path: Path) -> None:
     assert songs[1].accompaniment and decode_stereo(songs[1].accompaniment, 48000).shape == (2, 30 * 48000)
 
 
+def test_a_damaged_piece_is_passed_over(debs: Path, tmp_path: Path) -> None:
+    root = tmp_path / "debs/asc-music"
+    (root / "usr/music/aaa.ogg").write_bytes(b"noise" * 100_000)
+    made = debs / "asc-music_1_all.deb"
+    words = ["dpkg-deb", "-Znone", "--root-owner-group", "-b", root, made]
+    subprocess.run(words, check=True, capture_output=True)
+    code, said = call(tmp_path / "out", "--package", "asc-music", "--debs", debs)
+    assert code == 0 and "aaa.ogg is passed over" in said and "1.0 minutes of music" in said, said
+    (root / "usr/music/long.wav").unlink()
+    subprocess.run(words, check=True, capture_output=True)
+    code, said = call(tmp_path / "none", "--package", "asc-music", "--debs", debs)
+    assert code == 2 and "No music was found" in said and not (tmp_path / "none").exists(), said
+
+
 def test_what_cannot_be_gets_one_sentence_and_leaves_nothing(debs: Path, tmp_path: Path) -> None:
     (debs / "xmoto-data_1_all.deb").write_bytes(b"no package")
     for words, sentence in (

@@ -98,15 +98,23 @@ def write_music(
     seconds: float,
     tell: Callable[[str], object],
 ) -> float:
-    """Writes the music of `packages` (name → .deb) to `folder`, a row each by `add`; returns its minutes."""
+    """Writes the music of `packages` (name → .deb) to `folder`, a row each by `add`; returns its minutes.
+
+    What cannot be read is told and passed over; raises ValueError with one sentence if nothing is left.
+    """
     import soundfile
 
-    made = 0.0
+    made, reason = 0.0, "there is none in these packages"
     for name, package in packages.items():
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             pieces = 0
             for file in unpacked(package, Path(place)):
-                sound = piece(file, seconds)
+                try:
+                    sound = piece(file, seconds)
+                except ValueError as error:
+                    reason = str(error)
+                    tell(f"{name}: {file.name} is passed over: {reason.replace(f'{file}: ', '')}")
+                    continue
                 if len(sound) < SHORTEST_S * RATE:
                     continue
                 inside = file.relative_to(place)
@@ -118,6 +126,8 @@ def write_music(
                 add([target, "instrumental", "train", "", f"debian: {name}", *facts])
                 made, pieces = made + length / 60, pieces + 1
         tell(f"{name}: {pieces} pieces")
+    if not made:
+        raise ValueError(f"No music was found: {reason}.")
     return made
 
 
