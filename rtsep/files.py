@@ -68,7 +68,7 @@ class Source:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opening:
             self.readable = path
-            if _extent(path) is Extent.UNKNOWN:
+            if look_at(path) is Extent.UNKNOWN:
                 self.readable = _extracted(path, opening, check)
             try:
                 sound = soundfile.SoundFile(self.readable)
@@ -114,7 +114,7 @@ class Source:
         self._stack.close()
 
 
-def _extent(path: Path) -> Extent:
+def look_at(path: Path) -> Extent:
     """First look at an input; raises InputError when there is nothing to read."""
     try:
         if path.is_dir():

@@ -31,6 +31,7 @@ from rtsep.live import deck
 from rtsep.live.children import child_environment, end, how_ended
 from rtsep.live.devices import OWN_NAME
 from rtsep.live.feeder import Segment, locate
+from rtsep.live.song import look_for_one
 from rtsep.live.status import compute_ms, level, quantiles
 
 _TICK_S = 0.02
@@ -114,6 +115,7 @@ class Player:
 
     def start(self, patience: float = 60.0) -> None:
         """Open everything and return when sound runs. Raises InputError or RtsepError when it cannot."""
+        look_for_one(self.settings.songs)
         self.block = deck.new_deck(self.settings.ring)
         self._began = time.monotonic()
         self.set_volume(self.settings.volume)

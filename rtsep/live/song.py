@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.files import Source
+from rtsep.files import Source, look_at
 from rtsep.resample import WholeSignal
 
 COLUMNS = 400  # of the waveform strip
@@ -93,3 +94,16 @@ class Song:
         columns = np.minimum((self.ready + np.arange(len(block))) * COLUMNS // self.expected, COLUMNS - 1)
         np.maximum.at(self.peaks, columns, np.abs(stereo).max(axis=1))
         self.ready += len(block)
+
+
+def look_for_one(songs: Sequence[str]) -> None:
+    """Raises InputError with the sentence of the first song where none is there, before any device is asked for."""
+    first: InputError | None = None
+    for song in songs:
+        try:
+            look_at(Path(song))
+            return
+        except InputError as error:
+            first = first or error
+    if first:
+        raise first

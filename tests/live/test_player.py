@@ -314,6 +314,15 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
 
 
+def test_where_no_song_is_there_it_says_so_without_asking_for_a_device(stereo_model: str, tmp_path: Path) -> None:
+    gone, empty = tmp_path / "gone.mp3", tmp_path / "empty.wav"
+    empty.touch()
+    with pytest.raises(InputError, match=r"gone\.mp3 does not exist"):
+        Player(PlayerSettings((str(gone), str(empty)), stereo_model)).start()
+    with pytest.raises(InputError, match=r"empty\.wav is empty"):
+        Player(PlayerSettings((str(empty),), stereo_model)).start()
+
+
 def test_songs_that_cannot_be_played_are_named_and_left_out(stereo_model: str, tmp_path: Path) -> None:
     broken, six = tmp_path / "broken.mp3", saved(tmp_path, "six.wav", np.zeros((4800, 6), np.float32))
     broken.write_bytes(b"no song at all" * 100)
