@@ -1,6 +1,6 @@
 """Voice removal of every method on whole songs: baselines, models, ideal masks, and the input itself.
 
-    python -m benchmarks.karaoke --songs MANIFEST|FOLDER [--model NAME|PATH]... [--seconds S] [--json PATH [--resume]]
+    python -m benchmarks.karaoke --songs MANIFEST|FOLDER [--split S] [--gain DB] [--model NAME|PATH]... [--json PATH]
 
 What `--songs` may be is said in `benchmarks.songs`. Models and baselines run through the very `Stream` that users run,
 at full strength, in blocks of 10 ms, their latency removed; scores are those of `training.music_scores`. The real-time
@@ -207,13 +207,16 @@ def main(
     model: Annotated[list[str] | None, typer.Option(help="One more model to score; may be repeated.")] = None,
     split: Annotated[str, typer.Option(help="Which rows of a manifest, or part of MUSDB.")] = "test",
     seconds: Annotated[float | None, typer.Option(min=1.0, help="Only so much of the middle of a song.")] = None,
+    gain: Annotated[
+        float, typer.Option(min=-40, max=40, help="dB by which the vocals are louder than they are in the songs.")
+    ] = 0.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here, method by method.")] = None,
     resume: Annotated[bool, typer.Option(help="Keep what the JSON file already says about these songs.")] = False,
 ) -> None:
     """Print how well every method takes the vocals out of SONGS."""
     with one_sentence():
         chosen = list(methods(model or []))
-        found = find_songs(songs, split, seconds)
+        found = find_songs(songs, split, seconds, gain)
         told = plain([about(song) for song in found])
         earlier = _earlier(json_path) if resume else {}
         console, progress = Console(), Console(stderr=True)

@@ -34,11 +34,15 @@ SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 @dataclass(frozen=True)
 class Song:
-    """One song; its stems are read when they are first asked for. `limit`: seconds of its middle, None for all."""
+    """One song; its stems are read when they are first asked for.
+
+    `limit`: seconds of its middle, None for all. `gain`: dB by which its vocals are louder than they are in the song.
+    """
 
     name: str
     read: Callable[[], Stems]
     limit: float | None = None
+    gain: float = 0.0
 
     @cached_property
     def _stems(self) -> Stems:
@@ -47,7 +51,8 @@ class Song:
             raise InputError(f"The stems of {self.name} must be stereo, equally long and not empty.")
         count = len(vocals) if self.limit is None else min(len(vocals), round(self.limit * rate))
         begin = (len(vocals) - count) // 2
-        return vocals[begin : begin + count], accompaniment[begin : begin + count], rate
+        loud = np.float32(10 ** (self.gain / 20))
+        return vocals[begin : begin + count] * loud, accompaniment[begin : begin + count], rate
 
     @property
     def vocals(self) -> Audio:
@@ -75,8 +80,8 @@ class Song:
         return len(self.vocals) / self.rate
 
 
-def find_songs(place: Path, split: str = "test", limit: float | None = None) -> list[Song]:
-    """The songs at `place`, in order of their names; InputError when there is none."""
+def find_songs(place: Path, split: str = "test", limit: float | None = None, gain: float = 0.0) -> list[Song]:
+    """The songs at `place`, in order of their names, see `Song`; InputError when there is none."""
     if place.is_file():
         readers = _of_manifest(place, split)
     elif place.is_dir():
@@ -86,7 +91,8 @@ def find_songs(place: Path, split: str = "test", limit: float | None = None) -> 
         raise InputError(f"There is no {place}; name a manifest or a folder of songs.")
     if not readers:
         raise InputError(f"{place} holds no song with vocals and accompaniment (split {split}).")
-    return [Song(name, readers[name], limit) for name in sorted(readers)]
+    told = f", vocals {gain:+g} dB" if gain else ""
+    return [Song(name + told, readers[name], limit, gain) for name in sorted(readers)]
 
 
 def _sound(path: Path) -> tuple[Audio, int]:

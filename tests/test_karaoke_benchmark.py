@@ -68,6 +68,10 @@ def test_layouts_of_songs(tmp_path, parts):
     rows = "s-vocals.wav,vocals,test\ns-accompaniment.wav,accompaniment,test\nt-vocals.wav,vocals,train\n"
     (listed / "manifest.csv").write_text(f"path,kind,split\n{rows}")
     check(find_songs(listed / "manifest.csv"), parts, "s")
+    (quiet,) = find_songs(listed / "manifest.csv", gain=-6.0206)
+    assert quiet.name == "s, vocals -6.0206 dB"
+    np.testing.assert_allclose(quiet.vocals, parts["vocals"] / 2, atol=1e-6)
+    np.testing.assert_allclose(quiet.mixture, rest + parts["vocals"] / 2, atol=1e-6)
     middle = find_songs(listed / "manifest.csv", limit=0.5)[0]
     np.testing.assert_array_equal(middle.vocals, parts["vocals"][3 * RATE // 4 : 5 * RATE // 4].astype(np.float32))
 
