@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from benchmarks import tables
 from rtsep.model import shipped
 
@@ -40,13 +42,14 @@ def test_results_belong_to_the_shipped_weights() -> None:
         assert [method["weights_sha256"] for method in ours if method["name"] == "rtsep denoise"] == [sha]
 
 
-def test_karaoke_results_belong_to_what_is_shipped() -> None:
+@pytest.mark.parametrize("name", ["karaoke", "karaoke-valid", "karaoke-valid-7"])
+def test_karaoke_results_belong_to_what_is_shipped(name: str) -> None:
     """Whole songs, every baseline, and of a shipped model the very weights."""
     import rtsep
     from rtsep.model import baselines
 
-    found = {entry["name"]: entry["method"] for entry in tables.results("karaoke")["results"]}
-    assert set(baselines()) <= set(found)
-    for name in {*baselines(), *shipped()} & set(found):
-        assert found[name]["weights_sha256"] == rtsep.load(name).spec.weights_sha256
-    assert all(song["seconds"] > 200 for song in tables.results("karaoke")["songs"])
+    found = {entry["name"]: entry["method"] for entry in tables.results(name)["results"]}
+    assert {*baselines(), "karaoke"} <= set(found)
+    for method in {*baselines(), *shipped()} & set(found):
+        assert found[method]["weights_sha256"] == rtsep.load(method).spec.weights_sha256
+    assert all(song["seconds"] > 200 for song in tables.results(name)["songs"])
