@@ -1,6 +1,7 @@
 """Voice removal of every method on whole songs: baselines, models, ideal masks, and the input itself.
 
-    python -m benchmarks.karaoke --songs MANIFEST|FOLDER [--split S] [--gain DB] [--model NAME|PATH]... [--json PATH]
+    python -m benchmarks.karaoke --songs MANIFEST|FOLDER [--split S] [--seconds S] [--gain DB] [--model NAME|PATH]...
+                                 [--json PATH [--resume]]
 
 What `--songs` may be is said in `benchmarks.songs`. Models and baselines run through the very `Stream` that users run,
 at full strength, in blocks of 10 ms, their latency removed; scores are those of `training.music_scores`. The real-time
