@@ -217,6 +217,31 @@ def test_kinds(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     assert (side[:, 0].max() > 1e-3) == (kind != "alone")
 
 
+@pytest.mark.parametrize("kind", ["song", "remix", "speech", "alone"])
+def test_other_throats(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
+    """Of the voice only; the accompaniment is as without."""
+    spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0), level=(-12.0, -12.0))
+    plain, other, never = (
+        SongMixer(clips, mixer.speech, replace(spec, throat=throat, throat_share=share), seed=1)._example(
+            np.random.default_rng(4)
+        )
+        for throat, share in ((0.0, 1.0), (4.0, 1.0), (4.0, 0.0))
+    )
+    assert not torch.allclose(plain[1], other[1], atol=1e-3)
+    if kind != "alone":
+        same = torch.nn.functional.cosine_similarity(plain[0].flatten(), never[0].flatten(), dim=0)
+        assert same > 0.9999
+
+
+@pytest.mark.parametrize(("of_voices", "moves"), [(None, False), (0.0, False), (4.0, True)])
+def test_voices_have_a_speed_of_their_own(clips: list[Clip], of_voices: float | None, moves: bool) -> None:
+    spec = replace(PLAIN, kinds={"remix": 1.0}, voice_semitones=of_voices)
+    mixed = SongMixer(clips, {}, spec, seed=1)
+    rng = np.random.default_rng(0)
+    assert {mixed._speed(rng) for _ in range(4)} == {1.0}
+    assert (len({mixed._speed(rng, voice=True) for _ in range(4)}) == 4) == moves
+
+
 def test_a_song_as_it_is(clips: list[Clip]) -> None:
     """Without any variation a mixture is a passage of one song, scaled: both parts alike, from the same moment."""
     plain = SongMixer(clips, {}, replace(PLAIN, kinds={"song": 1.0}), seed=2)

@@ -11,6 +11,7 @@ import soundfile
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from soxr import resample
 from typer.testing import CliRunner
 
 from training.data import sung as module
@@ -84,6 +85,18 @@ def test_no_voice_no_song() -> None:
     assert sung(np.zeros(RATE), RATE, np.random.default_rng(0)) is None
 
 
+def test_narrow_singers_get_a_treble() -> None:
+    breath = 0.02 * np.random.default_rng(1).standard_normal(32000)
+    narrow = resample(vowel(150, 2.0, 16000) + breath, 16000, 48000)
+    for band, treble in ((np.inf, False), (7500.0, True)):
+        sound = sung(narrow, 48000, np.random.default_rng(5), band)
+        power = np.abs(np.fft.rfft(sound)) ** 2
+        hertz = np.fft.rfftfreq(len(sound), 1 / 48000)
+        above, below = (power[(hertz > low) & (hertz < low + 2000)].mean() for low in (10000, 5000))
+        assert (above > 0.01 * below) == treble
+        assert above < below
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     for name in ("one", "held", "tested"):
@@ -115,9 +128,22 @@ def test_a_folder_of_songs(manifest: Path, tmp_path: Path) -> None:
         assert {record["source"] for record in csv.DictReader(handle)} == {"one.flac"}  # never of the test split
 
 
+def test_singers_sing_something_else(manifest: Path, tmp_path: Path) -> None:
+    manifest.write_text(manifest.read_text().replace("speech,train", "vocals,train"))
+    words = [str(tmp_path / "out"), "--data", str(manifest), "--minutes", "0.1", "--kind", "vocals"]
+    made = CliRunner().invoke(app, words)
+    assert made.exit_code == 0, made.output
+    assert {row.split for row in read_manifest(tmp_path / "out" / "manifest.csv")} == {"train"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--corpus", "them"], "No speech of them"), (["--data", "nowhere.csv"], "nowhere.csv")],
+    [
+        (["--corpus", "them"], "No speech of them"),
+        (["--data", "nowhere.csv"], "nowhere.csv"),
+        (["--kind", "vocals"], "no vocals"),
+        (["--kind", "noise"], "speech or vocals, not noise"),
+    ],
 )
 def test_one_sentence_for_what_is_wrong(manifest: Path, tmp_path: Path, words: list[str], said: str) -> None:
     asked = CliRunner().invoke(app, [str(tmp_path / "out"), "--data", str(manifest), *words])

@@ -20,6 +20,7 @@ from training.data.equaliser import Equaliser
 from training.data.manifest import STEMS
 from training.data.mix import Endless, active_power
 from training.data.songs import Clip
+from training.data.throat import Throat
 
 SILENT = 1e-7  # mean square, full scale 1: nobody sings
 KINDS = ("song", "remix", "speech", "free", "alone")
@@ -38,6 +39,9 @@ class RemixSpec:
         default_factory=lambda: {"song": 0.34, "remix": 0.32, "speech": 0.14, "free": 0.14, "alone": 0.06}
     )
     semitones: float = 1.0  # of speed, either way
+    voice_semitones: float | None = None  # the same of vocals that are in no song; None: as `semitones`
+    throat: float = 0.0  # of the vocals' formants, either way
+    throat_share: float = 0.7  # of vocals that get another throat, if any do
     level: tuple[float, float] = (-34.0, -12.0)  # RMS of the mixture
     ratio: tuple[float, float] = (-12.0, 6.0)  # of active vocals to accompaniment, where they are no song
     gain: float = 4.0  # of the vocals of a song, either way
@@ -97,6 +101,7 @@ class SongMixer(Endless):
         self.bins = self.size // 2 + 1
         self.hertz = torch.arange(self.bins, device=self.device) * (rate / self.size)
         self.equaliser = Equaliser(self.hertz)
+        self.throat = Throat(rate, self.device)
         # Reflections only, without the direct sound: what is added to a dry voice.
         echoes = np.zeros((0, 1), np.float32) if rooms is None else np.concatenate([rooms[:, :1] * 0, rooms[:, 1:]], 1)
         self.rooms = torch.fft.rfft(torch.from_numpy(echoes).to(self.device), self.size) if len(echoes) else None
@@ -132,6 +137,7 @@ class SongMixer(Endless):
             clip = self.songs.pick(rng)
             start, speed = self._start(clip, rng, voiced=False), self._speed(rng)
             accompaniment, vocals = (self._spectrum(clip, part, start, speed) for part in STEMS)
+            vocals = self._other_throat(vocals, rng)
         else:
             accompaniment = self._accompaniment(rng) if kind != "alone" else self._nothing()
             vocals = self._nothing()
@@ -202,16 +208,19 @@ class SongMixer(Endless):
         rate = rates[rng.integers(len(rates))]
         bank = self.speech[rate]
         clip = bank.pick(rng, 1)
-        speed = self._speed(rng)
+        speed = self._speed(rng, voice=True)
         taken = next_fast_len(int(self.size * bank.rate / self.rate * speed), real=True)
         spectrum = self._resampled(bank.cut(clip, taken, rng, wrap=False).to(self.device))
         limit = min(float(bank.bandwidth[clip[0]]), bank.rate * 0.48) * speed
         # Wide speech may keep its missing treble: half of the time, the music must not tell by it where speech is.
+        spectrum = self._other_throat(spectrum, rng)
         return spectrum.expand(2, -1), limit if rate < self.rate or rng.random() < 0.5 else 1e6
 
     def _drawn(self, draw: _Draw, part: str, rng: np.random.Generator, voiced: bool) -> Tensor:
         clip = draw.pick(rng)
-        return self._spectrum(clip, part, self._start(clip, rng, voiced), self._speed(rng))
+        voice = part == "vocals"
+        spectrum = self._spectrum(clip, part, self._start(clip, rng, voiced), self._speed(rng, voice))
+        return self._other_throat(spectrum, rng) if voice else spectrum
 
     def _start(self, clip: Clip, rng: np.random.Generator, voiced: bool) -> int:
         """Where a piece begins, in samples; `voiced` puts a second with vocals somewhere inside it."""
@@ -221,8 +230,18 @@ class SongMixer(Endless):
             return min(max(second - int(rng.integers(0, max(self.size - self.rate, 1))), 0), last)
         return int(rng.integers(0, last + 1))
 
-    def _speed(self, rng: np.random.Generator) -> float:
-        return 2 ** (rng.uniform(-self.spec.semitones, self.spec.semitones) / 12) if self.spec.semitones else 1.0
+    def _speed(self, rng: np.random.Generator, voice: bool = False) -> float:
+        semitones, of_voices = self.spec.semitones, self.spec.voice_semitones
+        if voice and of_voices is not None:
+            semitones = of_voices
+        return 2 ** (rng.uniform(-semitones, semitones) / 12) if semitones else 1.0
+
+    def _other_throat(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
+        """Spectra `[channels, bins]` of a voice, now and then as somebody else would have sung it."""
+        if not self.spec.throat or rng.random() >= self.spec.throat_share:
+            return spectrum
+        ratio = 2 ** (rng.uniform(-self.spec.throat, self.spec.throat) / 12)
+        return torch.fft.rfft(self.throat(torch.fft.irfft(spectrum, self.size), ratio))
 
     def _cut(self, clip: Clip, part: str, start: int, length: int) -> Tensor:
         """float32 `[2, length]`; after its end a clip goes on in silence."""

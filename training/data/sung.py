@@ -1,13 +1,14 @@
 """Singers made of speakers: recorded speech, sung to a melody made up on the spot.
 
-    python -m training.data.sung OUT --data MANIFEST.csv [--corpus NAME ...] [--minutes M] [--seed N]
+    python -m training.data.sung OUT --data MANIFEST.csv [--kind KIND] [--corpus NAME ...] [--minutes M] [--seed N]
 
 writes OUT/NAME-vocals.flac (48 kHz, mono) and OUT/manifest.csv, whose rows are vocals without an accompaniment, for
 `--dataset manifest=OUT/manifest.csv`: more voices than the few albums with free stems have. WORLD (Morise, Yokomori,
 Ozawa 2016, through the package pyworld) takes speech apart into pitch, envelope and aperiodicity. Voiced stretches
 become notes, held as long as the beat asks, and the pitch that of a walk on a scale, with glides, vibrato and drift
 (what tells singing from speech: Saitou, Goto, Unoki, Akagi 2007, "Speech-to-singing synthesis"). The envelope is warped
-as well, so that one speaker lends throats of several lengths.
+as well, so that one speaker lends throats of several lengths. `--kind vocals` has the singers of songs sing other
+melodies with other throats.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SHORTEST = 8  # frames; a shorter voiced stretch is no note
 SCALES = ((0, 2, 4, 7, 9), (0, 3, 5, 7, 10), (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))
 BEATS = (0.25, 0.5, 0.5, 0.5, 1.0, 1.0, 2.0)
 STEPS = (-3, -2, -1, -1, 0, 1, 1, 2, 3)  # of the scale, from note to note
+WIDE = 12000  # Hz; recordings that end below get a treble
+TREBLE = (6.0, 18.0)  # dB an octave that it falls by
 A1 = 55.0  # Hz, where pitches in semitones are counted from
 REACH = 8.0  # semitones around the singer's middle
 
@@ -60,10 +63,14 @@ class Score:
     voiced: NDArray[np.bool_]
 
 
-def sung(speech: NDArray[np.float64], rate: int, rng: np.random.Generator) -> NDArray[np.float64] | None:
+def sung(
+    speech: NDArray[np.float64], rate: int, rng: np.random.Generator, band: float = np.inf
+) -> NDArray[np.float64] | None:
     """`speech` `[samples]` at `rate` Hz as singing `[samples]`, peak 0.5, as many seconds as its notes take.
 
-    None where too little of it is voiced to be sung (a tenth of a second).
+    Above `band` Hz, up to which the recording goes, there is breath that goes on from what is below: singers without
+    treble would teach that treble is never a singer's. None where too little of it is voiced to be sung (a tenth of a
+    second).
     """
     import pyworld
 
@@ -74,6 +81,8 @@ def sung(speech: NDArray[np.float64], rate: int, rng: np.random.Generator) -> ND
         return None
     envelope = np.log(pyworld.cheaptrick(speech, pitch, times, rate) + 1e-16)
     noise = pyworld.d4c(speech, pitch, times, rate)
+    if band < WIDE:
+        _continue_treble(envelope, noise, band * 2 * (envelope.shape[1] - 1) / rate, rng)
     spoken = float(np.median(pitch[pitch > 0]))
     # Low voices rather become shorter throats and high ones longer: both sides of the range are rarer among speakers.
     warp = 2 ** (rng.uniform(-3, 2) / 12) if spoken > 160 else 2 ** (rng.uniform(-1, 3) / 12)
@@ -85,6 +94,15 @@ def sung(speech: NDArray[np.float64], rate: int, rng: np.random.Generator) -> ND
     power, noise = (np.ascontiguousarray(x) for x in (np.exp(envelope), np.clip(noise, 0, 1)))
     sound = pyworld.synthesize(hertz, power, noise, rate, FRAME_MS)
     return sound * (0.5 / max(float(np.abs(sound).max()), 1e-9))
+
+
+def _continue_treble(envelope: Frames, noise: Frames, band: float, rng: np.random.Generator) -> None:
+    """In place, log power and aperiodicity `[frames, bins]` above bin `band`: falling, and all breath."""
+    top = int(0.93 * band)  # recordings fade out before they end
+    last = envelope[:, int(0.7 * band) : top].mean(1, keepdims=True)
+    octaves = np.log2(np.arange(top, envelope.shape[1]) / top)
+    envelope[:, top:] = last - rng.uniform(*TREBLE) * octaves * np.log(10) / 10
+    noise[:, top:] = 1.0
 
 
 def compose(voiced: NDArray[np.bool_], middle: float, rng: np.random.Generator) -> Score:
@@ -172,7 +190,8 @@ def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> flo
             speech, rate = decode(row).astype(np.float64) / 32767, bank_rate(row.sample_rate)
             length = min(len(speech), round(PIECE_S * rate))
             start = int(rng.integers(0, len(speech) - length + 1))
-            song = sung(soxr.resample(speech[start : start + length], rate, RATE), RATE, rng)
+            piece = soxr.resample(speech[start : start + length], rate, RATE)
+            song = sung(piece, RATE, rng, row.bandwidth or np.inf)
             if song is None:
                 continue
             name = f"{row.corpus}-{number:04}-vocals.flac"
@@ -182,25 +201,28 @@ def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> flo
             made += len(song) / RATE / 60
             if made >= minutes:
                 return made
-        raise ValueError("Hardly any of this speech is voiced: there is nothing to sing.")
+        raise ValueError("Hardly any of this is voiced: there is nothing to sing.")
 
 
 def main(
     out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
     data: Annotated[Path, typer.Option(help="A manifest.csv.")],
-    corpus: Annotated[list[str], typer.Option(help="Take speech of this corpus only; may be said again.")] = [],  # noqa: B006
+    corpus: Annotated[list[str], typer.Option(help="Take recordings of this corpus only; may be said again.")] = [],  # noqa: B006
+    kind: Annotated[str, typer.Option(help="What is sung anew: speech or vocals.")] = "speech",
     minutes: Annotated[float, typer.Option(min=0.1, help="How much singing to make, at least.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Same seed, same songs.")] = 1,
 ) -> None:
     """Make recorded speakers sing, as vocals to train on."""
     try:
-        rows = [row for row in read_manifest(data) if row.kind == "speech" and row.split == "train"]
+        if kind not in ("speech", "vocals"):
+            raise ValueError(f"What is sung anew is speech or vocals, not {kind}.")
+        rows = [row for row in read_manifest(data) if row.kind == kind and row.split == "train"]
         there = sorted({row.corpus for row in rows})
         if missing := [name for name in corpus if name not in there]:
-            raise ValueError(f"No speech of {missing[0]} to train on; there is of {', '.join(there) or 'none'}.")
+            raise ValueError(f"No {kind} of {missing[0]} to train on; there is of {', '.join(there) or 'none'}.")
         rows = [row for row in rows if not corpus or row.corpus in corpus]
         if not rows:
-            raise ValueError(f"{data} has no speech to train on.")
+            raise ValueError(f"{data} has no {kind} to train on.")
         made = write_sung(rows, out, minutes, seed)
         typer.echo(f"{made:.1f} minutes sung, in {out}")
     except (OSError, ValueError) as error:
