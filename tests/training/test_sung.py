@@ -128,6 +128,15 @@ def test_a_folder_of_songs(manifest: Path, tmp_path: Path) -> None:
         assert {record["source"] for record in csv.DictReader(handle)} == {"one.flac"}  # never of the test split
 
 
+def test_sets_of_other_seeds_go_together(manifest: Path, tmp_path: Path) -> None:
+    rows = []
+    for seed in ("1", "2"):
+        words = [str(tmp_path / seed), "--data", str(manifest), "--minutes", "0.1", "--seed", seed]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        rows += read_manifest(tmp_path / seed / "manifest.csv")
+    assert len(pair_songs(rows)) == len(rows)
+
+
 def test_singers_sing_something_else(manifest: Path, tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace("speech,train", "vocals,train"))
     words = [str(tmp_path / "out"), "--data", str(manifest), "--minutes", "0.1", "--kind", "vocals"]

@@ -194,7 +194,7 @@ def write_sung(rows: Sequence[Row], out: Path, minutes: float, seed: int) -> flo
             song = sung(piece, RATE, rng, row.bandwidth or np.inf)
             if song is None:
                 continue
-            name = f"{row.corpus}-{number:04}-vocals.flac"
+            name = f"{row.corpus}-{seed}-{number:04}-vocals.flac"
             soundfile.write(folder / name, song, RATE)
             facts = (f"{len(song) / RATE:.2f}", RATE, 1, row.bandwidth, row.licence, row.path.name, "sung by WORLD")
             add([name, "vocals", row.split, "", f"{row.corpus} (sung)", *facts])
