@@ -217,6 +217,10 @@ def test_kinds(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     assert (side[:, 0].max() > 1e-3) == (kind != "alone")
 
 
+def alike(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
+
+
 @pytest.mark.parametrize("kind", ["song", "remix", "speech", "alone"])
 def test_other_throats(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     """Of the voice only; the accompaniment is as without."""
@@ -227,10 +231,9 @@ def test_other_throats(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
         )
         for throat, share in ((0.0, 1.0), (4.0, 1.0), (4.0, 0.0))
     )
-    assert not torch.allclose(plain[1], other[1], atol=1e-3)
+    assert alike(plain[1], other[1]) < 0.998 and alike(plain[1], never[1]) > 0.9999
     if kind != "alone":
-        same = torch.nn.functional.cosine_similarity(plain[0].flatten(), never[0].flatten(), dim=0)
-        assert same > 0.9999
+        assert alike(plain[0], other[0]) > 0.9999
 
 
 @pytest.mark.parametrize(("of_voices", "moves"), [(None, False), (0.0, False), (4.0, True)])

@@ -212,8 +212,8 @@ class SongMixer(Endless):
         taken = next_fast_len(int(self.size * bank.rate / self.rate * speed), real=True)
         spectrum = self._resampled(bank.cut(clip, taken, rng, wrap=False).to(self.device))
         limit = min(float(bank.bandwidth[clip[0]]), bank.rate * 0.48) * speed
-        # Wide speech may keep its missing treble: half of the time, the music must not tell by it where speech is.
         spectrum = self._other_throat(spectrum, rng)
+        # Wide speech may keep its missing treble: half of the time, the music must not tell by it where speech is.
         return spectrum.expand(2, -1), limit if rate < self.rate or rng.random() < 0.5 else 1e6
 
     def _drawn(self, draw: _Draw, part: str, rng: np.random.Generator, voiced: bool) -> Tensor:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-WINDOW_S = 0.043
+WINDOW_S = 0.043  # at most: a power of two of samples
 QUEFRENCY_S = 0.0016  # above it partials begin, for voices up to 600 Hz
 MOST = 20.0  # dB, of any gain
 FLOOR = 1e-8  # of the greatest power: quieter bins have no envelope
 
 
 class Throat:
-    """Moves formants of sound at `rate` Hz."""
+    """Moves the formants of float32 sound at `rate` Hz, on `device`."""
 
     def __init__(self, rate: int, device: torch.device | str = "cpu"):
-        self.size = 2 ** round(WINDOW_S * rate).bit_length() // 2
+        self.size = 2 ** (round(WINDOW_S * rate).bit_length() - 1)
         self.window = torch.hann_window(self.size, device=device)
         self.kept = torch.zeros(self.size, 1, device=device)
         low = round(QUEFRENCY_S * rate)
