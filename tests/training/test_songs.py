@@ -236,6 +236,21 @@ def test_other_throats(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
         assert alike(plain[0], other[0]) > 0.9999
 
 
+@pytest.mark.parametrize("kind", ["remix", "speech", "alone"])
+def test_doubled_vocals(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
+    """Voices of the middle are wide then; the accompaniment is as without."""
+    spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0), level=(-12.0, -12.0))
+    plain, wide = (
+        SongMixer(clips, mixer.speech, replace(spec, double_share=share), seed=1)._example(np.random.default_rng(4))
+        for share in (0.0, 1.0)
+    )
+    middle, side = wide[1].sum(0), wide[1][0] - wide[1][1]
+    assert side.square().sum() > 0.1 * middle.square().sum() > 0
+    assert (plain[1][0] - plain[1][1]).abs().max() < 1e-5
+    if kind != "alone":
+        assert alike(plain[0], wide[0]) > 0.9999
+
+
 @pytest.mark.parametrize(("of_voices", "moves"), [(None, False), (0.0, False), (4.0, True)])
 def test_voices_have_a_speed_of_their_own(clips: list[Clip], of_voices: float | None, moves: bool) -> None:
     spec = replace(PLAIN, kinds={"remix": 1.0}, voice_semitones=of_voices)

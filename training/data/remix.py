@@ -16,6 +16,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from training.data.bank import Bank
+from training.data.doubles import doubled, take
 from training.data.equaliser import Equaliser
 from training.data.manifest import STEMS
 from training.data.mix import Endless, active_power
@@ -51,6 +52,7 @@ class RemixSpec:
     aside_share: float = 0.12  # vocals to one side by up to 15 dB
     mono_share: float = 0.05
     swap_share: float = 0.5
+    double_share: float = 0.0  # vocals that are in no song sung several times over, the takes left and right
     second_share: float = 0.2  # a second accompaniment below the first, a second voice beside the first
     voiced_share: float = 0.85  # of the vocals drawn, from where they are heard
     room_share: float = 0.25  # of vocals; speech always has one
@@ -196,7 +198,7 @@ class SongMixer(Endless):
     def _sung(self, rng: np.random.Generator) -> Tensor:
         """Spectra `[2, bins]` of one voice, sometimes with another."""
         voiced = rng.random() < self.spec.voiced_share
-        first = self._drawn(self.vocals, "vocals", rng, voiced)
+        first = self._doubled(self._drawn(self.vocals, "vocals", rng, voiced), rng)
         if rng.random() < self.spec.second_share:
             second = self._staged(self._drawn(self.vocals, "vocals", rng, voiced), rng, 15.0)
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-12, 0) / 20)
@@ -212,9 +214,9 @@ class SongMixer(Endless):
         taken = next_fast_len(int(self.size * bank.rate / self.rate * speed), real=True)
         spectrum = self._resampled(bank.cut(clip, taken, rng, wrap=False).to(self.device))
         limit = min(float(bank.bandwidth[clip[0]]), bank.rate * 0.48) * speed
-        spectrum = self._other_throat(spectrum, rng)
+        spectrum = self._doubled(self._other_throat(spectrum, rng).expand(2, -1), rng)
         # Wide speech may keep its missing treble: half of the time, the music must not tell by it where speech is.
-        return spectrum.expand(2, -1), limit if rate < self.rate or rng.random() < 0.5 else 1e6
+        return spectrum, limit if rate < self.rate or rng.random() < 0.5 else 1e6
 
     def _drawn(self, draw: _Draw, part: str, rng: np.random.Generator, voiced: bool) -> Tensor:
         clip = draw.pick(rng)
@@ -242,6 +244,15 @@ class SongMixer(Endless):
             return spectrum
         ratio = 2 ** (rng.uniform(-self.spec.throat, self.spec.throat) / 12)
         return torch.fft.rfft(self.throat(torch.fft.irfft(spectrum, self.size), ratio))
+
+    def _doubled(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
+        """Spectra `[2, bins]` of a voice, now and then as two to four takes of it."""
+        if not self.spec.double_share or rng.random() >= self.spec.double_share:
+            return spectrum
+        loudest = int(spectrum.abs().square().sum(1).argmax())
+        voice = torch.fft.irfft(spectrum[loudest], self.size)
+        takes = [take(voice, self.rate, rng) for _ in range(rng.integers(2, 5))]
+        return torch.fft.rfft(doubled(voice, takes, rng))
 
     def _cut(self, clip: Clip, part: str, start: int, length: int) -> Tensor:
         """float32 `[2, length]`; after its end a clip goes on in silence."""
