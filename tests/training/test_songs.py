@@ -251,6 +251,33 @@ def test_doubled_vocals(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
         assert alike(plain[0], wide[0]) > 0.9999
 
 
+@pytest.mark.parametrize(("kind", "goes"), [("remix", True), ("speech", True), ("alone", True), ("song", False)])
+def test_effects_are_for_voices_that_are_in_no_song(mixer: SongMixer, clips: list[Clip], kind: str, goes: bool) -> None:
+    spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0), level=(-12.0, -12.0))
+    plain, other = (
+        [
+            SongMixer(clips, mixer.speech, replace(spec, effects_share=share), seed=1)._example(
+                np.random.default_rng(seed)
+            )
+            for seed in range(3)
+        ]
+        for share in (0.0, 1.0)
+    )
+    same = [alike(one[1], two[1]) > 0.999 for one, two in zip(plain, other, strict=True)]
+    assert not all(same) if goes else all(same)
+    if kind in ("remix", "speech"):
+        assert all(alike(one[0], two[0]) > 0.9999 for one, two in zip(plain, other, strict=True))
+
+
+def test_effects_on_music_below_other_music(clips: list[Clip]) -> None:
+    spec = replace(PLAIN, kinds={"free": 1.0}, second_share=1.0, level=(-12.0, -12.0))
+    plain, other = (
+        SongMixer(clips, {}, replace(spec, effects_share=share), seed=1)._example(np.random.default_rng(2))
+        for share in (0.0, 1.0)
+    )
+    assert 0.3 < alike(plain[0], other[0]) < 0.9999 and not other[1].any()
+
+
 @pytest.mark.parametrize(("of_voices", "moves"), [(None, False), (0.0, False), (4.0, True)])
 def test_voices_have_a_speed_of_their_own(clips: list[Clip], of_voices: float | None, moves: bool) -> None:
     spec = replace(PLAIN, kinds={"remix": 1.0}, voice_semitones=of_voices)

@@ -39,6 +39,7 @@ class Row:
     song: str = ""
     plus: tuple[Path, ...] = ()
     take: tuple[int, ...] = ()
+    speaker: str = ""
 
 
 def held_out_patterns(file: Path = HELD_OUT) -> list[str]:
@@ -67,6 +68,7 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                     sample_rate=int(record["sample_rate"]),
                     channels=int(record["channels"]),
                     bandwidth=int(record["bandwidth_hz"] or 0) or int(record["sample_rate"]) // 2,
+                    speaker=record.get("speaker") or "",
                 )
             except KeyError as missing:
                 raise ValueError(f"{file} has no column {missing}: it is not a manifest of recordings.") from None

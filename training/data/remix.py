@@ -17,6 +17,7 @@ from torch import Tensor
 
 from training.data.bank import Bank
 from training.data.doubles import doubled, take
+from training.data.effects import Effects
 from training.data.equaliser import Equaliser
 from training.data.manifest import STEMS
 from training.data.mix import Endless, active_power
@@ -53,6 +54,7 @@ class RemixSpec:
     mono_share: float = 0.05
     swap_share: float = 0.5
     double_share: float = 0.0  # vocals that are in no song sung several times over, the takes left and right
+    effects_share: float = 0.0  # vocals that are in no song, and music below other music, see `effects`
     second_share: float = 0.2  # a second accompaniment below the first, a second voice beside the first
     voiced_share: float = 0.85  # of the vocals drawn, from where they are heard
     room_share: float = 0.25  # of vocals; speech always has one
@@ -104,6 +106,7 @@ class SongMixer(Endless):
         self.hertz = torch.arange(self.bins, device=self.device) * (rate / self.size)
         self.equaliser = Equaliser(self.hertz)
         self.throat = Throat(rate, self.device)
+        self.effects = Effects(rate, self.size, self.device)
         # Reflections only, without the direct sound: what is added to a dry voice.
         echoes = np.zeros((0, 1), np.float32) if rooms is None else np.concatenate([rooms[:, :1] * 0, rooms[:, 1:]], 1)
         self.rooms = torch.fft.rfft(torch.from_numpy(echoes).to(self.device), self.size) if len(echoes) else None
@@ -148,6 +151,8 @@ class SongMixer(Endless):
             elif kind != "free":
                 vocals = self._sung(rng)
         accompaniment = self._staged(accompaniment, rng, spec.balance)
+        if kind != "song":
+            vocals = self._with_effects(vocals, rng)
         aside = 15.0 if rng.random() < spec.aside_share else spec.balance
         vocals = self._staged(vocals, rng, aside)
         if kind == "speech" or rng.random() < spec.room_share:
@@ -192,6 +197,7 @@ class SongMixer(Endless):
         first = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
         if rng.random() < self.spec.second_share:
             second = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
+            second = self._with_effects(second, rng)  # lest it be the effects that tell a voice
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-15, -3) / 20)
         return first
 
@@ -253,6 +259,12 @@ class SongMixer(Endless):
         voice = torch.fft.irfft(spectrum[loudest], self.size)
         takes = [take(voice, self.rate, rng) for _ in range(rng.integers(2, 5))]
         return torch.fft.rfft(doubled(voice, takes, rng))
+
+    def _with_effects(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
+        """Spectra `[2, bins]`, now and then through a chain of effects."""
+        if not self.spec.effects_share or rng.random() >= self.spec.effects_share:
+            return spectrum
+        return torch.fft.rfft(self.effects(torch.fft.irfft(spectrum, self.size), rng))
 
     def _cut(self, clip: Clip, part: str, start: int, length: int) -> Tensor:
         """float32 `[2, length]`; after its end a clip goes on in silence."""
