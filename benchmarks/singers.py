@@ -41,7 +41,7 @@ SONG_S = 26.0
 BELOW_DB = 3.0  # the vocals' RMS under the accompaniment's, while they sing
 
 
-def speakers(rows: Sequence[Row], split: str, count: int = SPEAKERS) -> list[list[Row]]:
+def speakers(rows: Sequence[Row], split: str, count: int) -> list[list[Row]]:
     """Recordings of `count` speakers of a split, a list each: those with the widest first, the rest spread evenly.
 
     Raises ValueError with one sentence if there are fewer who speak for `SPOKEN_S`.
@@ -129,14 +129,15 @@ def main(
     try:
         if split not in ("valid", "test"):
             raise ValueError(f"Speakers that training does not hear are those of valid and test, not of {split}.")
-        chosen = speakers(read_manifest(data), split)
+        chosen = speakers(read_manifest(data), split, SPEAKERS)
         with new_folder(out) as (folder, add), tempfile.TemporaryDirectory() as place:
             if deb is None:
                 download([PACKAGE], Path(place))
             package = deb or found([PACKAGE], Path(place))[PACKAGE]
-            pieces = unpacked(package, Path(place, "music"))[split == "test" :: 2]
-            if len(pieces) < len(chosen):
-                raise ValueError(f"{package.name} has {len(pieces)} pieces of music for {len(chosen)} singers.")
+            pieces = unpacked(package, Path(place, "music"))
+            if len(pieces) < 2 * len(chosen):
+                raise ValueError(f"{package.name} has {len(pieces)} pieces of music, and {2 * len(chosen)} are needed.")
+            pieces = pieces[split == "test" :: 2]
             spread = np.linspace(0, len(pieces) - 1, len(chosen)).round().astype(int)
             for name in write_songs(chosen, [pieces[index] for index in spread], folder, add, seed):
                 typer.echo(name)
