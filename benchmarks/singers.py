@@ -35,9 +35,9 @@ PACKAGE = "wesnoth-1.16-music"
 LICENCE = "GPL-2+ / CC-BY-SA-4.0 (Debian copyright file)"
 RATE = 48000  # Hz
 SPEAKERS = 8
-SPOKEN_S = 18.0  # of each speaker
-BEFORE_S = 8.0  # of music before anybody sings: what is changed there
-SONG_S = 26.0
+SPOKEN_S = 12.0  # of each speaker
+BEFORE_S = 5.0  # of music before anybody sings: what is changed there
+SONG_S = 18.0
 BELOW_DB = 3.0  # the vocals' RMS under the accompaniment's, while they sing
 
 

@@ -258,6 +258,8 @@ def karaoke(name: str = "karaoke") -> str:
         rows.append([f"{bold}{entry['name']}{bold}", *cells(entry)])
     seconds = sum(song["seconds"] for song in found["songs"])
     names = ", ".join(song["name"] for song in found["songs"])
+    if len(found["songs"]) > 3:
+        names = f"{len(found['songs'])} songs"
     return markdown([f"{names}, {seconds:.0f} s", *HEADER], rows)
 
 
