@@ -257,9 +257,8 @@ def karaoke(name: str = "karaoke") -> str:
         bold = "**" if entry["kind"] == "model" else ""
         rows.append([f"{bold}{entry['name']}{bold}", *cells(entry)])
     seconds = sum(song["seconds"] for song in found["songs"])
-    names = ", ".join(song["name"] for song in found["songs"])
-    if len(found["songs"]) > 3:
-        names = f"{len(found['songs'])} songs"
+    songs = [song["name"] for song in found["songs"]]
+    names = ", ".join(songs) if len(songs) < 4 else f"{len(songs)} songs"
     return markdown([f"{names}, {seconds:.0f} s", *HEADER], rows)
 
 

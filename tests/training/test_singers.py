@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from benchmarks import singers as module
 from benchmarks.songs import find_songs
 from tests.training.test_debian import make_package
 from tests.training.test_sung import vowel
-from training.data.manifest import COLUMNS, read_manifest
+from training.data.manifest import COLUMNS, Row, read_manifest
 
 app = typer.Typer()
 app.command()(module.main)
@@ -113,6 +114,35 @@ def test_refusals(manifest: Path, deb: Path, tmp_path: Path) -> None:
         code, said = call(*words)
         assert code == 2 and reason in said and len(said.strip().splitlines()) == 1, said
         assert not out.exists()
+
+
+def test_damaged_recordings_and_silent_music(manifest: Path, deb: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "silent"
+    for name in "abcd":
+        path = silent / module.PACKAGE / f"music/{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.zeros((9 * 24000, 2)), 24000)
+    (silent / module.PACKAGE / "DEBIAN").mkdir()
+    shutil.copy(deb.parent / module.PACKAGE / "DEBIAN/control", silent / module.PACKAGE / "DEBIAN/control")
+    nothing = tmp_path / "silent.deb"
+    subprocess.run(["dpkg-deb", "-Znone", "-b", silent / module.PACKAGE, nothing], check=True, capture_output=True)
+    code, said = call(tmp_path / "out", "--data", manifest, "--deb", nothing)
+    assert code == 2 and "wav is silent" in said and not (tmp_path / "out").exists()
+    (tmp_path / "test-wide-0.flac").write_bytes(b"no sound")
+    code, said = call(tmp_path / "out", "--data", manifest, "--deb", deb)
+    assert code == 2 and "is missing or damaged" in said and not (tmp_path / "out").exists()
+
+
+def test_who_sings() -> None:
+    """All with treble, then evenly of the rest; speakers of one name in two corpora are two."""
+    narrow = [(f"n{number}", "a", 8000) for number in range(5)]
+    people = [*narrow, ("w", "a", 20000), ("w", "b", 20000), ("half", "a", 20000), ("half", "a", 8000)]
+    rows = [
+        Row(Path(f"{number}"), "speech", "test", corpus, "l", 3.0, 48000, 1, band, speaker=name)
+        for number, (name, corpus, band) in enumerate(people)
+    ]
+    chosen = [(each[0].speaker, each[0].corpus) for each in module.speakers(rows, "test", 5)]
+    assert chosen == [("w", "a"), ("w", "b"), ("half", "a"), ("n1", "a"), ("n4", "a")]
 
 
 def test_too_few_speakers(manifest: Path, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ class Effects:
         self.hertz = torch.arange(samples // 2 + 1, device=device) * (rate / samples)
 
     def __call__(self, voice: Tensor, rng: np.random.Generator) -> Tensor:
-        """float32 `[2, samples]` → the same, about as loud; silence stays silence."""
+        """float32 `[2, samples]` → the same, as loud as it was, unless chopping left nothing of it."""
         power = voice.square().mean()
         if rng.random() < DISTORTED_SHARE:
             voice = self.distorted(voice, rng)
@@ -42,6 +42,7 @@ class Effects:
             voice = voice.flip(1)
         if rng.random() < CHOPPED_SHARE:
             voice = self.chopped(voice, rng)
+        # A voice that all but fell between the beats stays faint.
         return voice * (power / voice.square().mean().clamp(min=1e-20)).sqrt().clamp(max=100)
 
     def distorted(self, voice: Tensor, rng: np.random.Generator) -> Tensor:
@@ -50,7 +51,7 @@ class Effects:
         return torch.tanh(voice / level * rng.uniform(0.3, 3.0)) * level
 
     def filtered(self, voice: Tensor, rng: np.random.Generator) -> Tensor:
-        """Treble or bass taken away or both, with 6 to 48 dB an octave (Butterworth's magnitudes, no phase)."""
+        """Treble (6 to 48 dB an octave), bass (6 to 24) or both taken away: Butterworth's magnitudes, no phase."""
         low, high = rng.random() < 0.8, rng.random() < 0.4
         gain = torch.ones_like(self.hertz)
         if low or not high:
@@ -70,7 +71,7 @@ class Effects:
         return wet if rng.random() < 0.5 else wet + voice * 10 ** (rng.uniform(-12, 6) / 20)
 
     def echoed(self, voice: Tensor, rng: np.random.Generator) -> Tensor:
-        """Up to six repetitions, each weaker than the one before, left and right in turns."""
+        """Six repetitions, each weaker than the one before, more of them left and right in turns."""
         delay, weaker, out = round(_between(ECHO_S, rng) * self.rate), rng.uniform(0.3, 0.8), rng.uniform(0, 1)
         sum_ = voice
         for number in range(1, 7):

@@ -151,7 +151,7 @@ class SongMixer(Endless):
             elif kind != "free":
                 vocals = self._sung(rng)
         accompaniment = self._staged(accompaniment, rng, spec.balance)
-        if kind != "song":
+        if kind not in ("song", "free"):
             vocals = self._with_effects(vocals, rng)
         aside = 15.0 if rng.random() < spec.aside_share else spec.balance
         vocals = self._staged(vocals, rng, aside)
