@@ -8,7 +8,7 @@ and in part known to the models; these are the songs of strangers. Speakers are 
 does not open, and sing by WORLD (`training.data.sung`). The music is that of the game Wesnoth (Debian's
 wesnoth-1.16-music, GPL-2+ and CC-BY-SA-4.0), which is not among the packages that training takes: one half of its
 pieces for the test split, the other for valid. Choose by `--split valid`, report `test`. (`karaoke` 5 was chosen with
-the help of earlier songs of the test speakers.)
+the help of earlier songs of three of the test speakers.)
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Annotated
 
 import numpy as np
 import soundfile
+import soxr
 import torch
 import typer
 
@@ -73,8 +74,6 @@ def voice(rows: Sequence[Row], rng: np.random.Generator) -> np.ndarray:
 
     Raises ValueError with one sentence if a recording cannot be read or hardly any of it is voiced.
     """
-    import soxr
-
     parts: list[np.ndarray] = []
     for row in rows:
         if sum(map(len, parts)) >= SPOKEN_S * RATE:
@@ -103,7 +102,7 @@ def write_songs(
 ) -> Iterator[str]:
     """Writes two songs a speaker into `folder`, a row a stem by `add`; yields their names as they are done.
 
-    Raises ValueError with one sentence where music is too short, or cannot be read.
+    Raises ValueError with one sentence where music is too short or silent, or something cannot be read.
     """
     count, before = round(SONG_S * RATE), round(BEFORE_S * RATE)
     for number, (rows, file) in enumerate(zip(chosen, music, strict=True)):

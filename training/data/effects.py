@@ -73,12 +73,12 @@ class Effects:
     def echoed(self, voice: Tensor, rng: np.random.Generator) -> Tensor:
         """Six repetitions, each weaker than the one before, more of them left and right in turns."""
         delay, weaker, out = round(_between(ECHO_S, rng) * self.rate), rng.uniform(0.3, 0.8), rng.uniform(0, 1)
-        sum_ = voice
+        sides = torch.tensor([[1 + out], [1 - out]], device=self.device)
+        total = voice
         for number in range(1, 7):
-            sides = torch.tensor([[1 + out], [1 - out]], device=self.device)
             again = voice.roll(number * delay % self.samples, 1) * weaker**number
-            sum_ = sum_ + again * (sides if number % 2 else sides.flip(0))
-        return sum_
+            total = total + again * (sides if number % 2 else sides.flip(0))
+        return total
 
     def chopped(self, voice: Tensor, rng: np.random.Generator) -> Tensor:
         """On and off in a beat, with flanks of 3 to 30 ms."""
