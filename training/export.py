@@ -56,18 +56,20 @@ def heard(state: dict[str, Any]) -> tuple[float, int]:
     return hours + state["hours"], steps + state["step"]
 
 
-def metadata(recipe: Recipe, form: str, version: str, licence: str, trained_on: str, state: int = 0) -> dict[str, str]:
+def metadata(
+    recipe: Recipe, step: StepForm, form: str, version: str, licence: str, trained_on: str, state: int = 0
+) -> dict[str, str]:
     """What the host must know, as strings, without the `rtsep.` prefix and the hash of the weights."""
     spec = recipe.network
     values = {"format": 1, "form": form, "name": recipe.name, "version": version, "sample_rate": spec.sample_rate}
-    values |= {"hop": spec.hop, "analysis_window": spec.analysis_window, "synthesis_window": spec.synthesis_window}
+    values |= {"hop": spec.hop, "analysis_window": step.window, "synthesis_window": spec.synthesis_window}
     values |= {
-        "lookahead": 0,
+        "lookahead": spec.lookahead,
         "channels": spec.audio_channels,
         "sources": json.dumps(spec.sources),
         "target": recipe.target,
     }
-    values |= {"kernel": spec.kernel, "dilations": json.dumps(spec.dilations), "hidden": spec.hidden}
+    values |= {"kernel": spec.kernel, "dilations": json.dumps(spec.dilations), "hidden": step.width}
     values |= {"condition": 0, "state": state, "recipe": recipe.text, "trained_on": trained_on, "licence": licence}
     return {key: str(value) for key, value in values.items()}
 
@@ -101,10 +103,11 @@ def to_onnx(form: nn.Module, inputs: tuple[torch.Tensor, ...], names: tuple[list
 def step_graph(network: Network) -> onnx.ModelProto:
     """The graph of one hop, without metadata."""
     spec = network.spec
-    taps = torch.zeros(len(spec.dilations), spec.kernel - 1, spec.hidden)
+    step = StepForm(network).eval()
+    taps = torch.zeros(len(spec.dilations), spec.kernel - 1, step.width)
     names = ["frames", "column", "activity"] if spec.activity else ["frames", "column"]
-    inputs = (torch.zeros(spec.audio_channels, spec.analysis_window), taps)
-    return to_onnx(StepForm(network).eval(), inputs, (["window", "taps"], names))
+    inputs = (torch.zeros(spec.audio_channels, step.window), taps)
+    return to_onnx(step, inputs, (["window", "taps"], names))
 
 
 def write(model: onnx.ModelProto, values: dict[str, str], file: Path) -> None:
@@ -160,7 +163,7 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         for file, (model, form, size) in graphs.items():
             part = Path(folder) / file.name
-            write(model, metadata(recipe, form, version, licence, trained_on, size), part)
+            write(model, metadata(recipe, flat.step, form, version, licence, trained_on, size), part)
             error = difference(network, part)
             if not error <= TOLERANCE:
                 raise ValueError(f"The {form} graph differs from the network by {error:.2e}, over {TOLERANCE:.0e}.")

@@ -259,7 +259,7 @@ def train(
         warm_start(network, begin["average"])
         if [parted(kept) for kept in begin["optimizers"]] == [parted(each.state_dict()) for each in optimizers]:
             for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
-                warm_moments(optimizer, kept)
+                warm_moments(optimizer, kept, network)
     objective = build_objective(recipe).to(fabric.device)
     step, spent, best = 0, 0.0, math.inf
     average = Average(network.to(fabric.device), spec.ema)

@@ -13,10 +13,11 @@ from training.network import Network
 
 @torch.no_grad()
 def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
-    """Lays `weights` (a `state_dict`) into `network`, which may have more features, hidden channels and outputs.
+    """Lays `weights` (a `state_dict`) into `network`, which may have more features, hidden channels, taps and outputs.
 
     Function-preserving (Chen et al. 2016, Net2Net, arXiv 1511.05641): what a matrix reads that the old network did not
-    have begins at zero, what it puts out beyond the old keeps its own beginning. Raises ValueError if `weights` are
+    have begins at zero, what it puts out beyond the old keeps its own beginning. A block that waits for one tap of the
+    future takes the old network's, which knew none, behind that one. Raises ValueError if `weights` are
     larger somewhere or of another architecture.
     """
     mine = network.state_dict()
@@ -29,8 +30,20 @@ def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
             raise ValueError(f"The checkpoint to begin from does not fit into {name}: {[*old.shape]}, {[*new.shape]}.")
         if name in linear:
             new[:, old.shape[1] :] = 0
-        new[tuple(slice(size) for size in old.shape)] = old
+        if name.endswith("depthwise"):
+            new[:, : old.shape[1]] = 0
+        new[_place(network, name, new, old)] = old
     network.load_state_dict(mine)
+
+
+def _place(network: Network, name: str, new: Tensor, old: Tensor) -> tuple[slice, ...]:
+    """Where in `new` the weights `old` of the parameter `name` belong: at the beginning, but taps by their age."""
+    place = [slice(size) for size in old.shape]
+    if name.endswith("depthwise"):
+        block = network.get_submodule(name.rpartition(".")[0])
+        future = 1 if block.delay and len(new) > len(old) else 0
+        place[0] = slice(len(new) - future - len(old), len(new) - future)
+    return tuple(place)
 
 
 def parted(kept: dict[str, Any]) -> list[int]:
@@ -38,11 +51,12 @@ def parted(kept: dict[str, Any]) -> list[int]:
     return [len(group["params"]) for group in kept["param_groups"]]
 
 
-def warm_moments(optimizer: Optimizer, kept: dict[str, Any]) -> None:
+def warm_moments(optimizer: Optimizer, kept: dict[str, Any], network: Network) -> None:
     """Gives the moments in `kept` (a `state_dict`) to the weights that `warm_start` took over; new ones begin at zero.
 
     Without them every old weight would be moved by a whole learning rate at once, and what it knew be lost.
     """
+    names = {parameter: name for name, parameter in network.named_parameters()}
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, moments in kept["state"].items():
         state = optimizer.state[weights[index]]
@@ -50,4 +64,4 @@ def warm_moments(optimizer: Optimizer, kept: dict[str, Any]) -> None:
             state[name] = old.clone()
             if old.ndim:
                 state[name] = torch.zeros_like(weights[index])
-                state[name][tuple(slice(size) for size in old.shape)] = old
+                state[name][_place(network, names[weights[index]], weights[index], old)] = old

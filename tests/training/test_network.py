@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.training.tiny import SMALL
 from training.network import Network, NetworkSpec
@@ -113,6 +114,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "few features": {"filterbank": "folded", "features": 5, "features_top": 2000.0},
     "filters and consistency": {"filterbank": "short", "filter_bins": 9, "filter_frames": 2, "consistency": True},
     "activity": {"activity": True},
+    "ahead": {"kernel": 4, "ahead": 2},
+    "ahead with filters": {"filterbank": "folded", "filter_bins": 6, "filter_frames": 3, "ahead": 1, "activity": True},
+    "all ahead, two bands": {"filterbank": "dual", "ahead": 4, "norm": "batch"},
 }
 
 
@@ -129,10 +133,10 @@ def test_step_and_flat_form_of_every_variant(variant: NetworkSpec) -> None:
     assert expected.shape == (len(variant.sources), wave.shape[-1])
     flat = FlatForm(step)
     state, audio = torch.zeros(flat.state_size), []
-    for hop in wave.split(variant.hop, 1):
+    for hop in F.pad(wave, (0, 128 + variant.lookahead)).split(variant.hop, 1):
         out, state = flat(hop, state)
         audio.append(out[:, 0])
-    assert torch.allclose(torch.cat(audio, -1)[:, 128:], expected[:, :-128], atol=1e-6)
+    assert torch.allclose(torch.cat(audio, -1)[:, 128 + variant.lookahead :], expected, atol=1e-6)
 
 
 def test_every_variant_is_causal_and_silent_on_silence(variant: NetworkSpec) -> None:
@@ -140,9 +144,22 @@ def test_every_variant_is_causal_and_silent_on_silence(variant: NetworkSpec) -> 
     wave = torch.randn(1, 3840)
     spoilt = wave.clone()
     spoilt[:, 2000:] = torch.nan
-    before = 2000 - variant.synthesis_window + 1
+    before = 2000 - variant.synthesis_window - variant.lookahead + 1
     assert torch.equal(causal(spoilt)[..., :before], causal(wave)[..., :before])
     assert causal(torch.zeros(1, 1280)).abs().max() == 0
+
+
+def test_look_ahead_is_what_is_said_and_heard() -> None:
+    """Blocks of dilations 1 and 2 wait for a tap each: three hops, and a change in the last of them is heard."""
+    spec = replace(SMALL, kernel=4, ahead=3)
+    assert spec.lookahead == (1 + 2) * spec.hop and replace(SMALL, ahead=4).lookahead == 7 * spec.hop
+    assert SMALL.lookahead == 0
+    ahead, wave = network(spec), torch.randn(1, 3840)
+    other = wave.clone()
+    other[:, 2560 + spec.synthesis_window + 2 * spec.hop :] *= 0.5  # from the last hop of what 2560 may know on
+    assert not torch.equal(ahead(other)[..., 2560 : 2560 + spec.hop], ahead(wave)[..., 2560 : 2560 + spec.hop])
+    with pytest.raises(ValueError, match="ahead"):
+        replace(SMALL, ahead=-1)
 
 
 def test_batch_norm_is_folded_away_as_it_has_been_learnt() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import rtsep
 from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
@@ -34,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "activity": {"activity": True},
     "gated": {"activity": True, "gated": True},
     "batch norm": {"norm": "batch"},
+    "ahead": {"activity": True, "gated": True, "kernel": 4, "ahead": 2},
 }
 
 
@@ -57,10 +59,10 @@ def test_step_and_flat_form_are_the_sequence_form(variant: NetworkSpec) -> None:
     expected = sequence(wave)[0]
     assert expected.shape == (2, 2, wave.shape[-1])
     state, audio = torch.zeros(flat.state_size), []
-    for hop in wave[0].split(variant.hop, 1):
+    for hop in F.pad(wave[0], (0, 128 + variant.lookahead)).split(variant.hop, 1):
         out, state = flat(hop, state)
         audio.append(out)
-    assert torch.allclose(torch.cat(audio, -1)[..., 128:], expected[..., :-128], atol=1e-6)
+    assert torch.allclose(torch.cat(audio, -1)[..., 128 + variant.lookahead :], expected, atol=1e-6)
 
 
 def test_causal_and_silent_on_silence(variant: NetworkSpec) -> None:
@@ -69,7 +71,7 @@ def test_causal_and_silent_on_silence(variant: NetworkSpec) -> None:
     for channel in (0, 1):
         spoilt = wave.clone()
         spoilt[:, channel, 2000:] = torch.nan
-        before = 2000 - variant.synthesis_window + 1
+        before = 2000 - variant.synthesis_window - variant.lookahead + 1
         assert torch.equal(causal(spoilt)[..., :before], causal(wave)[..., :before])
     assert causal(torch.zeros(1, 2, 1280)).abs().max() == 0
 

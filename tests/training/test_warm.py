@@ -36,6 +36,19 @@ def test_first_output_is_that_of_the_smaller_network(change: dict) -> None:
         assert (weight.grad is not None and weight.grad.abs().sum() > 0) or "head" in name, name
 
 
+def test_a_network_that_looks_ahead_begins_as_one_that_does_not() -> None:
+    """Once the silence before the beginning, which it hears otherwise, is out of its reach."""
+    torch.manual_seed(0)
+    small, large = Network(SHORT), Network(replace(SHORT, kernel=SHORT.kernel + 1, ahead=2))
+    reach = SHORT.analysis_window + 128 * (SHORT.kernel * sum(SHORT.dilations) + 3)
+    wave = torch.randn(2, 128 * (-(-reach // 128) + 10)) * 0.1
+    warm_start(large, small.state_dict())
+    assert torch.allclose(large(wave)[..., reach:], small(wave)[..., reach:], atol=1e-6)
+    assert not torch.allclose(large(wave), small(wave), atol=1e-6)
+    large(wave).square().sum().backward()
+    assert all(block.depthwise.grad.abs().amax(1).min() > 0 for block in large.separator.stack())
+
+
 def test_smaller_or_other_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         warm_start(Network(SHORT), Network(replace(SHORT, hidden=SHORT.hidden + 1)).state_dict())
@@ -89,7 +102,7 @@ def test_moments_go_over_with_the_weights() -> None:
         before.step()
         before.zero_grad()
     warm_start(large, small.state_dict())
-    warm_moments(after, before.state_dict())
+    warm_moments(after, before.state_dict(), large)
     old, new = small.separator.head.weight, large.separator.head.weight
     kept, grown = before.state[old]["exp_avg_sq"], after.state[new]["exp_avg_sq"]
     assert torch.equal(grown[: len(kept)], kept)

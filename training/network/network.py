@@ -38,6 +38,9 @@ class NetworkSpec:
     filters) each of the two (see `stereo`). With `rest` the last source is what the others leave of the mixture: joint
     masks that sum to one, for the price of one. `gated` multiplies it, hop by hop, by how likely it is
     active, and the first source gets back what that takes: where nobody sings, masks alone always take a little.
+
+    Blocks with a dilation of at most `ahead` hops read one tap of the future, of the `kernel` that they have: for sound
+    that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
     """
 
     sample_rate: int = 48000
@@ -61,6 +64,7 @@ class NetworkSpec:
     audio_channels: int = 1
     rest: bool = False
     gated: bool = False
+    ahead: int = 0
 
     def __post_init__(self) -> None:
         if self.synthesis_window != 2 * self.hop:
@@ -89,6 +93,13 @@ class NetworkSpec:
             raise ValueError("rest needs two sources at least, free masks, and has no consistency to keep.")
         if self.gated and not (self.rest and self.activity and len(self.sources) == 2):
             raise ValueError("gated needs two sources, of which the second is the rest, and activity to gate it by.")
+        if self.ahead < 0:
+            raise ValueError(f"ahead must be a number of hops from 0 up, not {self.ahead}.")
+
+    @property
+    def lookahead(self) -> int:
+        """Samples of the future that an estimate depends on, beyond its synthesis window."""
+        return self.hop * sum(dilation for dilation in self.dilations if dilation <= self.ahead)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -99,7 +110,7 @@ class Network(nn.Module):
 
     `forward`: `[batch, samples]` float32 → `[batch, sources, samples]`, in stereo `[batch, 2, samples]` →
     `[batch, sources, 2, samples]`; `samples` is a multiple of the hop. The
-    estimate of sample n depends on input samples up to n + synthesis_window − 1 and no later one.
+    estimate of sample n depends on input samples up to n + synthesis_window + lookahead − 1 and no later one.
     Encoder, decoder and masks carry no bias on the signal path: silence gives exact zero.
     """
 
@@ -133,7 +144,7 @@ class Network(nn.Module):
         # What the head puts out, in this order: mask logits, filters, activity logits.
         self.outputs = [masks, filters, len(spec.sources) if spec.activity else 0]
         self.separator = Separator(
-            features, sum(self.outputs), spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm
+            features, sum(self.outputs), spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm, spec.ahead
         )
         with torch.no_grad():  # begin by letting the target through, without filters
             head = self.separator.head
@@ -159,6 +170,12 @@ class Network(nn.Module):
         symmetric, antisymmetric = fold(frame)
         return torch.stack([F.linear(symmetric, real), F.linear(antisymmetric, imaginary)], -2)
 
+    def masked(self, window: Tensor) -> Tensor:
+        """The pairs of a window that get masks, `[..., analysis_window]` → `[..., 2, masked_pairs]`."""
+        if self.first_masked == self.long.shape[0] // 2:
+            return self.analyse(window[..., -self.spec.synthesis_window :])
+        return self.encode(window)[..., self.first_masked :]
+
     def synthesise(self, pairs: Tensor) -> Tensor:
         """Masked pairs `[..., 2, pairs]` → frames `[..., synthesis_window]`."""
         if not self.folded:
@@ -177,7 +194,8 @@ class Network(nn.Module):
     def decode(self, pairs: Tensor, outputs: Tensor, window: Tensor, recent: Tensor | None) -> Tensor:
         """The head's `outputs` `[..., sum(self.outputs)]` → frames `[..., sources, synthesis_window]`.
 
-        `window` `[..., analysis_window]` is what `pairs` were encoded from, `recent` `[..., frames, 2, bins]` the
+        `window` `[..., analysis_window]` is what `pairs` were encoded from (those that get no mask may be missing),
+        `recent` `[..., frames, 2, bins]` the
         lowest pairs of the newest frames, where there are filters. In stereo there is an axis of middle and side before
         the last of window, the last two of pairs and the last three of recent, and frames
         `[..., sources, 2, synthesis_window]` of left and right.
@@ -188,7 +206,7 @@ class Network(nn.Module):
         gains = MASKS[self.spec.masks](masks.unflatten(-1, (sources, 1, -1)))
         if places:
             gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
-        kept = pairs[..., self.first_masked :].unsqueeze(axis - 1) * gains
+        kept = pairs[..., -self.masked_pairs :].unsqueeze(axis - 1) * gains
         if recent is not None:
             bins = self.spec.filter_bins
             if places:  # filters of either channel read both
@@ -217,7 +235,9 @@ class Network(nn.Module):
         if length % hop:
             raise ValueError(f"The number of samples must be a multiple of {hop}, not {length}.")
         # One frame more than there are hops: the last hop is complete only when the next one has been added.
-        padded = F.pad(stereo.turned(wave) / 2 if self.places else wave, (spec.analysis_window - hop, hop))
+        count, late = length // hop + 1, self.separator.delay
+        after = hop + spec.lookahead
+        padded = F.pad(stereo.turned(wave) / 2 if self.places else wave, (spec.analysis_window - hop, after))
         windows = padded.unfold(-1, spec.analysis_window, hop)
         if self.places:
             windows = windows.transpose(1, 2).contiguous()  # else the products are of one window each
@@ -233,7 +253,8 @@ class Network(nn.Module):
                 recent = multiframe.recent(lowest, spec.filter_frames)
                 features = torch.cat([features, multiframe.features(recent)], -1)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
-            outputs = self.separator(features).float()
-        frames = self.decode(pairs, outputs, windows, recent)  # [batch, T + 1, sources, S], or [..., sources, 2, S]
+            outputs = self.separator(features)[:, late:].float()
+        recent = None if recent is None else recent[:, :count]
+        frames = self.decode(pairs[:, :count], outputs, windows[:, :count], recent)  # [batch, T + 1, sources, (2,) S]
         hops = frames[:, 1:, ..., :hop] + frames[:, :-1, ..., hop:]
         return hops.movedim(1, -2).flatten(-2), outputs[:, :-1, sum(self.outputs[:2]) :]

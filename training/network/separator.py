@@ -16,12 +16,13 @@ class Block(nn.Module):
     """Norm → wide → PReLU → dilated depthwise convolution → PReLU → narrow, added to its input.
 
     One normalisation a block, over the channels of one frame (or folded away, see `norm`): nothing looks across time,
-    and a frame's cost is two matrix-vector products. Shapes: `[batch, frames, channels]` in and out.
+    and a frame's cost is two matrix-vector products. Shapes: `[batch, frames, channels]` in and out. What comes out is
+    `delay` frames late: then as many frames of the newest tap's future are known.
     """
 
-    def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, norm: str = "frame"):
+    def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, norm: str = "frame", delay: int = 0):
         super().__init__()
-        self.kernel, self.dilation = kernel, dilation
+        self.kernel, self.dilation, self.delay = kernel, dilation, delay
         self.norm = NORMS[norm](channels)
         self.widen = nn.Linear(channels, hidden)
         self.depthwise = nn.Parameter(torch.randn(kernel, hidden) * 0.3)  # row 0 meets the oldest tap
@@ -47,13 +48,14 @@ class Block(nn.Module):
         mixed = self.bias + sum(
             padded[:, k * self.dilation : k * self.dilation + frames] * self.depthwise[k] for k in range(self.kernel)
         )
-        return self.merge(x, mixed)
+        return self.merge(F.pad(x, (0, 0, self.delay, 0))[:, :frames], mixed)
 
 
 class Separator(nn.Module):
     """`len(dilations)` blocks between an input and an output projection.
 
-    `[batch, frames, features]` → `[batch, frames, outputs]`.
+    `[batch, frames, features]` → `[batch, frames, outputs]`, `delay` frames late: blocks whose dilation is at most
+    `ahead` frames wait for one tap of the future.
     """
 
     def __init__(
@@ -65,16 +67,25 @@ class Separator(nn.Module):
         kernel: int,
         dilations: list[int],
         norm: str = "frame",
+        ahead: int = 0,
     ):
         super().__init__()
         self.bottleneck = nn.Linear(features, channels)
-        self.blocks = nn.ModuleList(Block(channels, hidden, kernel, dilation, norm) for dilation in dilations)
+        self.blocks = nn.ModuleList(
+            Block(channels, hidden, kernel, dilation, norm, dilation if dilation <= ahead else 0)
+            for dilation in dilations
+        )
         self.norm = NORMS[norm](channels)
         self.head = nn.Linear(channels, outputs)
 
     def stack(self) -> list[Block]:
         """The blocks, in order."""
         return cast(list[Block], list(self.blocks))
+
+    @property
+    def delay(self) -> int:
+        """Frames by which the outputs come after the features that they are of."""
+        return sum(block.delay for block in self.stack())
 
     def folded(self) -> Separator:
         """As it runs: a copy whose batch norms have gone into the products behind them."""

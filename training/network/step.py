@@ -16,7 +16,8 @@ class StepForm(nn.Module):
     """One hop: `window [1, A]`, `taps [layers, kernel − 1, hidden]` → `frames [sources, 1, S]`, `column [layers, H]`.
 
     In stereo `window [2, A]` → `frames [sources, 2, S]`. With an activity head also `activity [sources]`,
-    probabilities.
+    probabilities. A network that looks ahead has a `window` longer by its look-ahead, at whose old end lies what the
+    frames are of; and since its blocks' inputs wait too, they lie beside the taps, H being hidden + channels.
 
     The convolutions' old taps are weighted for all layers in one product before the layers run, and the scale of the
     log features is folded into the first projection: node count, not arithmetic, decides the time of a step.
@@ -25,6 +26,9 @@ class StepForm(nn.Module):
     def __init__(self, network: Network):
         super().__init__()
         self.network = network
+        spec = network.spec
+        self.window = spec.analysis_window + spec.lookahead
+        self.width = spec.hidden + (spec.channels if spec.lookahead else 0)
         self.separator = separator = network.separator.folded()
         blocks = separator.stack()
         self.old = nn.Parameter(torch.stack([block.depthwise[:-1] for block in blocks]).detach())
@@ -39,35 +43,49 @@ class StepForm(nn.Module):
         network, spec = self.network, self.network.spec
         if network.places:
             window = stereo.turned(window) / 2
+        then = window
+        if spec.lookahead:
+            window, then = window[:, spec.lookahead :], window[:, : spec.analysis_window]
         pairs = network.encode(window)  # [audio channels, 2, pairs]
         features, recent = (pairs.square().sum(1) + 1e-7).log().view(1, -1), None
         if network.places:
             features = torch.cat([features, stereo.between(pairs).unsqueeze(0)], -1)
         if spec.filter_bins:
-            frames = multiframe.newest(window, spec.synthesis_window, spec.filter_frames, spec.hop)
-            recent = network.analyse(frames, spec.filter_bins)
+            recent = self.recent(window)
             features = torch.cat([features, multiframe.features(recent).view(1, -1)], -1)
+        if spec.lookahead:
+            pairs, recent = network.masked(then), self.recent(then) if spec.filter_bins else None
         if network.places:  # the first axis is not that of the frames
-            pairs, window = pairs.unsqueeze(0), window.unsqueeze(0)
+            pairs, then = pairs.unsqueeze(0), then.unsqueeze(0)
             recent = None if recent is None else recent.unsqueeze(0)
         x = F.linear(features, self.weight, self.offset)
+        blocks = self.separator.stack()
+        waiting: tuple[Tensor, ...] = ()
+        if spec.lookahead:  # layers × [1, channels]: the blocks' inputs a dilation ago
+            taps, waiting = taps[..., : spec.hidden], torch.split(taps[:, -1, spec.hidden :], 1)
         past = torch.split((taps * self.old).sum(1) + self.bias, 1)  # layers × [1, hidden]
         columns = []
-        for block, older in zip(self.separator.stack(), past, strict=True):
+        for index, (block, older) in enumerate(zip(blocks, past, strict=True)):
             column = block.column(x)
-            columns.append(column)
-            x = block.merge(x, column * block.depthwise[-1] + older)
+            columns.append(torch.cat([column, x], -1) if spec.lookahead else column)
+            x = block.merge(waiting[index] if block.delay else x, column * block.depthwise[-1] + older)
         outputs = self.separator.head(self.separator.norm(x))
-        frames = network.decode(pairs, outputs, window, recent)[0]  # [sources, S] or [sources, 2, S]
+        frames = network.decode(pairs, outputs, then, recent)[0]  # [sources, S] or [sources, 2, S]
         result = frames if network.places else frames.unsqueeze(1), torch.cat(columns)
         return (*result, torch.sigmoid(outputs[0, sum(network.outputs[:2]) :])) if spec.activity else result
+
+    def recent(self, window: Tensor) -> Tensor:
+        """The lowest pairs of the newest frames in a window, `[audio channels, frames, 2, bins]`."""
+        spec = self.network.spec
+        frames = multiframe.newest(window, spec.synthesis_window, spec.filter_frames, spec.hop)
+        return self.network.analyse(frames, spec.filter_bins)
 
 
 class FlatForm(nn.Module):
     """`hop [channels, hop]`, `state [n]` → `audio [sources, channels, hop]`, `next_state [n]`: all history inside.
 
     `state` holds the past of the window, every layer's past columns (oldest first) and the overlap still to be added;
-    it starts at zero. `audio` is the sound `synthesis_window − hop` samples ago.
+    it starts at zero. `audio` is the sound `synthesis_window − hop + lookahead` samples ago.
     """
 
     def __init__(self, step: StepForm):
@@ -76,10 +94,10 @@ class FlatForm(nn.Module):
         spec = step.network.spec
         self.hop, self.overlap = spec.hop, spec.synthesis_window - spec.hop
         self.history = [(spec.kernel - 1) * dilation for dilation in spec.dilations]
-        self.past = spec.analysis_window - spec.hop
+        self.past = step.window - spec.hop
         channels = spec.audio_channels
         overlaps = len(spec.sources) * channels * self.overlap
-        self.sizes = [channels * self.past, *(rows * spec.hidden for rows in self.history), overlaps]
+        self.sizes = [channels * self.past, *(rows * step.width for rows in self.history), overlaps]
 
     @property
     def state_size(self) -> int:
@@ -90,7 +108,7 @@ class FlatForm(nn.Module):
         spec = self.step.network.spec
         past, *layers, overlap = torch.split(state, self.sizes)
         window = torch.cat([past.view(spec.audio_channels, -1), hop], 1)
-        layers = [layer.view(rows, spec.hidden) for layer, rows in zip(layers, self.history, strict=True)]
+        layers = [layer.view(rows, self.step.width) for layer, rows in zip(layers, self.history, strict=True)]
         taps = torch.stack([layer[::dilation] for layer, dilation in zip(layers, spec.dilations, strict=True)])
         frames, column, *_ = self.step(window, taps)
         total = frames + F.pad(overlap.view(len(spec.sources), spec.audio_channels, self.overlap), (0, self.hop))
