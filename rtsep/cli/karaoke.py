@@ -35,7 +35,7 @@ def karaoke(
     solo: Annotated[bool, typer.Option("--solo", help="Only the vocals.")] = False,
     key: Annotated[int, typer.Option(metavar="N", help="Semitones up or down, -6 to 6.")] = 0,
     model: Annotated[
-        str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke, else mid-side")
+        str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke-ahead; karaoke live")
     ] = None,
     out: Annotated[
         str | None,
@@ -94,7 +94,7 @@ def karaoke(
     _check_key(key)
     if not -60 <= volume <= 0:
         raise InputError(f"--volume is {volume:g}; it must be a number of dB from -60 to 0.")
-    name = chosen_model(model, quiet)
+    name = chosen_model(model, live, quiet)
     if live:
         from rtsep.cli.capture import run_capture
 
@@ -147,12 +147,18 @@ def _check_key(key: int) -> None:
     check_key(key)
 
 
-def chosen_model(name: str | None, quiet: bool = False) -> str:
-    """The model to use, checked; says so when it is the fallback. Raises InputError for one that is not for karaoke."""
-    from rtsep.karaoke import FALLBACK, default_model, load_karaoke
+def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> str:
+    """The model to use, checked; says so when it is the fallback, or comes late where sound is ``live``.
 
-    chosen = name or default_model()
-    load_karaoke(chosen)
+    Raises InputError for one that is not for karaoke.
+    """
+    from rtsep.karaoke import FALLBACK, LIVE, default_model, load_karaoke
+
+    chosen = name or default_model(live)
+    spec = load_karaoke(chosen).spec
+    if live and spec.lookahead and not quiet:
+        late = 1000 * spec.algorithmic_latency / spec.sample_rate
+        complain(f"{spec.name} looks ahead, so the sound comes {late:.0f} ms late; {LIVE} does not.")
     if name is None and chosen == FALLBACK and not quiet:
         complain(f"This version ships no karaoke model; {FALLBACK} is used, which needs a voice in the middle.")
     return chosen

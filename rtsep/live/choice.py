@@ -23,11 +23,15 @@ def choose(target: str = "speech", models: Mapping[str, Path] | None = None) -> 
     """Name of the best model for ``target`` whose p99 is at most half a hop; if none is, of the quickest.
 
     Best is the one with the most multiply-adds a second: the shipped models are one design in several sizes. Models
-    that need a condition are left out. Raises InputError when no model for the target is shipped.
+    that need a condition or look ahead are left out. Raises InputError when no model for the target is shipped.
     """
     paths = shipped() if models is None else models
     candidates = {name: load(path) for name, path in paths.items()}
-    able = {name: m for name, m in candidates.items() if m.spec.target == target and not m.spec.condition}
+    able = {
+        name: m
+        for name, m in candidates.items()
+        if m.spec.target == target and not m.spec.condition and not m.spec.lookahead
+    }
     shares: dict[str, float] = {}
     for name in sorted(able, key=lambda name: -work(able[name])):
         shares[name] = share_of_hop(able[name])
