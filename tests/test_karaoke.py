@@ -13,20 +13,20 @@ from typer.testing import CliRunner
 
 import rtsep
 from rtsep.cli import app
+from rtsep.cli.karaoke import chosen_model
 from rtsep.enhance import enhance
 from rtsep.errors import InputError
-from rtsep.karaoke import Karaoke, Separator, load_karaoke, vocals_gain
+from rtsep.karaoke import AHEAD, FALLBACK, LIVE, Karaoke, Separator, default_model, load_karaoke, vocals_gain
 from rtsep.key import Shifter
 from tests.graphs import Network
 from tests.recordings import noisy
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
+@pytest.fixture(scope="module", params=[0, 6400], ids=["causal", "ahead"])
+def model(request, tmp_path_factory) -> str:
     """Stereo at 48 kHz, random weights: accompaniment and vocals are both something."""
-    network = Network(
-        hop=128, analysis_window=512, synthesis_window=256, channels=2, sources=("accompaniment", "vocals")
-    )
+    sizes = {"hop": 128, "analysis_window": 512 + request.param, "synthesis_window": 256, "channels": 2}
+    network = Network(**sizes, lookahead=request.param, sources=("accompaniment", "vocals"))
     return str(network.save(tmp_path_factory.mktemp("karaoke") / "stereo.onnx"))
 
 
@@ -254,3 +254,23 @@ def test_baselines_render_and_say_that_they_cannot_help_with_mono(here) -> None:
     for name in ("mono.wav", "alike.wav"):
         refused(run(name, "-o", "no.wav", "--model", "mid-side"), name, "mono", "cannot help")
         assert not Path("no.wav").exists()
+
+
+def test_songs_get_the_model_that_looks_ahead_and_live_sound_the_one_that_does_not(monkeypatch) -> None:
+    for ships, for_songs, for_live in (
+        ((AHEAD, "denoise", LIVE), AHEAD, LIVE),
+        ((LIVE,), LIVE, LIVE),
+        ((AHEAD,), AHEAD, FALLBACK),
+        ((), FALLBACK, FALLBACK),
+    ):
+        monkeypatch.setattr("rtsep.karaoke.shipped", lambda ships=ships: dict.fromkeys(ships, Path()))
+        assert (default_model(), default_model(live=True)) == (for_songs, for_live)
+
+
+def test_a_model_that_looks_ahead_says_how_late_live_sound_will_be(model, capsys) -> None:
+    ahead = rtsep.load(model).spec.lookahead
+    for live in (False, True):
+        assert chosen_model(model, live) == model
+        assert ("139 ms late" in capsys.readouterr().err) == bool(live and ahead)  # (256 + 6400) / 48
+    chosen_model(model, live=True, quiet=True)
+    assert not capsys.readouterr().err

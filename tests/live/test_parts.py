@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,11 +173,13 @@ def test_the_best_model_that_is_quick_enough_is_chosen(
         "small": Path(random_model),
         "large": Path(slow_model),
         "karaoke": song.save(tmp_path / "karaoke.onnx"),
+        "ahead": replace(song, hidden=64, lookahead=128).save(tmp_path / "ahead.onnx"),
     }
     assert work(load(models["large"])) > 100 * work(load(models["small"]))
     assert choose("speech", models) == "small"
     assert choose("speech", {"large": models["large"]}) == "large"  # nothing is quicker
-    assert choose("vocals", models) == "karaoke"
+    assert work(load(models["ahead"])) > work(load(models["karaoke"]))
+    assert choose("vocals", models) == "karaoke"  # the larger one waits for what is not there yet
     monkeypatch.setattr("rtsep.live.choice.share_of_hop", lambda model: 0.4)
     assert choose("speech", models) == "large"  # where the machine can, it is the better one
     with pytest.raises(InputError, match="drums"):

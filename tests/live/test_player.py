@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,13 @@ RING = 1 << 20  # 21 s: nothing of a test is overwritten
 PATIENCE = 90.0
 
 
+STEREO = Network(hop=128, analysis_window=512, synthesis_window=256, channels=2, sources=("accompaniment", "vocals"))
+
+
 @pytest.fixture(scope="session")
 def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Random weights: the accompaniment is not the song."""
-    network = Network(
-        hop=128, analysis_window=512, synthesis_window=256, channels=2, sources=("accompaniment", "vocals")
-    )
-    return str(network.save(tmp_path_factory.mktemp("player") / "stereo.onnx"))
+    return str(STEREO.save(tmp_path_factory.mktemp("player") / "stereo.onnx"))
 
 
 def tune(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
@@ -198,7 +199,10 @@ def tape(player: Player) -> np.ndarray:
     return player.block.last(player.block.played[:2], end, end)
 
 
-def test_two_songs_are_played_bit_for_bit_and_without_a_gap(stereo_model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lookahead", [0, 12800])
+def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int, tmp_path: Path) -> None:
+    network = replace(STEREO, lookahead=lookahead, analysis_window=512 + lookahead)
+    stereo_model = str(network.save(tmp_path / "stereo.onnx"))
     first, second = tune(1.2, 1), tune(1.1, 2)
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
     wanted = np.concatenate([enhance(first, RATE, stereo_model), enhance(second, RATE, stereo_model)])
