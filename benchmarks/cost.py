@@ -31,6 +31,9 @@ def multiply_adds(path: Path) -> int | None:
 
     model = onnx.load(str(path))
     weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:  # of weights that are used twice the exporter hands one on under another name
+        if node.op_type == "Identity" and node.input[0] in weights:
+            weights[node.output[0]] = weights[node.input[0]]
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
     if strange := [node.name for node in products if node.input[1] not in weights]:
         raise ValueError(f"{path.name}: the weights of {', '.join(strange)} are no initializers.")

@@ -16,8 +16,8 @@ Floats = NDArray[np.float32]
 class Step(Protocol):
     """Makes one hop's frames, and remembers from hop to hop what it needs.
 
-    ``spec`` gives the sizes. ``activity`` is the newest hop's probability that each source is active ([sources],
-    float32), or None for a model that does not say.
+    ``spec`` gives the sizes. ``activity`` is the probability that each source is active in the hop that the newest
+    frames are of, ``lookahead`` ago ([sources], float32), or None for a model that does not say.
     """
 
     spec: ModelSpec

@@ -164,7 +164,10 @@ class Stream:
 
     @property
     def activity(self) -> float | None:
-        """Probability that the target was active in the newest hop (the most of all channels), if the model says."""
+        """Probability that the target was active in the newest hop (the most of all channels), if the model says.
+
+        Of a model that looks ahead, in the hop that was made last.
+        """
         newest = [step.activity[self.spec.target_index] for step in self._steps if step.activity is not None]
         return float(max(newest)) if newest else None
 

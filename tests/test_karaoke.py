@@ -272,5 +272,6 @@ def test_a_model_that_looks_ahead_says_how_late_live_sound_will_be(model, capsys
     for live in (False, True):
         assert chosen_model(model, live) == model
         assert ("139 ms late" in capsys.readouterr().err) == bool(live and ahead)  # (256 + 6400) / 48
+    chosen_model("mid-side", live=True)  # looks ahead within the 11 ms of its window
     chosen_model(model, live=True, quiet=True)
     assert not capsys.readouterr().err

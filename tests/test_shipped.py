@@ -96,7 +96,7 @@ def test_the_future_does_not_matter(model: rtsep.Model) -> None:
     """NaN in the bare graph's window from sample t on touches no sample that belongs before t − latency."""
     spec = model.spec
     rng = np.random.default_rng(0)
-    sound = (0.1 * rng.standard_normal((spec.channels, spec.hop * 40))).astype(np.float32)
+    sound = (0.1 * rng.standard_normal((spec.channels, spec.hop * 40 + spec.lookahead))).astype(np.float32)
 
     def output(wave: np.ndarray) -> np.ndarray:
         step, count = model.step(), wave.shape[1]
@@ -106,13 +106,14 @@ def test_the_future_does_not_matter(model: rtsep.Model) -> None:
             window = np.ascontiguousarray(padded[:, index * spec.hop : index * spec.hop + spec.analysis_window])
             begin = (index + 1) * spec.hop
             total[..., begin : begin + spec.synthesis_window] += step.step(window)
-        return total[..., spec.synthesis_window :]  # sample i of the input is column i
+        return total[..., spec.algorithmic_latency :]  # sample i of the input is column i
 
     clean = output(sound)
-    for start in (spec.hop * 20, spec.hop * 20 + 77):
+    for start in (spec.hop * 20 + spec.lookahead, spec.hop * 20 + spec.lookahead + 77):
         spoilt = sound.copy()
         spoilt[:, start:] = np.nan
         before = start - spec.algorithmic_latency + 1
+        assert 0 < before < clean.shape[-1] and clean[..., :before].any()
         assert np.array_equal(output(spoilt)[..., :before], clean[..., :before])
 
 

@@ -44,7 +44,7 @@ from training.objectives import Objective, ObjectiveSpec, SongObjective, SongObj
 from training.objectives.sisdr import si_sdr
 from training.objectives.songs import song_scores
 from training.optimizers import build_optimizers, learning
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe, parse_recipe, read_recipe
 from training.shipped import read_beginning
 from training.warm import parted, warm_moments, warm_start
 
@@ -256,10 +256,11 @@ def train(
     before = heard(begin) if begin else (0.0, 0)
     lists = [begin["trained_on"]] if begin else []  # what was heard before is listed too, licences and all
     if begin:
-        warm_start(network, begin["average"])
+        ahead = parse_recipe(begin["recipe"]).network.ahead
+        warm_start(network, begin["average"], ahead)
         if [parted(kept) for kept in begin["optimizers"]] == [parted(each.state_dict()) for each in optimizers]:
             for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
-                warm_moments(optimizer, kept, network)
+                warm_moments(optimizer, kept, network, ahead)
     objective = build_objective(recipe).to(fabric.device)
     step, spent, best = 0, 0.0, math.inf
     average = Average(network.to(fabric.device), spec.ema)
@@ -401,7 +402,7 @@ def main(
         if not learning(network, parsed.training):
             raise ValueError(f"Nothing would learn: training.only is {parsed.training.only!r}.")
         if beginning:
-            warm_start(network, beginning["average"])
+            warm_start(network, beginning["average"], parse_recipe(beginning["recipe"]).network.ahead)
         build_objective(parsed)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)

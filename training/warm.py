@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from training.network import Network
+from training.network.separator import Block
 
 
 @torch.no_grad()
-def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
+def warm_start(network: Network, weights: dict[str, Tensor], ahead: int = 0) -> None:
     """Lays `weights` (a `state_dict`) into `network`, which may have more features, hidden channels, taps and outputs.
 
     Function-preserving (Chen et al. 2016, Net2Net, arXiv 1511.05641): what a matrix reads that the old network did not
-    have begins at zero, what it puts out beyond the old keeps its own beginning. A block that waits for one tap of the
-    future takes the old network's, which knew none, behind that one. Raises ValueError if `weights` are
-    larger somewhere or of another architecture.
+    have begins at zero, what it puts out beyond the old keeps its own beginning. `ahead` is that of the old network:
+    where a block waits for a tap of the future that it did not know, its taps come behind that one. Raises ValueError
+    if `weights` are larger somewhere or of another architecture.
     """
     mine = network.state_dict()
     if mine.keys() != weights.keys():
@@ -28,21 +29,25 @@ def warm_start(network: Network, weights: dict[str, Tensor]) -> None:
         new = mine[name]
         if new.ndim != old.ndim or any(less < more for less, more in zip(new.shape, old.shape, strict=True)):
             raise ValueError(f"The checkpoint to begin from does not fit into {name}: {[*old.shape]}, {[*new.shape]}.")
+        place = _place(network, name, new, old, ahead)
         if name in linear:
             new[:, old.shape[1] :] = 0
         if name.endswith("depthwise"):
             new[:, : old.shape[1]] = 0
-        new[_place(network, name, new, old)] = old
+        new[place] = old
     network.load_state_dict(mine)
 
 
-def _place(network: Network, name: str, new: Tensor, old: Tensor) -> tuple[slice, ...]:
+def _place(network: Network, name: str, new: Tensor, old: Tensor, ahead: int) -> tuple[slice, ...]:
     """Where in `new` the weights `old` of the parameter `name` belong: at the beginning, but taps by their age."""
     place = [slice(size) for size in old.shape]
     if name.endswith("depthwise"):
-        block = network.get_submodule(name.rpartition(".")[0])
-        future = 1 if block.delay and len(new) > len(old) else 0
-        place[0] = slice(len(new) - future - len(old), len(new) - future)
+        block = cast(Block, network.get_submodule(name.rpartition(".")[0]))
+        future = (block.delay > 0) - (block.dilation <= ahead)  # taps that the old block did not wait for
+        end = len(new) - future
+        if future < 0 or end < len(old):
+            raise ValueError(f"The checkpoint to begin from does not fit into {name}: it needs a longer kernel.")
+        place[0] = slice(end - len(old), end)
     return tuple(place)
 
 
@@ -51,7 +56,7 @@ def parted(kept: dict[str, Any]) -> list[int]:
     return [len(group["params"]) for group in kept["param_groups"]]
 
 
-def warm_moments(optimizer: Optimizer, kept: dict[str, Any], network: Network) -> None:
+def warm_moments(optimizer: Optimizer, kept: dict[str, Any], network: Network, ahead: int = 0) -> None:
     """Gives the moments in `kept` (a `state_dict`) to the weights that `warm_start` took over; new ones begin at zero.
 
     Without them every old weight would be moved by a whole learning rate at once, and what it knew be lost.
@@ -64,4 +69,4 @@ def warm_moments(optimizer: Optimizer, kept: dict[str, Any], network: Network) -
             state[name] = old.clone()
             if old.ndim:
                 state[name] = torch.zeros_like(weights[index])
-                state[name][_place(network, names[weights[index]], weights[index], old)] = old
+                state[name][_place(network, names[weights[index]], weights[index], old, ahead)] = old

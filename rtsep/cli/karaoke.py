@@ -15,6 +15,7 @@ from rtsep.errors import InputError
 _FILES = "To files"
 _LIVE = "Playing"
 _CAPTURE = "What other programs play"
+LIVE_MS = 20.0  # a model that needs more is none for sound that is live
 
 
 @verb
@@ -148,17 +149,17 @@ def _check_key(key: int) -> None:
 
 
 def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> str:
-    """The model to use, checked; says so when it is the fallback, or comes late where sound is ``live``.
+    """The model to use, checked; says so when it is the fallback, or waits for the future where sound is ``live``.
 
     Raises InputError for one that is not for karaoke.
     """
-    from rtsep.karaoke import FALLBACK, LIVE, default_model, load_karaoke
+    from rtsep.karaoke import FALLBACK, default_model, load_karaoke
 
     chosen = name or default_model(live)
     spec = load_karaoke(chosen).spec
-    if live and spec.lookahead and not quiet:
-        late = 1000 * spec.algorithmic_latency / spec.sample_rate
-        complain(f"{spec.name} looks ahead, so the sound comes {late:.0f} ms late; {LIVE} does not.")
+    late = 1000 * spec.algorithmic_latency / spec.sample_rate
+    if live and late > LIVE_MS and not quiet:
+        complain(f"{spec.name} looks ahead, so the sound comes {late:.0f} ms late; without --model it does not.")
     if name is None and chosen == FALLBACK and not quiet:
         complain(f"This version ships no karaoke model; {FALLBACK} is used, which needs a voice in the middle.")
     return chosen

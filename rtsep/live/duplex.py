@@ -23,7 +23,7 @@ from rtsep.live.crew import Crew
 from rtsep.live.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
 from rtsep.live.status import snapshot
 from rtsep.live.watchdog import Watchdog
-from rtsep.model import Model, load
+from rtsep.model import MAX_RATE, Model, load
 
 __all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "Live", "LiveSettings"]
 
@@ -67,7 +67,11 @@ class Live:
 
         Raises InputError or RtsepError when the devices cannot be opened, or not within ``patience`` seconds.
         """
-        self.block = Block.create(self.settings.channels, self.settings.ring or ring_length(8 * MAX_BLOCK))
+        spec = self.model.spec
+        late = spec.algorithmic_latency * MAX_RATE // spec.sample_rate  # what the dry sound waits for is kept as well
+        self.block = Block.create(
+            self.settings.channels, self.settings.ring or ring_length(max(8 * MAX_BLOCK, 2 * MAX_BLOCK + late))
+        )
         self._began = time.monotonic()
         if not self.portable:
             self.block.head[b.EVENT] = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]

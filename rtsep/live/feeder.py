@@ -32,7 +32,7 @@ from rtsep.model import Model, load
 AHEAD_S = 1.0
 _WARM_S = 0.3  # before the place of a seek, so that the model knows what it is in
 _LEAD_S = 0.05  # is there before a jump is made
-_MARGIN_S = 0.15  # from asking for another key until it is heard, and as much again for each second of look-ahead
+_MARGIN_S = 0.15  # from asking for another key until it is heard; longer for a model that looks ahead
 _PIECE = 2048
 _KEPT = 3  # songs that stay decoded
 _LOOK_S = 0.005
@@ -134,7 +134,8 @@ class Feeder:
             return
         pending = self._jump is not None or head[SEEN] != head[JUMP_TURN]
         frozen = pending or self._block.gains[PLAYING] == 0.0 or head[DONE] - head[READ] > self._block.length // 2
-        margin = _MARGIN_S * (1 + self._model.spec.lookahead / self._model.spec.sample_rate)
+        ahead = self._model.spec.lookahead / self._model.spec.sample_rate  # s, to be separated in this time as well
+        margin = _MARGIN_S * (1 + ahead / (_WARM_S + _LEAD_S))
         at = int(head[DONE]) if self._song is None else min(int(head[DONE]), int(head[READ]) + self._samples(margin))
         song, sample = locate(self._segments, self._base if pending else int(head[READ]) if frozen else at)
         self._go(song, sample, -1 if frozen else at)

@@ -116,7 +116,8 @@ class Player:
     def start(self, patience: float = 60.0) -> None:
         """Open everything and return when sound runs. Raises InputError or RtsepError when it cannot."""
         look_for_one(self.settings.songs)
-        self.block = deck.new_deck(self.settings.ring)
+        ahead = self.model.spec.lookahead  # comes all at once where a song ends, at four times the rate perhaps
+        self.block = deck.new_deck(max(self.settings.ring, 1 << (16 * ahead).bit_length() if ahead else 0))
         self._began = time.monotonic()
         self.set_volume(self.settings.volume)
         self._balance()
@@ -197,7 +198,10 @@ class Player:
         self.block.gains[b.BYPASS_AIM] = 1.0 if on else 0.0
 
     def set_key(self, key: int) -> None:
-        """Semitones, -6 to 6; heard within about 0.2 s. Raises InputError, without Rubber Band too."""
+        """Semitones, -6 to 6; heard within about 0.2 s, or half a second when the model looks ahead.
+
+        Raises InputError, without Rubber Band too.
+        """
         self.key = check_key(key)
         self._command({"do": "key", "key": self.key})
 

@@ -85,7 +85,7 @@ def probe_reach(model: Model) -> int:
     """
     hop = model.spec.hop
     start = 4 * hop
-    length = start + hop + 2 * model.stream().latency + 2 * hop
+    length = start + model.stream().latency + 2 * hop  # a change at t shows by t + latency
     sound, other = _noise(length), _noise(length, seed=2)
     base, latency = _run(model, sound)
     reach = 0

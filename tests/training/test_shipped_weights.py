@@ -13,6 +13,8 @@ import torch
 import typer
 import yaml
 
+import rtsep
+from benchmarks.cost import multiply_adds
 from rtsep.model import shipped
 from tests.training.songs import STEREO
 from tests.training.tiny import SMALL, TINY
@@ -31,6 +33,8 @@ SPECS = {
     "one mask": replace(SMALL, sources=["speech"]),
     "consistency": replace(SMALL, consistency=True),
     "stereo": replace(STEREO, filterbank="folded", features=7, features_top=2000.0),
+    "ahead": replace(SMALL, filterbank="short", kernel=4, ahead=2, activity=True),
+    "stereo, ahead": replace(STEREO, filterbank="folded", features=7, kernel=2, ahead=64),
 }
 
 
@@ -54,6 +58,9 @@ def test_weights_come_back(name: str, tmp_path: Path) -> None:
     assert (found["hours"], found["step"], found["trained_on"]) == (1.5, 12, "speech: tiny")
     for key, weight in network.state_dict().items():
         assert torch.allclose(found["average"][key], weight, rtol=1e-5, atol=1e-6), key
+    # Products are counted whatever is used twice: at least every weight of the head, once.
+    assert (multiply_adds(file) or 0) > network.separator.head.weight.numel()
+    assert rtsep.load(file).spec.lookahead == network.spec.lookahead
 
 
 def test_weights_that_are_alike_come_back_too(tmp_path: Path) -> None:

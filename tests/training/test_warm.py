@@ -41,10 +41,16 @@ def test_a_network_that_looks_ahead_begins_as_one_that_does_not() -> None:
     torch.manual_seed(0)
     small, large = Network(SHORT), Network(replace(SHORT, kernel=SHORT.kernel + 1, ahead=2))
     reach = SHORT.analysis_window + 128 * (SHORT.kernel * sum(SHORT.dilations) + 3)
-    wave = torch.randn(2, 128 * (-(-reach // 128) + 10)) * 0.1
+    wave = torch.randn(2, 128 * (-(-2 * reach // 128) + 10)) * 0.1
     warm_start(large, small.state_dict())
     assert torch.allclose(large(wave)[..., reach:], small(wave)[..., reach:], atol=1e-6)
     assert not torch.allclose(large(wave), small(wave), atol=1e-6)
+    further = Network(replace(large.spec, kernel=SHORT.kernel + 2, ahead=4))
+    warm_start(further, large.state_dict(), ahead=2)
+    assert torch.allclose(further(wave)[..., 2 * reach :], large(wave)[..., 2 * reach :], atol=1e-6)
+    for spec, ahead in ((large.spec, 0), (replace(large.spec, ahead=4), 2), (replace(large.spec, ahead=0), 2)):
+        with pytest.raises(ValueError, match="longer kernel"):
+            warm_start(Network(spec), large.state_dict(), ahead)
     large(wave).square().sum().backward()
     assert all(block.depthwise.grad.abs().amax(1).min() > 0 for block in large.separator.stack())
 
@@ -90,10 +96,16 @@ def test_unknown_optimizer_is_refused() -> None:
         TrainingSpec(optimizer="sgd")
 
 
-def test_moments_go_over_with_the_weights() -> None:
+@pytest.mark.parametrize(
+    "change", [{"filter_bins": 6, "filter_frames": 3, "activity": True}, {"kernel": 4, "ahead": 2}]
+)
+def test_moments_go_over_with_the_weights(change: dict) -> None:
     """One step after the warm start, what was trained hardly moved: its moments know how large its gradients are."""
     torch.manual_seed(0)
-    small, large = Network(SHORT), Network(replace(SHORT, filter_bins=6, filter_frames=3, activity=True))
+    small, large = (
+        Network(SHORT),
+        Network(replace(SHORT, filter_bins=6, filter_frames=3, activity=True, kernel=4, ahead=2)),
+    )
     spec = TrainingSpec(learning_rate=1e-3)
     (before,), (after,) = build_optimizers(small, spec), build_optimizers(large, spec)
     wave = torch.randn(2, 3200) * 0.1
@@ -107,6 +119,9 @@ def test_moments_go_over_with_the_weights() -> None:
     kept, grown = before.state[old]["exp_avg_sq"], after.state[new]["exp_avg_sq"]
     assert torch.equal(grown[: len(kept)], kept)
     assert grown.shape == new.shape and grown[len(kept) :].abs().max() == 0
+    for one, other, begin in zip(small.separator.stack(), large.separator.stack(), (0, 0, 1), strict=True):
+        kept = before.state[one.depthwise]["exp_avg_sq"]  # the last block, of dilation 4, waits for nothing
+        assert torch.equal(after.state[other.depthwise]["exp_avg_sq"][begin : begin + 3], kept)
     assert float(after.state[new]["step"]) == 3
     (large(wave) - wave[:, None]).square().mean().backward()
     after.step()  # and AdamW takes them

@@ -93,8 +93,8 @@ class NetworkSpec:
             raise ValueError("rest needs two sources at least, free masks, and has no consistency to keep.")
         if self.gated and not (self.rest and self.activity and len(self.sources) == 2):
             raise ValueError("gated needs two sources, of which the second is the rest, and activity to gate it by.")
-        if self.ahead < 0:
-            raise ValueError(f"ahead must be a number of hops from 0 up, not {self.ahead}.")
+        if self.ahead < 0 or (self.ahead and self.kernel < 2):
+            raise ValueError(f"ahead must be a number of hops from 0 up, not {self.ahead}, and needs a kernel of two.")
 
     @property
     def lookahead(self) -> int:
