@@ -46,6 +46,11 @@ def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(STEREO.save(tmp_path_factory.mktemp("player") / "stereo.onnx"))
 
 
+def looking_ahead(samples: int, folder: Path) -> str:
+    network = replace(STEREO, lookahead=samples, analysis_window=STEREO.analysis_window + samples)
+    return str(network.save(folder / "ahead.onnx"))
+
+
 def tune(seconds: float, seed: int = 0, rate: int = RATE) -> np.ndarray:
     """float32 [samples, 2], loud and never zero."""
     rng = np.random.default_rng(seed)
@@ -201,8 +206,7 @@ def tape(player: Player) -> np.ndarray:
 
 @pytest.mark.parametrize("lookahead", [0, 12800])
 def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int, tmp_path: Path) -> None:
-    network = replace(STEREO, lookahead=lookahead, analysis_window=512 + lookahead)
-    stereo_model = str(network.save(tmp_path / "stereo.onnx"))
+    stereo_model = looking_ahead(lookahead, tmp_path)
     first, second = tune(1.2, 1), tune(1.1, 2)
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
     wanted = np.concatenate([enhance(first, RATE, stereo_model), enhance(second, RATE, stereo_model)])
@@ -231,7 +235,9 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int, tmp_
     assert len(played) == len(wanted) + JOIN  # and then silence
 
 
-def test_seek_key_and_volume_while_it_plays(stereo_model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lookahead", [0, 12800])
+def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> None:
+    stereo_model = looking_ahead(lookahead, tmp_path)
     sound = tune(20.0, 3)
     song = saved(tmp_path, "song.wav", sound)
     with jack_server(256), Player(PlayerSettings((song,), stereo_model, ring=2 * RING)) as player:
