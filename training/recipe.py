@@ -24,7 +24,8 @@ class TrainingSpec:
     `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began
     (but for the statistics of batch norms, which move with what is heard).
     `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
-    give back what no mask touches.
+    give back what no mask touches. The first `cold` seconds of every piece count for nothing: a network knows no past
+    there, and a song has one.
     """
 
     seed: int = 0
@@ -40,6 +41,7 @@ class TrainingSpec:
     optimizer: str = "adamw"  # or "muon"
     filterbank: float = 1.0
     only: str = ""
+    cold: float = 0.0
     half: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
 
     def __post_init__(self) -> None:
@@ -120,6 +122,8 @@ def parse_recipe(text: str) -> Recipe:
             ("training", recipe.training),
         ):
             _check_numbers(place, spec)
+        if not 0 <= recipe.training.cold < recipe.mix.seconds:
+            raise ValueError(f"training.cold is a part of a piece of {recipe.mix.seconds} s, in seconds.")
         return recipe
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The recipe does not fit: {error}.") from None

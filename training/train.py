@@ -161,6 +161,11 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     return spec.learning_rate * warm * min(1.0, max(0.0, (1 - progress) / spec.decay_share))
 
 
+def warmed(estimate: Tensor, sources: Tensor, activity: Tensor, hops: int, hop: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Waveforms `[..., samples]` and activity `[batch, hops, sources]` without their first `hops` hops."""
+    return estimate[..., hops * hop :], sources[..., hops * hop :], activity[:, hops:]
+
+
 class Learner(torch.nn.Module):
     """What is compiled and distributed: estimates and activity logits of the network."""
 
@@ -299,6 +304,7 @@ def train(
     else:
         batches = mixer.batches(*arguments)
     seconds = spec.batch * fabric.world_size * mixer.size / recipe.network.sample_rate
+    cold = round(spec.cold * recipe.network.sample_rate / recipe.network.hop)
     mono = recipe.kind == "songs" and recipe.network.audio_channels == 1
     if fabric.is_global_zero:
         journal.begin(step)
@@ -318,6 +324,8 @@ def train(
             if mono:
                 sources = sources.mean(2)
             estimate, activity = model(sources.sum(1))
+            if cold:
+                estimate, sources, activity = warmed(estimate, sources, activity, cold, recipe.network.hop)
             loss, parts = criterion(estimate, sources, objective.late_at(progress), activity)
             fabric.backward(loss)
             objective.teach(estimate, sources, step, progress)

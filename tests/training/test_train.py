@@ -17,7 +17,7 @@ from training.export import difference, export, load_checkpoint
 from training.folder import alone
 from training.network import Network
 from training.recipe import parse_recipe, read_recipe
-from training.train import learning_rate
+from training.train import learning_rate, warmed
 
 ROOT = Path(__file__).parents[2]
 
@@ -201,6 +201,21 @@ def test_recipes(recipe_file: Path) -> None:
             read_recipe(recipe_file, [change])
     for file in (ROOT / "training/recipes").glob("*.yaml"):
         assert Network(read_recipe(file).network).pairs > 0
+
+
+def test_what_is_cold_does_not_count(tmp_path: Path, recipe_file: Path) -> None:
+    """Waveforms and activity lose the same hops, and a run with `cold` trains."""
+    sound, heard = torch.arange(1280.0).expand(2, 3, 1280), torch.arange(10.0)[None, :, None]
+    estimate, sources, activity = warmed(sound, sound + 1, heard, 4, 128)
+    assert estimate[0, 0, 0] == 512 and sources[0, 0, 0] == 513 and activity[0, 0, 0] == 4
+    assert estimate.shape[-1] == 768 and activity.shape[1] == 6
+    with pytest.raises(ValueError, match="cold"):
+        read_recipe(recipe_file, ["training.cold=1.28"])
+    words = ["--run", tmp_path, "--data", TINY, "--threads", 1, "--set", "training.cold=0.4"]
+    done = run("training.train", recipe_file, *words)
+    assert done.returncode == 0, done.stderr
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(entry["train"]["loss"]) for entry in entries)
 
 
 def test_learning_rate(recipe_file: Path) -> None:
