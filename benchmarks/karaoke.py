@@ -34,7 +34,6 @@ from benchmarks.machine import environment
 from benchmarks.songs import Song, find_songs
 from rtsep.baselines.fastica import fast_ica
 from rtsep.errors import InputError
-from rtsep.karaoke import AHEAD, LIVE
 from rtsep.model import baselines, shipped
 from training import music_scores
 from training.evaluate import describe, one_sentence, write_json
@@ -125,12 +124,12 @@ def _model(name: str, kind: str) -> Method:
 
 
 def methods(models: Sequence[str]) -> Iterator[Method]:
-    """Input, baselines, FastICA, the karaoke models that are shipped, the models asked for, and the bounds."""
+    """Input, baselines, FastICA, the shipped karaoke model if there is one, the models asked for, and the bounds."""
     yield Method("input", "input", {"latency_ms": 0.0}, _untouched)
     for name in baselines():
         yield _model(name, "baseline")
     yield Method("FastICA", "offline", {}, _of_accompaniment(lambda song: fast_ica(song.mixture, song.rate)))
-    for name in dict.fromkeys([*(name for name in (LIVE, AHEAD) if name in shipped()), *models]):
+    for name in dict.fromkeys([*(name for name in shipped() if name == "karaoke"), *models]):
         yield _model(name, "model")
     for ratio, name in ((False, "ideal binary mask"), (True, "ideal ratio mask")):
         yield Method(

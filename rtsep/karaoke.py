@@ -19,18 +19,14 @@ from rtsep.key import Shifter, check_key
 from rtsep.model import Model, load, shipped
 
 TARGET = "accompaniment"
-AHEAD, LIVE, FALLBACK = "karaoke-ahead", "karaoke", "mid-side"
+DEFAULT, FALLBACK = "karaoke", "mid-side"
 GUIDE_DB = -12.0  # vocals to sing along with
 Floats = NDArray[np.float32]
 
 
-def default_model(live: bool = False) -> str:
-    """Name of the model that `rtsep karaoke` uses when none is named: the best trained one that this version ships.
-
-    Songs are separated ahead of time, so theirs may look ahead; what is heard ``live`` has no future yet.
-    """
-    ships = shipped()
-    return next((name for name in ([LIVE] if live else [AHEAD, LIVE]) if name in ships), FALLBACK)
+def default_model() -> str:
+    """Name of the model that `rtsep karaoke` uses when none is named: the trained one, if this version ships it."""
+    return DEFAULT if DEFAULT in shipped() else FALLBACK
 
 
 def load_karaoke(name: str) -> Model:

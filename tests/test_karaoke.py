@@ -16,7 +16,7 @@ from rtsep.cli import app
 from rtsep.cli.karaoke import chosen_model
 from rtsep.enhance import enhance
 from rtsep.errors import InputError
-from rtsep.karaoke import AHEAD, FALLBACK, LIVE, Karaoke, Separator, default_model, load_karaoke, vocals_gain
+from rtsep.karaoke import Karaoke, Separator, load_karaoke, vocals_gain
 from rtsep.key import Shifter
 from tests.graphs import Network
 from tests.recordings import noisy
@@ -254,17 +254,6 @@ def test_baselines_render_and_say_that_they_cannot_help_with_mono(here) -> None:
     for name in ("mono.wav", "alike.wav"):
         refused(run(name, "-o", "no.wav", "--model", "mid-side"), name, "mono", "cannot help")
         assert not Path("no.wav").exists()
-
-
-def test_songs_get_the_model_that_looks_ahead_and_live_sound_the_one_that_does_not(monkeypatch) -> None:
-    for ships, for_songs, for_live in (
-        ((AHEAD, "denoise", LIVE), AHEAD, LIVE),
-        ((LIVE,), LIVE, LIVE),
-        ((AHEAD,), AHEAD, FALLBACK),
-        ((), FALLBACK, FALLBACK),
-    ):
-        monkeypatch.setattr("rtsep.karaoke.shipped", lambda ships=ships: dict.fromkeys(ships, Path()))
-        assert (default_model(), default_model(live=True)) == (for_songs, for_live)
 
 
 def test_a_model_that_looks_ahead_says_how_late_live_sound_will_be(model, capsys) -> None:

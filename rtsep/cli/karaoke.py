@@ -36,7 +36,7 @@ def karaoke(
     solo: Annotated[bool, typer.Option("--solo", help="Only the vocals.")] = False,
     key: Annotated[int, typer.Option(metavar="N", help="Semitones up or down, -6 to 6.")] = 0,
     model: Annotated[
-        str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke-ahead; karaoke live")
+        str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke, else mid-side")
     ] = None,
     out: Annotated[
         str | None,
@@ -155,7 +155,7 @@ def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> s
     """
     from rtsep.karaoke import FALLBACK, default_model, load_karaoke
 
-    chosen = name or default_model(live)
+    chosen = name or default_model()
     spec = load_karaoke(chosen).spec
     late = 1000 * spec.algorithmic_latency / spec.sample_rate
     if live and late > LIVE_MS and not quiet:
