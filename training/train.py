@@ -304,7 +304,7 @@ def train(
     else:
         batches = mixer.batches(*arguments)
     seconds = spec.batch * fabric.world_size * mixer.size / recipe.network.sample_rate
-    cold = round(spec.cold * recipe.network.sample_rate / recipe.network.hop)
+    cold = int(spec.cold * recipe.network.sample_rate / recipe.network.hop)
     mono = recipe.kind == "songs" and recipe.network.audio_channels == 1
     if fabric.is_global_zero:
         journal.begin(step)

@@ -149,7 +149,7 @@ def _check_key(key: int) -> None:
 
 
 def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> str:
-    """The model to use, checked; says so when it is the fallback, or waits for the future where sound is ``live``.
+    """The model to use, checked; says so when it is the fallback, or comes late where sound is ``live``.
 
     Raises InputError for one that is not for karaoke.
     """
@@ -159,7 +159,7 @@ def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> s
     spec = load_karaoke(chosen).spec
     late = 1000 * spec.algorithmic_latency / spec.sample_rate
     if live and late > LIVE_MS and not quiet:
-        complain(f"{spec.name} looks ahead, so the sound comes {late:.0f} ms late; without --model it does not.")
+        complain(f"The sound of {spec.name} comes {late:.0f} ms late; without --model it comes sooner.")
     if name is None and chosen == FALLBACK and not quiet:
         complain(f"This version ships no karaoke model; {FALLBACK} is used, which needs a voice in the middle.")
     return chosen

@@ -116,8 +116,8 @@ class Player:
     def start(self, patience: float = 60.0) -> None:
         """Open everything and return when sound runs. Raises InputError or RtsepError when it cannot."""
         look_for_one(self.settings.songs)
-        ahead = self.model.spec.lookahead  # comes all at once where a song ends, at four times the rate perhaps
-        self.block = deck.new_deck(max(self.settings.ring, 1 << (16 * ahead).bit_length() if ahead else 0))
+        # What a model looks ahead by comes all at once where a song ends, at four times the model's rate perhaps.
+        self.block = deck.new_deck(max(self.settings.ring, b.ring_length(8 * self.model.spec.lookahead)))
         self._began = time.monotonic()
         self.set_volume(self.settings.volume)
         self._balance()

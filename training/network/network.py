@@ -235,9 +235,9 @@ class Network(nn.Module):
         if length % hop:
             raise ValueError(f"The number of samples must be a multiple of {hop}, not {length}.")
         # One frame more than there are hops: the last hop is complete only when the next one has been added.
-        count, late = length // hop + 1, self.separator.delay
-        after = hop + spec.lookahead
-        padded = F.pad(stereo.turned(wave) / 2 if self.places else wave, (spec.analysis_window - hop, after))
+        count, late = length // hop + 1, spec.lookahead // hop
+        around = (spec.analysis_window - hop, hop + spec.lookahead)
+        padded = F.pad(stereo.turned(wave) / 2 if self.places else wave, around)
         windows = padded.unfold(-1, spec.analysis_window, hop)
         if self.places:
             windows = windows.transpose(1, 2).contiguous()  # else the products are of one window each

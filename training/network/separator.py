@@ -17,7 +17,7 @@ class Block(nn.Module):
 
     One normalisation a block, over the channels of one frame (or folded away, see `norm`): nothing looks across time,
     and a frame's cost is two matrix-vector products. Shapes: `[batch, frames, channels]` in and out. What comes out is
-    `delay` frames late: then as many frames of the newest tap's future are known.
+    `delay` frames late, by a dilation: so its newest tap is one of its future.
     """
 
     def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, norm: str = "frame", delay: int = 0):
@@ -48,14 +48,14 @@ class Block(nn.Module):
         mixed = self.bias + sum(
             padded[:, k * self.dilation : k * self.dilation + frames] * self.depthwise[k] for k in range(self.kernel)
         )
-        return self.merge(F.pad(x, (0, 0, self.delay, 0))[:, :frames], mixed)
+        return self.merge(F.pad(x, (0, 0, self.delay, 0))[:, :frames] if self.delay else x, mixed)
 
 
 class Separator(nn.Module):
     """`len(dilations)` blocks between an input and an output projection.
 
-    `[batch, frames, features]` → `[batch, frames, outputs]`, `delay` frames late: blocks whose dilation is at most
-    `ahead` frames wait for one tap of the future.
+    `[batch, frames, features]` → `[batch, frames, outputs]`. Blocks whose dilation is at most `ahead` frames wait for
+    one tap of the future, and the outputs come as many frames late as these dilations sum to.
     """
 
     def __init__(
@@ -81,11 +81,6 @@ class Separator(nn.Module):
     def stack(self) -> list[Block]:
         """The blocks, in order."""
         return cast(list[Block], list(self.blocks))
-
-    @property
-    def delay(self) -> int:
-        """Frames by which the outputs come after the features that they are of."""
-        return sum(block.delay for block in self.stack())
 
     def folded(self) -> Separator:
         """As it runs: a copy whose batch norms have gone into the products behind them."""

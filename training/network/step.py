@@ -59,13 +59,12 @@ class StepForm(nn.Module):
             pairs, then = pairs.unsqueeze(0), then.unsqueeze(0)
             recent = None if recent is None else recent.unsqueeze(0)
         x = F.linear(features, self.weight, self.offset)
-        blocks = self.separator.stack()
         waiting: tuple[Tensor, ...] = ()
         if spec.lookahead:  # layers × [1, channels]: the blocks' inputs a dilation ago
             taps, waiting = taps[..., : spec.hidden], torch.split(taps[:, -1, spec.hidden :], 1)
         past = torch.split((taps * self.old).sum(1) + self.bias, 1)  # layers × [1, hidden]
         columns = []
-        for index, (block, older) in enumerate(zip(blocks, past, strict=True)):
+        for index, (block, older) in enumerate(zip(self.separator.stack(), past, strict=True)):
             column = block.column(x)
             columns.append(torch.cat([column, x], -1) if spec.lookahead else column)
             x = block.merge(waiting[index] if block.delay else x, column * block.depthwise[-1] + older)
