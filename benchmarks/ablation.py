@@ -36,10 +36,10 @@ from rich.table import Table
 
 from benchmarks.machine import environment
 from rtsep.errors import InputError, RtsepError
-from training import evaluate
-from training.data.pairs import write_pairs
+from training.checkpoints import revision
+from training.data.tools.pairs import write_pairs
+from training.evaluation import evaluate
 from training.export import export, load_checkpoint
-from training.folder import revision
 from training.recipe import Recipe, read_recipe
 from training.train import build_mixer, gather_rows
 

@@ -29,11 +29,11 @@ from scipy.stats import rankdata
 
 import rtsep
 from benchmarks.machine import environment
+from rtsep.engine.gate import Gated, GateSettings
 from rtsep.errors import InputError
-from rtsep.gate import Gated, GateSettings
 from rtsep.model import Model, shipped
-from training.evaluate import Pair, describe, find_pairs, one_sentence, write_json
-from training.objectives.activity import active_hops
+from training.evaluation.evaluate import Pair, describe, find_pairs, one_sentence, write_json
+from training.losses.activity import active_hops
 
 GATE = GateSettings(floor=20.0)
 HEADER = {

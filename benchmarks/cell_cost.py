@@ -29,7 +29,7 @@ from benchmarks.cost import multiply_adds
 from benchmarks.machine import environment
 from benchmarks.throughput import signal
 from rtsep.errors import InputError
-from training.evaluate import one_sentence, write_json
+from training.evaluation.evaluate import one_sentence, write_json
 from training.export import export
 from training.network import Network
 from training.recipe import Recipe

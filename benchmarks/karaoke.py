@@ -4,8 +4,8 @@
                                  [--json PATH [--resume]]
 
 What `--songs` may be is said in `benchmarks.songs`. Models and baselines run through the very `Stream` that users run,
-at full strength, in blocks of 10 ms, their latency removed; scores are those of `training.music_scores`. The real-time
-factor is CPU time (one thread) a second of sound.
+at full strength, in blocks of 10 ms, their latency removed; scores are those of `training.evaluation.song_metrics`.
+The real-time factor is CPU time (one thread) a second of sound.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 import rtsep
+from benchmarks.fastica import fast_ica
 from benchmarks.machine import environment
 from benchmarks.songs import Song, find_songs
-from rtsep.baselines.fastica import fast_ica
 from rtsep.errors import InputError
 from rtsep.model import baselines, shipped
-from training import music_scores
-from training.evaluate import describe, one_sentence, write_json
-from training.ideal import HOP, WINDOW, ideal_mask
-from training.scores import resample
+from training.evaluation import song_metrics
+from training.evaluation.evaluate import describe, one_sentence, write_json
+from training.evaluation.ideal_masks import HOP, WINDOW, ideal_mask
+from training.evaluation.speech_metrics import resample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 BLOCK_S = 0.01
 RULES = {
-    "voiced": f"frames of 0.1 s less than {-music_scores.VOICED_DB:g} dB under the loudest one of the true vocals",
-    "free": f"frames more than {-music_scores.FREE_DB:g} dB under it, as are all within 0.5 s",
+    "voiced": f"frames of 0.1 s less than {-song_metrics.VOICED_DB:g} dB under the loudest one of the true vocals",
+    "free": f"frames more than {-song_metrics.FREE_DB:g} dB under it, as are all within 0.5 s",
     "ideal masks": f"STFT of {WINDOW} samples, hop {HOP}, one mask a channel",
 }
 
@@ -147,11 +147,11 @@ def measure(method: Method, songs: Sequence[Song], tell: Callable[[str], None]) 
     for song in songs:
         tell(f"{method.name}: {song.name}")
         made = method.run(song)
-        found = music_scores.score(song.vocals, song.accompaniment, made.vocals, made.accompaniment, song.rate)
+        found = song_metrics.score(song.vocals, song.accompaniment, made.vocals, made.accompaniment, song.rate)
         rows.append({"song": song.name, **found, "cpu_s": made.cpu_s})
         cpu, seconds = cpu + made.cpu_s, seconds + song.seconds
     rtf = cpu / seconds if method.kind in ("baseline", "model") else None
-    summary = music_scores.median(rows)
+    summary = song_metrics.median(rows)
     facts = {"name": method.name, "kind": method.kind, "method": method.facts, "rtf": rtf}
     return {**facts, "summary": summary, "rows": rows}
 
@@ -175,13 +175,13 @@ def cells(entry: dict[str, Any]) -> list[str]:
     """Latency (ms), every measure and the real-time factor of one result, as a table shows them."""
     latency, rtf = entry["method"].get("latency_ms"), entry["rtf"]
     scores = []
-    for name, (_, decimals) in music_scores.MEASURES.items():
+    for name, (_, decimals) in song_metrics.MEASURES.items():
         value = entry["summary"][name]
         scores.append("-" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}")
     return ["-" if latency is None else f"{latency:.2f}", *scores, "-" if rtf is None else f"{rtf:.3f}"]
 
 
-HEADER = ("latency ms", *(title for title, _ in music_scores.MEASURES.values()), "real-time factor")
+HEADER = ("latency ms", *(title for title, _ in song_metrics.MEASURES.values()), "real-time factor")
 
 
 def table(results: Sequence[dict[str, Any]], songs: Sequence[Song]) -> Table:
@@ -197,7 +197,7 @@ def table(results: Sequence[dict[str, Any]], songs: Sequence[Song]) -> Table:
 
 def about(song: Song) -> dict[str, Any]:
     """Name, length, rate, share of voiced and free frames, and sha256 of the samples of a song."""
-    voiced, free = music_scores.passages(song.vocals, song.rate)
+    voiced, free = song_metrics.passages(song.vocals, song.rate)
     digest = hashlib.sha256(song.vocals.tobytes() + song.accompaniment.tobytes()).hexdigest()
     shares = {"voiced": float(voiced.mean()), "free": float(free.mean())}
     return {"name": song.name, "seconds": song.seconds, "sample_rate": song.rate, **shares, "sha256": digest}

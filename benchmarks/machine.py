@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from rtsep.report.machine import machine
-from training.evaluate import versions
+from training.evaluation.evaluate import versions
 
 
 def environment() -> dict[str, Any]:

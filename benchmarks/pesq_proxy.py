@@ -34,11 +34,11 @@ from scipy.stats import pearsonr, spearmanr
 import rtsep
 from benchmarks.machine import environment
 from rtsep.errors import InputError
-from training import scores
-from training.data.bank import bank_rate, decode
+from training.data.clip_store import bank_rate, decode
 from training.data.manifest import Row, read_manifest
-from training.evaluate import one_sentence, write_json
-from training.objectives.pesq_proxy import PesqProxy
+from training.evaluation import speech_metrics
+from training.evaluation.evaluate import one_sentence, write_json
+from training.losses.pesq_proxy import PesqProxy
 
 RATE = 16000
 Enhance = Callable[[np.ndarray], np.ndarray]
@@ -83,7 +83,7 @@ def pick(rows: Sequence[Row], kind: str, count: int, rng: np.random.Generator) -
     waves = []
     for row in track(chosen, f"decoding {kind}", console=Console(stderr=True), transient=True):
         rate = bank_rate(row.sample_rate)
-        waves.append(scores.resample(decode(row) / 32767, rate, RATE).astype(np.float32))
+        waves.append(speech_metrics.resample(decode(row) / 32767, rate, RATE).astype(np.float32))
     return waves
 
 
@@ -135,11 +135,18 @@ class Judge:
 
     def __call__(self, method: str, clean: np.ndarray, estimate: np.ndarray) -> dict[str, Any]:
         both = torch.from_numpy(np.stack([estimate, clean]).astype(np.float32))
-        full = torch.from_numpy(np.stack([scores.resample(wave, RATE, 3 * RATE) for wave in (estimate, clean)])).float()
+        full = torch.from_numpy(
+            np.stack([speech_metrics.resample(wave, RATE, 3 * RATE) for wave in (estimate, clean)])
+        ).float()
         with torch.no_grad():
             proxy = self.narrow.score(both[:1], both[1:]).item()
             proxy48 = self.wide.score(full[:1], full[1:]).item()
-        return {"method": method, "pesq": scores.pesq_wb(clean, estimate, RATE), "proxy": proxy, "proxy48": proxy48}
+        return {
+            "method": method,
+            "pesq": speech_metrics.pesq_wb(clean, estimate, RATE),
+            "proxy": proxy,
+            "proxy48": proxy48,
+        }
 
 
 def table_of(regimes: dict[str, dict[str, float]]) -> Table:

@@ -33,8 +33,8 @@ from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.gtcrn import GTCRN
 from benchmarks.peers.peer import Run
 from rtsep.model import shipped
-from training import dnsmos, evaluate
-from training.evaluate import (
+from training.evaluation import dnsmos, evaluate
+from training.evaluation.evaluate import (
     Enhancer,
     Pair,
     Streamed,

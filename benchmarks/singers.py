@@ -5,7 +5,8 @@
 writes the songs SPEAKER-middle and SPEAKER-wide (48 kHz, stereo) and OUT/manifest.csv, for
 `python -m benchmarks.karaoke --songs OUT/manifest.csv --split S`. The free stems are of one band, whose singers are few
 and in part known to the models; these are the songs of strangers. Speakers are of the manifest's split, which training
-does not open, and sing by WORLD (`training.data.sung`). The music is that of the game Wesnoth (Debian's
+does not open, and sing by WORLD (`training.data.tools.speech_to_singing`). The music is that of the game Wesnoth
+(Debian's
 wesnoth-1.16-music, GPL-2+ and CC-BY-SA-4.0), which is not among the packages that training takes: one half of its
 pieces for the test split, the other for valid. Choose by `--split valid`, report `test`. (`karaoke` 5 was chosen with
 the help of earlier songs of three of the test speakers.)
@@ -30,10 +31,10 @@ import soxr
 import torch
 import typer
 
-from training.data.debian import download, found, piece, unpacked
-from training.data.doubles import doubled, take
+from training.data.augment.double_tracking import doubled, take
 from training.data.manifest import Row, new_folder, read_manifest
-from training.data.sung import WIDE, sung
+from training.data.tools.debian import download, found, piece, unpacked
+from training.data.tools.speech_to_singing import WIDE, sung
 
 PACKAGE = "wesnoth-1.16-music"
 LICENCE = "GPL-2+ / CC-BY-SA-4.0 (Debian copyright file)"

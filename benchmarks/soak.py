@@ -24,10 +24,10 @@ from rich.table import Table
 from benchmarks.machine import environment
 from rtsep.cli.shared import check_writable, verb, write_json
 from rtsep.errors import InputError, RtsepError
-from rtsep.live import block as b
-from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.probe import probe
-from rtsep.live.server import JackServer
+from rtsep.live.backends import shared_state as b
+from rtsep.live.backends.jack_probe import probe
+from rtsep.live.backends.jack_server import JackServer
+from rtsep.live.live_engine import Live, LiveSettings
 from rtsep.model import load
 
 RATE = 48_000

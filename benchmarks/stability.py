@@ -32,8 +32,8 @@ from scipy import stats
 
 import rtsep
 from benchmarks.machine import environment
-from training import scores
-from training.evaluate import MEASURES, Pair, cell, describe, find_pairs, one_sentence, write_json
+from training.evaluation import speech_metrics
+from training.evaluation.evaluate import MEASURES, Pair, cell, describe, find_pairs, one_sentence, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,9 @@ def assemble(pairs: Sequence[Pair], rate: int, minutes: float) -> Material:
     A pass is cut, or goes on with its own beginning, so that the whole is as long as asked for.
     """
     order = np.random.default_rng(SEED).permutation(len(pairs))
-    clips = [[scores.resample(x, source, rate) for x in both] for *both, source in (pairs[i].read() for i in order)]
+    clips = [
+        [speech_metrics.resample(x, source, rate) for x in both] for *both, source in (pairs[i].read() for i in order)
+    ]
     clean, noisy = (np.concatenate(side).astype(np.float32) for side in zip(*clips, strict=True))
     asked = 60 * minutes * rate
     passes = max(1, round(asked / len(clean)))
@@ -95,8 +97,8 @@ def fresh(model: rtsep.Model, material: Material, segment: int) -> Audio:
 
 def measure(clean: Audio, estimate: Audio, rate: int) -> dict[str, float]:
     """PESQ-WB and SI-SDR (dB) of one segment, at 16 kHz."""
-    r, e = (scores.resample(x, rate, scores.WIDE_RATE) for x in (clean, estimate))
-    return {"pesq_wb": scores.pesq_wb(r, e, scores.WIDE_RATE), "si_sdr": scores.si_sdr(r, e)}
+    r, e = (speech_metrics.resample(x, rate, speech_metrics.WIDE_RATE) for x in (clean, estimate))
+    return {"pesq_wb": speech_metrics.pesq_wb(r, e, speech_metrics.WIDE_RATE), "si_sdr": speech_metrics.si_sdr(r, e)}
 
 
 def slope(values: Sequence[float]) -> dict[str, float]:

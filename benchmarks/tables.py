@@ -29,8 +29,8 @@ import rtsep
 from benchmarks.cost import multiply_adds, parameters
 from benchmarks.quality import measured
 from rtsep.model import shipped
-from training import evaluate
-from training.evaluate import cell
+from training.evaluation import evaluate
+from training.evaluation.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")

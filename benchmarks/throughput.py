@@ -29,7 +29,7 @@ import rtsep  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
 from rtsep.model import shipped  # noqa: E402
-from training.evaluate import describe, one_sentence, write_json  # noqa: E402
+from training.evaluation.evaluate import describe, one_sentence, write_json  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ import typer
 
 from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, costs, plan, recorded, shape
 from rtsep.errors import InputError
-from training.evaluate import one_sentence, write_json
+from training.evaluation.evaluate import one_sentence, write_json
 
 CURVE = TABLES["Synthesis window, ms"]  # label -> cell
 PANELS = {

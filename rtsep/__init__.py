@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 # Bound here and now: loading the module of the same name later would put the module in the function's place.
-from rtsep.enhance import enhance
+from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError, RtsepError
 from rtsep.model import Model, ModelSpec, load
 
 if TYPE_CHECKING:
-    from rtsep.stream import Stream
+    from rtsep.engine.stream import Stream
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ __all__ = ["InputError", "Model", "ModelSpec", "RtsepError", "Stream", "__versio
 
 def __getattr__(name: str) -> Any:
     if name == "Stream":  # brings numba along, so not before somebody asks
-        from rtsep.stream import Stream
+        from rtsep.engine.stream import Stream
 
         return Stream
     raise AttributeError(f"module 'rtsep' has no attribute {name!r}")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from rtsep.errors import InputError
 
 if TYPE_CHECKING:
-    from rtsep.step import Step
-    from rtsep.stream import Stream
+    from rtsep.engine.inference import Step
+    from rtsep.engine.stream import Stream
 
 FORMAT = "1"
 FORMS = ("step", "flat")
@@ -268,7 +268,7 @@ class Model:
 
     def step(self) -> Step:
         """A new step on this model, with a state of its own: ``step(window) -> frames``, hop after hop."""
-        from rtsep.step import FlatStep, OnnxStep
+        from rtsep.engine.inference import FlatStep, OnnxStep
 
         return OnnxStep(self.spec, self.session) if self.spec.form == "step" else FlatStep(self.spec, self.session)
 
@@ -288,7 +288,7 @@ class Model:
 
         Raises InputError for a value outside these ranges.
         """
-        from rtsep.stream import Stream
+        from rtsep.engine.stream import Stream
 
         return Stream(
             self.spec,

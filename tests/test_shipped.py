@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import rtsep
 from benchmarks.cost import multiply_adds
 from rtsep.model import shipped
-from training.scores import pesq_wb, si_sdr, stoi
+from training.evaluation.speech_metrics import pesq_wb, si_sdr, stoi
 
 DATA = Path(__file__).parent / "data"
 NAMES = sorted(shipped())

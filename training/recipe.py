@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from training.data.copies import Copy
-from training.data.mix import MixSpec
-from training.data.remix import RemixSpec
+from training.data.augment.offline_augment import Copy
+from training.data.song_mixer import RemixSpec
+from training.data.speech_mixer import MixSpec
+from training.losses import ObjectiveSpec, SongObjectiveSpec
 from training.network import NetworkSpec
-from training.objectives import ObjectiveSpec, SongObjectiveSpec
 from training.optimizers import OPTIMIZERS
 
 

@@ -28,25 +28,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from rtsep.errors import InputError
-from training.data.bank import build_banks, data_hash
+from training.bfloat16 import knows_half
+from training.checkpoints import alone, keep, revision
+from training.data.clip_store import build_banks, data_hash
 from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
-from training.data.mix import Mixer, MixSpec
-from training.data.remix import RemixSpec, SongMixer
 from training.data.rooms import simulate_rooms
-from training.data.songs import load_clips, pair_songs
+from training.data.song_clips import load_clips, pair_songs
+from training.data.song_mixer import RemixSpec, SongMixer
+from training.data.speech_mixer import Mixer, MixSpec
 from training.export import heard
-from training.folder import alone, keep, revision
-from training.half import knows_half
-from training.journal import Journal
+from training.losses import Objective, ObjectiveSpec, SongObjective, SongObjectiveSpec
+from training.losses.si_sdr import si_sdr
+from training.losses.songs import song_scores
 from training.network import Network
-from training.objectives import Objective, ObjectiveSpec, SongObjective, SongObjectiveSpec
-from training.objectives.sisdr import si_sdr
-from training.objectives.songs import song_scores
+from training.onnx_weights import read_beginning
 from training.optimizers import build_optimizers, learning
 from training.recipe import Recipe, parse_recipe, read_recipe
-from training.shipped import read_beginning
-from training.warm import parted, warm_moments, warm_start
+from training.run_logger import Journal
+from training.weight_transfer import parted, warm_moments, warm_start
 
 console = Console(stderr=True)
 MUSIC = ("instrumental", "accompaniment")  # without voices: fit to be noise

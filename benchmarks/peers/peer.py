@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from training.evaluate import Enhanced
-from training.scores import resample
+from training.evaluation.evaluate import Enhanced
+from training.evaluation.speech_metrics import resample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ class Peer(ABC):
 
 
 class Run:
-    """An `Enhancer` (training.evaluate) made of a peer: resampled to its rate, its delay removed, its CPU counted."""
+    """An `Enhancer` (of `training.evaluation`) made of a peer: at its rate, its delay removed, its CPU time counted."""
 
     def __init__(self, make: Callable[[], Peer]) -> None:
         self.make = make

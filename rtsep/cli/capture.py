@@ -19,10 +19,10 @@ def run_capture(
     seconds: float | None,
 ) -> None:
     """Listen, turn the vocals down by -``vocals`` dB (None: off), play, until stopped."""
-    from rtsep.live.capture import CAPTURE_SINK, Capture
-    from rtsep.live.duplex import LiveSettings
+    from rtsep.live.live_engine import LiveSettings
+    from rtsep.live.routing.capture import CAPTURE_SINK, Capture
     from rtsep.live.session import Session
-    from rtsep.live.view import choose
+    from rtsep.live.ui.live_view import choose
 
     if len(devices) > 1 or (devices and virtual_sink):
         raise InputError("--capture takes one device, and --virtual-sink none; leave the others out.")

@@ -92,7 +92,7 @@ def denoise(
     Exit code: 0, or 2 for bad input, 1 for a failure, 130 after Ctrl-C. No
     output is ever left half-written, and no input is touched.
     """
-    from rtsep import batch
+    from rtsep.audio_io import batch
     from rtsep.errors import InputError
 
     if live or virtual_mic or monitor or preset is not None:
@@ -116,7 +116,7 @@ def denoise(
     limit, make = parse_strength(strength), None
     if gate not in (None, "off"):
         from rtsep.cli.live import parse_gate
-        from rtsep.gate import GatedEnhancer, check_gate
+        from rtsep.engine.gate import GatedEnhancer, check_gate
         from rtsep.model import load
 
         values = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}

@@ -14,7 +14,7 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     """List the sound devices. `--input` and `--output` take a number, a name or a part of one."""
     from dataclasses import asdict
 
-    from rtsep.live.devices import is_own, listed, open_portaudio
+    from rtsep.live.routing.devices import is_own, listed, open_portaudio
 
     found = listed(open_portaudio())
     if as_json:

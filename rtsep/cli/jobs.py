@@ -13,8 +13,8 @@ from rtsep.cli.shared import complain, write_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rtsep.batch import Job
-    from rtsep.files import MakeProcessor
+    from rtsep.audio_io.batch import Job
+    from rtsep.audio_io.files import MakeProcessor
 
 
 def run_jobs(
@@ -27,8 +27,8 @@ def run_jobs(
     strength: float | None = None,
     make: MakeProcessor | None = None,
 ) -> None:
-    """Do all jobs (see rtsep.batch.run) and exit with their code."""
-    from rtsep import batch
+    """Do all jobs (see rtsep.audio_io.batch.run) and exit with their code."""
+    from rtsep.audio_io import batch
     from rtsep.errors import InputError
 
     if as_json and jobs[0].target is None:

@@ -103,8 +103,8 @@ def karaoke(
             raise InputError("-o, --render, --key, --solo and --mic are for songs, not for what other programs play.")
         run_capture(songs or [], name, decibels, output, virtual_sink, block, slack, as_json, seconds)
     elif out is not None or render:
-        from rtsep import batch
-        from rtsep.karaoke import Karaoke
+        from rtsep.audio_io import batch
+        from rtsep.karaoke.song_parts import Karaoke
 
         if out is not None and render:
             raise InputError("-o names where to write, and --render is beside the songs; choose one of them.")
@@ -112,9 +112,9 @@ def karaoke(
         make = functools.partial(Karaoke, vocals=decibels, solo=solo, key=key)
         run_jobs(jobs, name, overwrite, workers or os.cpu_count() or 1, quiet, as_json, make=make)
     else:
-        from rtsep import batch
-        from rtsep.live.player import PlayerSettings
-        from rtsep.live.player_view import PlayerSession, choose
+        from rtsep.audio_io import batch
+        from rtsep.live.player.player import PlayerSettings
+        from rtsep.live.ui.player_view import PlayerSession, choose
 
         if songs == ["-"]:
             raise InputError("Songs are played from files, for one seeks in them; name a file.")
@@ -128,7 +128,7 @@ def parse_vocals(text: str | None, guide: bool = False, solo: bool = False) -> f
     if (text is not None) + guide + solo > 1:
         raise InputError("--vocals, --guide and --solo each say how loud the voice is; choose one of them.")
     if guide:
-        from rtsep.karaoke import GUIDE_DB
+        from rtsep.karaoke.song_parts import GUIDE_DB
 
         return GUIDE_DB
     if text in (None, "off"):
@@ -143,7 +143,7 @@ def parse_vocals(text: str | None, guide: bool = False, solo: bool = False) -> f
 
 
 def _check_key(key: int) -> None:
-    from rtsep.key import check_key
+    from rtsep.karaoke.pitch_shift import check_key
 
     check_key(key)
 
@@ -153,7 +153,7 @@ def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> s
 
     Raises InputError for one that is not for karaoke.
     """
-    from rtsep.karaoke import FALLBACK, default_model, load_karaoke
+    from rtsep.karaoke.song_parts import FALLBACK, default_model, load_karaoke
 
     chosen = name or default_model()
     spec = load_karaoke(chosen).spec

@@ -32,10 +32,10 @@ def run_live(
 ) -> None:
     """Fill in from the preset, choose where the sound goes, and run until stopped."""
     from rtsep.live import presets
-    from rtsep.live.choice import choose
-    from rtsep.live.duplex import LiveSettings
+    from rtsep.live.live_engine import LiveSettings
+    from rtsep.live.model_selection import choose
     from rtsep.live.session import Session
-    from rtsep.live.view import choose as choose_view
+    from rtsep.live.ui.live_view import choose as choose_view
 
     if files and not (as_json and files == ["-"]):  # `--json -`, as other verbs have it
         raise InputError("Live sound comes from a microphone, not from files; leave the files out.")
@@ -73,7 +73,7 @@ def run_live(
         "muted": bool(chosen.get("monitor")),
     }
     if chosen.get("virtual_mic"):
-        from rtsep.live.virtual import VirtualMicrophone
+        from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
         with VirtualMicrophone(values["input"]) as microphone:
             values |= microphone.settings()
@@ -89,7 +89,7 @@ def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:
 
     lookback: ms where none is given.
     """
-    from rtsep.gate import GateSettings
+    from rtsep.engine.gate import GateSettings
 
     companions = {"gate_open": ("open", 1.0), "gate_hold": ("hold", 1e-3), "gate_lookback": ("lookback", 1e-3)}
     chosen = {"gate_lookback": lookback} | {key: value for key, value in chosen.items() if value is not None}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rtsep.errors import RtsepError
-from rtsep.live.devices import JACK, listed, open_portaudio
+from rtsep.live.routing.devices import JACK, listed, open_portaudio
 
 CABLES = {
     "darwin": ("BlackHole", "install BlackHole 2ch (brew install blackhole-2ch)"),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rtsep.errors import InputError
-from rtsep.live import block as b
+from rtsep.live.backends import shared_state as b
 
 if TYPE_CHECKING:
-    from rtsep.live.duplex import Live
+    from rtsep.live.live_engine import Live
 
 
 class Recorder:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rtsep.live import block as b
-from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.howl import SIZE, HowlDetector
-from rtsep.live.keys import DOWN, UP, Keys
+from rtsep.live.backends import shared_state as b
+from rtsep.live.feedback_detector import SIZE, HowlDetector
+from rtsep.live.live_engine import Live, LiveSettings
 from rtsep.live.recorder import Recorder
-from rtsep.live.view import View
+from rtsep.live.ui.keys import DOWN, UP, Keys
+from rtsep.live.ui.live_view import View
 
 STEP_DB = 3.0
 MOST_DB = 30.0  # the step above is no limit

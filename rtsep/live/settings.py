@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
-from rtsep.gate import GateSettings
-from rtsep.live.devices import OWN_NAME
+from rtsep.live.routing.devices import OWN_NAME
 
 DEFAULT_SLACK = 2
 MAX_BLOCK = 4096

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.live import block as b
-from rtsep.live.drift import STATE, drift_ppm
+from rtsep.live.backends import shared_state as b
+from rtsep.live.backends.clock_drift import STATE, drift_ppm
 
 if TYPE_CHECKING:
-    from rtsep.live.block import Block
-    from rtsep.live.duplex import Live
+    from rtsep.live.backends.shared_state import Block
+    from rtsep.live.live_engine import Live
 
 _SECONDS = 2.0  # that levels, compute and gaps look back
 FLOOR_DB = -120.0

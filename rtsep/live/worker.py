@@ -15,10 +15,12 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.gate import Gated, GateSettings
-from rtsep.kernel import compiled
-from rtsep.live import realtime
-from rtsep.live.block import (
+from rtsep.engine.gate import Gated, GateSettings
+from rtsep.engine.numba_cache import compiled
+from rtsep.engine.stream import Stream
+from rtsep.live.backends import realtime
+from rtsep.live.backends.memory_fence import fence
+from rtsep.live.backends.shared_state import (
     ACTIVITY,
     AT,
     BEGAN,
@@ -46,9 +48,7 @@ from rtsep.live.block import (
     WRITTEN,
     Block,
 )
-from rtsep.live.fence import fence
 from rtsep.model import Model, load
-from rtsep.stream import Stream
 
 _WARM_UP = 50  # blocks run before the first one counts: allocators, caches and clocks settle
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live import block as b
-from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.backends import shared_state as b
+from rtsep.live.live_engine import Live, LiveSettings
 
 _PING_S = 0.005
 _WAIT_S = 0.6  # the longest way round that is found

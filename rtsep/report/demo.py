@@ -48,7 +48,7 @@ def demonstrate(noisy: Path, clean: Path, folder: Path, model_name: str = "denoi
     """
     import soundfile
 
-    from rtsep.files import enhance_file
+    from rtsep.audio_io.files import enhance_file
     from rtsep.model import load
     from rtsep.report.spectrogram import draw
     from rtsep.report.step import measure_compute, probe_latency

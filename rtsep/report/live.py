@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live import block as b
-from rtsep.live.block import LOG_ROWS, Block
-from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.probe import delay_of, probe
-from rtsep.live.server import JackServer
+from rtsep.live.backends import shared_state as b
+from rtsep.live.backends.jack_probe import delay_of, probe
+from rtsep.live.backends.jack_server import JackServer
+from rtsep.live.backends.passthrough import Through
+from rtsep.live.backends.shared_state import LOG_ROWS, Block
+from rtsep.live.live_engine import Live, LiveSettings
 from rtsep.live.status import compute_ms, gaps_ms
-from rtsep.live.through import Through
 from rtsep.model import load as load_model
 from rtsep.report.cable import measure_budget
 from rtsep.report.loads import LOADS, load

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rtsep.files import enhance_file
+from rtsep.audio_io.files import enhance_file
 from rtsep.model import Model
 from rtsep.report.machine import machine
 

@@ -11,9 +11,11 @@ import pytest
 from graphs import Network
 from numpy.typing import NDArray
 
-from rtsep.live import deck, feeder, player, watchdog, worker  # noqa: F401
-from rtsep.live.callback import compile_callback
+from rtsep.live import supervisor
+from rtsep.live.backends import player_callback
+from rtsep.live.backends.callback import compile_callback
 from rtsep.live.governor import Governor
+from rtsep.live.player import player
 from rtsep.model import load
 
 
@@ -29,7 +31,7 @@ def compiled() -> None:
     """The caches of compiled code are full before a child has to fill them while somebody waits for its sound."""
     compile_callback()
     compile_callback(catching=True)
-    deck.compile_callback()
+    player_callback.compile_callback()
 
 
 class _Indulgent(Governor):
@@ -48,9 +50,9 @@ def strict() -> None:
 def indulgent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a lot of other work loses no device, and is not too slow for the model: that is not the test."""
     if "strict" not in request.fixturenames:
-        monkeypatch.setattr(watchdog, "Governor", _Indulgent)
-        monkeypatch.setattr(watchdog, "_SILENT_S", 5.0)
-        monkeypatch.setattr(watchdog, "_STUCK_S", 30.0)
+        monkeypatch.setattr(supervisor, "Governor", _Indulgent)
+        monkeypatch.setattr(supervisor, "_SILENT_S", 5.0)
+        monkeypatch.setattr(supervisor, "_STUCK_S", 30.0)
         monkeypatch.setattr(player, "_SILENT_S", 5.0)
 
 

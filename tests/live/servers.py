@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rtsep.live.probe import delay_of, probe
-from rtsep.live.server import JackServer, _dies_with_us
+from rtsep.live.backends.jack_probe import delay_of, probe
+from rtsep.live.backends.jack_server import JackServer, _dies_with_us
 
 __all__ = ["JackServer", "delay_of", "install", "jack_server", "probe"]
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtsep.live import block as b
-from rtsep.live.block import Block
-from rtsep.live.callback import compile_callback, hear, speak
+from rtsep.live.backends import shared_state as b
+from rtsep.live.backends.callback import compile_callback, hear, speak
+from rtsep.live.backends.shared_state import Block
 
 RATE = 48000
 LATENCY = 128

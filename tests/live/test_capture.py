@@ -12,8 +12,8 @@ from graphs import Network
 from servers import PulseServer, delay_of, jack_server, probe, pulse_list, sines_at
 
 from rtsep.errors import InputError
-from rtsep.live.capture import CAPTURE_SINK, Capture
-from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.routing.capture import CAPTURE_SINK, Capture
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from rtsep.live import block as b
-from rtsep.live.block import Block
-from rtsep.live.bridge import catch, cross, nominal_rate
-from rtsep.live.drift import HALF, NOMINAL, PLACE, RATIO, STATE, drift_ppm, read, steer, table
+from rtsep.live.backends import shared_state as b
+from rtsep.live.backends.clock_bridge import catch, cross, nominal_rate
+from rtsep.live.backends.clock_drift import HALF, NOMINAL, PLACE, RATIO, STATE, drift_ppm, read, steer, table
+from rtsep.live.backends.shared_state import Block
 
 RATE = 48000.0
 BLOCK = 128

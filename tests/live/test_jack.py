@@ -15,10 +15,10 @@ from graphs import Network
 from servers import delay_of, jack_server, probe
 
 import rtsep
+from rtsep.engine.gate import Gated, GateSettings
 from rtsep.errors import InputError
-from rtsep.gate import Gated, GateSettings
-from rtsep.live import block as b
-from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.backends import shared_state as b
+from rtsep.live.live_engine import Live, LiveSettings
 from rtsep.live.status import gaps_ms
 
 RING = 1 << 21  # 43 s: nothing of a test is overwritten

@@ -13,19 +13,19 @@ import pytest
 from graphs import Network
 
 from rtsep.cli.live import parse_gate
+from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
-from rtsep.gate import GateSettings
 from rtsep.live import presets
-from rtsep.live.choice import choose, work
-from rtsep.live.devices import JACK, Device, block_size, find, pair
 from rtsep.live.doctor import unit
-from rtsep.live.duplex import LiveSettings
+from rtsep.live.feedback_detector import SIZE, HowlDetector
 from rtsep.live.governor import DRY, MAX_SLACK, WINDOW_S, Governor
-from rtsep.live.howl import SIZE, HowlDetector
-from rtsep.live.keys import DOWN, UP, parse
+from rtsep.live.live_engine import LiveSettings
+from rtsep.live.model_selection import choose, work
 from rtsep.live.recorder import Recorder
+from rtsep.live.routing.devices import JACK, Device, block_size, find, pair
 from rtsep.live.session import stepped
-from rtsep.live.view import line, meter, table
+from rtsep.live.ui.keys import DOWN, UP, parse
+from rtsep.live.ui.live_view import line, meter, table
 from rtsep.model import load
 
 RATE = 48000
@@ -180,7 +180,7 @@ def test_the_best_model_that_is_quick_enough_is_chosen(
     assert choose("speech", {"large": models["large"]}) == "large"  # nothing is quicker
     assert work(load(models["ahead"])) > work(load(models["karaoke"]))
     assert choose("vocals", models) == "karaoke"  # the larger one waits for what is not there yet
-    monkeypatch.setattr("rtsep.live.choice.share_of_hop", lambda model: 0.4)
+    monkeypatch.setattr("rtsep.live.model_selection.share_of_hop", lambda model: 0.4)
     assert choose("speech", models) == "large"  # where the machine can, it is the better one
     with pytest.raises(InputError, match="drums"):
         choose("drums", models)

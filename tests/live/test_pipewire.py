@@ -10,8 +10,8 @@ import soundfile
 from servers import PipeWireServer, pulse_list, sines_at
 from test_jack import wait
 
-from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.virtual import SOURCE, VirtualMicrophone
+from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.routing.virtual_microphone import SOURCE, VirtualMicrophone
 
 
 def test_virtual_microphone_on_pipewire(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -17,13 +17,13 @@ import soundfile
 from scipy.signal import fftconvolve
 from servers import PipeWireServer, delay_of, probe, pulse_list, recorded
 
-from rtsep.enhance import enhance
+from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError
-from rtsep.live.capture import CAPTURE_SINK, Capture
-from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.links import links, pw_link
-from rtsep.live.through import Through
-from rtsep.live.virtual import VirtualMicrophone
+from rtsep.live.backends.passthrough import Through
+from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.routing.capture import CAPTURE_SINK, Capture
+from rtsep.live.routing.pipewire_links import links, pw_link
+from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
 PATIENCE = 120.0
 WINDOW = 4096

@@ -20,16 +20,16 @@ from graphs import Network
 from servers import JackServer, delay_of, install, jack_server
 from test_jack import wait
 
-from rtsep.enhance import enhance
+from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError
-from rtsep.live import block as b
-from rtsep.live import deck
-from rtsep.live.block import Block
-from rtsep.live.deck import new_deck, play
-from rtsep.live.jack import Instrument
-from rtsep.live.keys import DOWN, UP
-from rtsep.live.player import Player, PlayerSettings, clock
-from rtsep.live.player_view import PlainView, PlayerSession, line, screen, settings_of, strip
+from rtsep.live.backends import player_callback
+from rtsep.live.backends import shared_state as b
+from rtsep.live.backends.jack_client import Instrument
+from rtsep.live.backends.player_callback import new_deck, play
+from rtsep.live.backends.shared_state import Block
+from rtsep.live.player.player import Player, PlayerSettings, clock
+from rtsep.live.ui.keys import DOWN, UP
+from rtsep.live.ui.player_view import PlainView, PlayerSession, line, screen, settings_of, strip
 
 RATE = 48000
 JOIN = 96  # 2 ms
@@ -72,7 +72,7 @@ class Rig:
         """share: of the song that is accompaniment."""
         self.block: Block = new_deck(1 << 17)
         self.block.configure(RATE, 128, 0)
-        self.block.gains[deck.PLAYING] = 1.0
+        self.block.gains[player_callback.PLAYING] = 1.0
         self.song, self.count = song, len(song)
         self.accompaniment = np.float32(share) * song
         self.vocals = song - self.accompaniment
@@ -88,8 +88,8 @@ class Rig:
         return out
 
     def jump(self, to: int, at: int = -1) -> None:
-        self.block.head[[deck.JUMP_AT, deck.JUMP_TO]] = at, to
-        self.block.head[deck.JUMP_TURN] += 2
+        self.block.head[[player_callback.JUMP_AT, player_callback.JUMP_TO]] = at, to
+        self.block.head[player_callback.JUMP_TURN] += 2
 
 
 def sine(count: int, hertz: float = 200.0) -> np.ndarray:
@@ -104,7 +104,7 @@ def steps(out: np.ndarray) -> float:
 @pytest.mark.parametrize("vocals", [0.0, 0.25, 1.0])
 def test_the_deck_mixes_the_parts_bit_for_bit(vocals: float) -> None:
     rig = Rig(tune(1.0))
-    rig.block.gains[[deck.VOCALS, deck.VOCALS_AIM]] = vocals
+    rig.block.gains[[player_callback.VOCALS, player_callback.VOCALS_AIM]] = vocals
     out = np.concatenate([rig.call(frames) for frames in (1, 127, 128, 1000, 333)])
     assert np.array_equal(out, (rig.accompaniment + np.float32(vocals) * rig.vocals)[: len(out)])
     assert rig.block.head[b.LATE] == 0
@@ -118,7 +118,7 @@ def test_original_and_parts_a_thousand_times_without_a_jump() -> None:
             rig.block.gains[b.BYPASS_AIM] = 1 - rig.block.gains[b.BYPASS_AIM]
             toggles += 1
         if rng.random() < 0.6:
-            rig.block.gains[[deck.ACCOMPANIMENT_AIM, deck.VOCALS_AIM]] = rng.integers(0, 2, 2)
+            rig.block.gains[[player_callback.ACCOMPANIMENT_AIM, player_callback.VOCALS_AIM]] = rng.integers(0, 2, 2)
             toggles += 1
         outs.append(rig.call())
     out = np.concatenate(outs)
@@ -126,7 +126,7 @@ def test_original_and_parts_a_thousand_times_without_a_jump() -> None:
     assert toggles > 1000 and steps(out) <= 1.001 * steps(rig.song) + 3 * 0.5 / 960
     rig.block.gains[b.BYPASS_AIM] = 1.0
     rig.call(1000)
-    place = int(rig.block.head[deck.READ])
+    place = int(rig.block.head[player_callback.READ])
     assert np.array_equal(rig.call(256), rig.song[place : place + 256])
     rig.block.close()
 
@@ -134,14 +134,14 @@ def test_original_and_parts_a_thousand_times_without_a_jump() -> None:
 def test_pause_stands_still_and_goes_on_at_the_same_sample() -> None:
     rig = Rig(sine(48000))
     outs = [rig.call() for _ in range(20)]
-    rig.block.gains[deck.PLAYING_AIM] = 0.0
+    rig.block.gains[player_callback.PLAYING_AIM] = 0.0
     outs += [rig.call() for _ in range(20)]
-    place = int(rig.block.head[deck.READ])
+    place = int(rig.block.head[player_callback.READ])
     assert place == 20 * 128 + 959  # faded out within 20 ms
     assert not outs[-1].any() and rig.block.head[b.LATE] == 0
-    rig.block.gains[deck.PLAYING_AIM] = 1.0
+    rig.block.gains[player_callback.PLAYING_AIM] = 1.0
     outs += [rig.call() for _ in range(20)]
-    assert int(rig.block.head[deck.READ]) == place + 20 * 128
+    assert int(rig.block.head[player_callback.READ]) == place + 20 * 128
     assert steps(np.concatenate(outs)) <= 1.001 * steps(rig.song) + 0.5 / 960
     assert np.array_equal(outs[-1], rig.accompaniment[place + 19 * 128 :][:128])
     rig.block.close()
@@ -152,7 +152,7 @@ def test_a_jump_is_to_the_sample_and_makes_no_step() -> None:
     first = [rig.call() for _ in range(10)]
     rig.jump(50000)
     second = [rig.call() for _ in range(10)]
-    assert int(rig.block.head[deck.READ]) == 50000 + 1280
+    assert int(rig.block.head[player_callback.READ]) == 50000 + 1280
     joined = np.concatenate(second)
     assert np.array_equal(joined[JOIN:], rig.accompaniment[50000 + JOIN : 50000 + 1280])
     assert steps(np.concatenate(first + second)) <= 1.001 * steps(rig.accompaniment) + 0.5 / JOIN
@@ -171,7 +171,7 @@ def test_a_jump_ahead_of_time_and_one_that_came_late_keep_time() -> None:
         begin = call_before * 128
         wanted = rig.accompaniment[begin : begin + 1280]
         differ = np.flatnonzero((out != wanted).any(axis=1))
-        assert len(differ) <= JOIN and int(rig.block.head[deck.READ]) == len(song) + begin + 1280
+        assert len(differ) <= JOIN and int(rig.block.head[player_callback.READ]) == len(song) + begin + 1280
         rig.block.close()
 
 
@@ -179,9 +179,9 @@ def test_nothing_there_is_late_and_skips_nothing_and_the_end_is_silence() -> Non
     rig = Rig(tune(0.2))
     rig.block.head[b.DONE] = 1000
     out = np.concatenate([rig.call() for _ in range(20)])
-    assert rig.block.head[b.LATE] == 13 and int(rig.block.head[deck.READ]) == 1000
+    assert rig.block.head[b.LATE] == 13 and int(rig.block.head[player_callback.READ]) == 1000
     assert np.array_equal(out[:1000], rig.accompaniment[:1000]) and not out[1000 + JOIN :].any()
-    rig.block.head[b.DONE] = rig.block.head[deck.END] = rig.count
+    rig.block.head[b.DONE] = rig.block.head[player_callback.END] = rig.count
     late = int(rig.block.head[b.LATE])
     rest = np.concatenate([rig.call() for _ in range(100)])
     assert np.array_equal(rest[JOIN : rig.count - 1000], rig.accompaniment[1000 + JOIN :])
@@ -190,7 +190,7 @@ def test_nothing_there_is_late_and_skips_nothing_and_the_end_is_silence() -> Non
 
 
 def test_the_decks_callback_allocates_nothing() -> None:
-    code = deck.compile_callback(cache=False).inspect_llvm()
+    code = player_callback.compile_callback(cache=False).inspect_llvm()
     assert "NRT_MemInfo_alloc" not in code and "NRT_Allocate" not in code and "fence seq_cst" in code
 
 
@@ -246,9 +246,9 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
         assert wait(lambda: player.block.gains[b.BYPASS] == 1.0)
         assert wait(lambda: player.songs[0].get("peaks"))
         for target in (8.0, 2.5):
-            turn = int(head[deck.SEEN])
+            turn = int(head[player_callback.SEEN])
             player.seek(target)
-            assert wait(lambda turn=turn: head[deck.SEEN] > turn, PATIENCE)
+            assert wait(lambda turn=turn: head[player_callback.SEEN] > turn, PATIENCE)
             at = int(head[b.WRITTEN])
             # The place is told a moment after the sound is there.
             assert wait(lambda target=target: target <= player.position[1] < target + 5.0)
@@ -260,11 +260,11 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
             (begin,) = [k for k in begins if np.array_equal(played[k : k + 1000], sound[place : place + 1000])]
             assert begin <= at
         player.set_key(3)
-        turn = int(head[deck.SEEN])
-        assert wait(lambda: head[deck.SEEN] > turn, PATIENCE)
+        turn = int(head[player_callback.SEEN])
+        assert wait(lambda: head[player_callback.SEEN] > turn, PATIENCE)
         assert wait(lambda: player.position[1] > 3.0, PATIENCE)
         player.pause(True)
-        assert wait(lambda: player.block.gains[deck.PLAYING] == 0.0)
+        assert wait(lambda: player.block.gains[player_callback.PLAYING] == 0.0)
         seconds = player.position[1]
         time.sleep(0.1)
         assert player.position[1] == seconds and player.status()["state"] == "paused"
@@ -290,9 +290,9 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
         assert wait(lambda: player.position[1] > 0.5, PATIENCE)
         server.kill()
         assert wait(lambda: player.state == "waiting", PATIENCE)
-        place, written = int(head[deck.READ]), int(head[b.WRITTEN])
+        place, written = int(head[player_callback.READ]), int(head[b.WRITTEN])
         time.sleep(0.3)
-        assert int(head[deck.READ]) == place and "stands still" in told[-1]
+        assert int(head[player_callback.READ]) == place and "stands still" in told[-1]
         server.start()
         assert wait(lambda: player.state == "running" and "goes on" in told[-1], PATIENCE)
         assert wait(lambda: head[b.WRITTEN] > written + 10000, PATIENCE)
@@ -304,7 +304,7 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
         assert wait(lambda: player.processes["worker"] != worker, PATIENCE)
         done = int(head[b.DONE])
         assert wait(lambda: head[b.DONE] > done + 48000, PATIENCE)
-        assert wait(lambda: head[deck.READ] > done + 10000, PATIENCE)
+        assert wait(lambda: head[player_callback.READ] > done + 10000, PATIENCE)
         assert player.restarts == {"worker": 1, "device": 1}
         played = tape(player)
         begins = np.flatnonzero(played[:, 0] == sound[done + 500, 0])

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from servers import jack_server
 
-from rtsep.live import block as b
-from rtsep.live.duplex import LiveSettings
+from rtsep.live.backends import shared_state as b
+from rtsep.live.live_engine import LiveSettings
 from rtsep.live.session import Session
-from rtsep.live.view import JsonView
+from rtsep.live.ui.live_view import JsonView
 
 
 def rtsep(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ import soxr
 from test_jack import wait
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.live.song import COLUMNS, Song
+from rtsep.live.player.song import COLUMNS, Song
 
 
 def tune(seconds: float, rate: int, channels: int = 2) -> np.ndarray:

@@ -12,8 +12,8 @@ from test_drift import impurity_db
 from test_jack import wait
 
 from rtsep.errors import RtsepError
-from rtsep.live import block as b
-from rtsep.live.duplex import Live, LiveSettings
+from rtsep.live.backends import shared_state as b
+from rtsep.live.live_engine import Live, LiveSettings
 
 JACK_RATE = 48010  # Hz, and so much more than the 48,000 that it passes for
 WINDOW_S = 2.0

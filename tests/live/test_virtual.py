@@ -11,8 +11,8 @@ import soundfile
 from servers import PulseServer, pulse_list, sines_at
 
 from rtsep.errors import InputError
-from rtsep.live.duplex import Live, LiveSettings
-from rtsep.live.virtual import INPUT, SOURCE, VirtualMicrophone
+from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.routing.virtual_microphone import INPUT, SOURCE, VirtualMicrophone
 
 
 def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.tiny import RECIPE, TINY
 from training.data.manifest import Row, read_manifest
-from training.data.mix import Mixer, MixSpec
+from training.data.speech_mixer import Mixer, MixSpec
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def rows() -> list[Row]:
 
 @pytest.fixture(scope="session")
 def mixer(rows: list[Row]) -> Mixer:
-    from training.data.bank import build_banks
+    from training.data.clip_store import build_banks
 
     train = [row for row in rows if row.split == "train"]
     banks = [build_banks([row for row in train if row.kind == kind], {}, 1.0) for kind in ("speech", "noise")]

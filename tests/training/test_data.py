@@ -12,12 +12,12 @@ import soundfile
 import torch
 
 from tests.training.tiny import TINY
-from training.data import bank as bank_module
-from training.data.bank import Bank, ForbiddenRow, bank_rate, build_banks, decode
+from training.data import clip_store
+from training.data.clip_store import Bank, ForbiddenRow, bank_rate, build_banks, decode
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
-from training.data.mix import Mixer, MixSpec, active_power
-from training.data.noises import FAMILIES, synthetic
 from training.data.rooms import simulate_rooms
+from training.data.speech_mixer import Mixer, MixSpec, active_power
+from training.data.synthetic_noise import FAMILIES, synthetic
 
 
 def manifests() -> list[Path]:
@@ -38,7 +38,7 @@ def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.Mon
         opened.append(Path(path))
         return np.zeros((48000, 1), np.float32), 48000  # which file is asked for is what matters here
 
-    monkeypatch.setattr(bank_module.soundfile, "read", spy)
+    monkeypatch.setattr(clip_store.soundfile, "read", spy)
     recipe = parse_recipe((Path(__file__).parents[2] / "training/recipes/denoise.yaml").read_text(encoding="utf-8"))
     recipe = recipe.__class__(**{**recipe.__dict__, "rooms": 0})
     rows = gather_rows(manifest, [], [])
@@ -105,7 +105,7 @@ def test_cut_returns_the_recording(rows: list[Row]) -> None:
 def test_decoded_recordings_are_cached(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speech = [row for row in rows if row.kind == "speech" and row.split == "train"]
     first = build_banks(speech, {}, 1.0, tmp_path)
-    monkeypatch.setattr(bank_module, "decode", lambda row: pytest.fail("decoded again"))
+    monkeypatch.setattr(clip_store, "decode", lambda row: pytest.fail("decoded again"))
     again = build_banks(speech, {}, 1.0, tmp_path)
     assert first.keys() == again.keys() == {16000, 48000}
     for rate in first:
@@ -165,7 +165,7 @@ def test_rooms(tmp_path: Path) -> None:
 def test_pairs_are_fixed_and_from_the_valid_split(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from training.data import pairs
+    from training.data.tools import pairs
 
     app = pairs.typer.Typer()
     app.command()(pairs.main)

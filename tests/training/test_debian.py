@@ -14,9 +14,9 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
-from training.data import debian as module
 from training.data.datasets import read_dataset
-from training.data.songs import decode_stereo, pair_songs
+from training.data.song_clips import decode_stereo, pair_songs
+from training.data.tools import debian as module
 
 app = typer.Typer()
 app.command()(module.main)

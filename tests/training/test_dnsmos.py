@@ -13,7 +13,7 @@ import soundfile as sf
 from onnx import TensorProto, helper, numpy_helper
 
 from rtsep.errors import InputError
-from training import dnsmos
+from training.evaluation import dnsmos
 
 DATA = Path(__file__).parents[1] / "data"
 RATE = 16_000

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.effects import Effects
+from training.data.augment.effects import Effects
 
 RATE, SAMPLES = 16000, 32000
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.objectives import Objective, ObjectiveSpec
-from training.objectives.metricgan import BEST, WORST, LearnedProxy
-from training.objectives.objective import LEAD, LESSON
+from training.losses import Objective, ObjectiveSpec
+from training.losses.metricgan import BEST, WORST, LearnedProxy
+from training.losses.objective import LEAD, LESSON
 
 
 def by_snr(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_refused() -> None:
 
 def test_labels_are_those_of_pesq() -> None:
     pesq = pytest.importorskip("pesq")
-    from training.objectives.metricgan import pesq_wb
+    from training.losses.metricgan import pesq_wb
 
     rng = np.random.default_rng(0)
     reference = rng.standard_normal(16000) * np.sin(np.arange(16000) / 2000) * 0.3

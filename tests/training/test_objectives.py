@@ -12,12 +12,12 @@ import torch
 from pystoi import stoi
 
 from tests.training.tiny import TINY
-from training.objectives import Objective, ObjectiveSpec
-from training.objectives.intelligibility import Intelligibility, third_octaves
-from training.objectives.pesq_proxy import PesqProxy
-from training.objectives.sisdr import si_sdr
-from training.objectives.snr import thresholded_snr
-from training.objectives.spectral import compressed_error, spectrum
+from training.losses import Objective, ObjectiveSpec
+from training.losses.one_minus_estoi import Intelligibility, third_octaves
+from training.losses.pesq_proxy import PesqProxy
+from training.losses.si_sdr import si_sdr
+from training.losses.snr import thresholded_snr
+from training.losses.spectral import compressed_error, spectrum
 
 
 def test_thresholded_snr_anchors() -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.training.tiny import TINY
-from training.objectives import pesq_proxy
-from training.objectives.pesq_proxy import PesqProxy, bark_edges, high_pass, mos, norm, over_time
+from training.losses import pesq_proxy
+from training.losses.pesq_proxy import PesqProxy, bark_edges, high_pass, mos, norm, over_time
 
 
 def recording(seconds: float = 3.0) -> tuple[Tensor, Tensor]:

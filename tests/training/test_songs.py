@@ -13,14 +13,14 @@ import torch
 
 from tests.training.songs import music, stem_folder, voice
 from tests.training.tiny import TINY
-from training.data import copies as copies_module
-from training.data import songs as songs_module
-from training.data.bank import ForbiddenRow, build_banks
-from training.data.copies import Copy, coded, stretched
+from training.data import song_clips
+from training.data.augment import offline_augment
+from training.data.augment.offline_augment import Copy, coded, stretched
+from training.data.clip_store import ForbiddenRow, build_banks
 from training.data.datasets import read_dataset
 from training.data.manifest import Row, read_manifest
-from training.data.remix import RemixSpec, SongMixer
-from training.data.songs import Clip, decode_stereo, load_clips, pair_songs
+from training.data.song_clips import Clip, decode_stereo, load_clips, pair_songs
+from training.data.song_mixer import RemixSpec, SongMixer
 
 PLAIN = RemixSpec(
     seconds=1.28,
@@ -89,7 +89,7 @@ def test_songs_of_the_test_split_are_never_opened(
         opened.append(Path(path))
         return read(path, *words, **more)
 
-    monkeypatch.setattr(songs_module.soundfile, "read", spy)
+    monkeypatch.setattr(song_clips.soundfile, "read", spy)
     from tests.training.songs import RECIPE
 
     recipe = replace(parse_recipe(RECIPE), rooms=0, copies=[])
@@ -122,7 +122,7 @@ def test_decoded_songs_are_mapped_from_the_cache(
     rows: list[Row], clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_clips(pair_songs(rows), 48000, cache=tmp_path)
-    monkeypatch.setattr(songs_module, "decode_stereo", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(song_clips, "decode_stereo", lambda *_: pytest.fail("decoded again"))
     again = load_clips(pair_songs(rows), 48000, cache=tmp_path)
     for first, second in zip(clips, again, strict=True):
         for part in first.parts:
@@ -133,7 +133,7 @@ def test_decoded_songs_are_mapped_from_the_cache(
 def test_voiced_seconds(clips: list[Clip]) -> None:
     for clip in clips:
         assert len(clip.voiced) and set(clip.voiced % 48000) == {0} and clip.voiced.max() < clip.length * 3 / 4
-    assert len(songs_module.voiced_seconds(np.zeros((2, 96000), np.int16), 48000)) == 0
+    assert len(song_clips.voiced_seconds(np.zeros((2, 96000), np.int16), 48000)) == 0
 
 
 @needs_ffmpeg
@@ -143,7 +143,7 @@ def test_coded_parts_sum_to_the_coded_mixture(codec: str) -> None:
     size = min(48000 * 4, music().shape[1])
     parts = np.stack([music()[:, :size] * 0.5, voice(size) * 0.5])
     made = coded(parts, 48000, codec, 64)
-    decoded = copies_module._through(parts.sum(0), 48000, codec, 64)
+    decoded = offline_augment._through(parts.sum(0), 48000, codec, 64)
     assert np.abs(made.sum(0) - decoded)[:, 4096:-4096].max() < 1e-4
     assert np.abs(made.sum(0) - parts.sum(0)).max() > 1e-3  # it is lossy
     middle = slice(9600, size - 9600)
@@ -166,7 +166,7 @@ def test_stretched_parts_stay_together() -> None:
 
 
 def test_copies_are_of_songs_with_both_parts(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(songs_module, "varied", lambda sound, rate, copy: sound)
+    monkeypatch.setattr(song_clips, "varied", lambda sound, rate, copy: sound)
     songs = pair_songs(rows)
     alone = [replace(songs[0], name="tune", vocals=None), replace(songs[0], name="voice", accompaniment=None)]
     made = [clip.song.name for clip in load_clips([*songs, *alone], 48000, [Copy(codec="mp3", kbps=128)])]

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 import rtsep
 from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
 from training.export import difference, export, load_checkpoint
+from training.losses import SongObjective, SongObjectiveSpec
+from training.losses.songs import song_scores
+from training.losses.vocal_interference import voice_left
 from training.network import Network, NetworkSpec, stereo
 from training.network.step import FlatForm, StepForm
-from training.objectives import SongObjective, SongObjectiveSpec
-from training.objectives.leftover import voice_left
-from training.objectives.songs import song_scores
 
 ROOT = Path(__file__).parents[2]
 VARIANTS: dict[str, dict[str, Any]] = {

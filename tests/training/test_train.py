@@ -13,8 +13,8 @@ import torch
 
 import rtsep
 from tests.training.tiny import RECIPE, SMALL, TINY
+from training.checkpoints import alone
 from training.export import difference, export, load_checkpoint
-from training.folder import alone
 from training.network import Network
 from training.recipe import parse_recipe, read_recipe
 from training.train import learning_rate, warmed

@@ -1,0 +1,154 @@
+"""What makes the frames: the Step protocol that Stream runs, and the two ONNX forms that fulfil it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtsep.engine.framing import gather, scatter, settle
+from rtsep.model import ModelSpec
+
+Floats = NDArray[np.float32]
+
+
+class Step(Protocol):
+    """Makes one hop's frames, and remembers from hop to hop what it needs.
+
+    ``spec`` gives the sizes. ``activity`` is the probability that each source is active in the hop that the newest
+    frames are of, ``lookahead`` ago ([sources], float32), or None for a model that does not say.
+    """
+
+    spec: ModelSpec
+    activity: Floats | None
+
+    def step(self, window: Floats) -> Floats:
+        """One hop: ``window`` [channels, analysis_window] float32, newest samples last, to frames.
+
+        Frames are [sources, channels, width] float32, where ``frames[..., i]`` belongs to input sample
+        ``end - lookahead - synthesis_window + i`` and is added to what earlier frames said about it. ``width`` is
+        the synthesis window, or less, but no less than a hop, for a step that has overlapped them itself.
+        The array is the step's own and holds until the next call.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget everything: the next window is the first."""
+        ...
+
+
+class _Binding:
+    """An onnxruntime session with every input and output bound to a numpy array, so that a run allocates nothing."""
+
+    def __init__(self, session: Any, inputs: dict[str, Floats], outputs: dict[str, Floats]) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._arrays = (inputs, outputs)  # the binding knows their addresses, and does not keep them alive
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+    def run(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+
+
+def _zeros(shape: tuple[int, ...]) -> Floats:
+    return np.zeros(shape, np.float32)
+
+
+class OnnxStep:
+    """Form ``step``: the graph is one hop, its dilated history is kept here in rings (design of the step graph).
+
+    A run moves one column in and two taps a layer out, however far the dilations reach.
+
+    condition: side information, [condition] float32, for the owner to write into; None for a model without.
+    """
+
+    def __init__(self, spec: ModelSpec, session: Any) -> None:
+        self.spec = spec
+        self._inputs = {name: _zeros(shape) for name, shape in spec.inputs().items()}
+        self._outputs = {name: _zeros(shape) for name, shape in spec.outputs().items()}
+        self._window, self._taps = self._inputs["window"], self._inputs["taps"]
+        self._frames, self._column = self._outputs["frames"], self._outputs["column"]
+        self.condition = self._inputs.get("condition")
+        self.activity = self._outputs.get("activity")
+        there = _Binding(session, self._inputs, self._outputs)
+        if spec.state:
+            # The next state of one run is the state of the next: two bindings take turns, nothing is copied.
+            back = _Binding(
+                session,
+                self._inputs | {"state": self._outputs["next_state"]},
+                self._outputs | {"next_state": self._inputs["state"]},
+            )
+            self._bindings = (there, back)
+            self._states: tuple[Floats, ...] = (self._inputs["state"], self._outputs["next_state"])
+        else:
+            self._bindings = (there, there)
+            self._states = ()
+        self._reach = spec.kernel - 1
+        self._dilations = np.array(spec.dilations, np.int64)
+        ends = np.cumsum(self._reach * self._dilations)
+        self._starts = ends - self._reach * self._dilations
+        self._history = _zeros((int(ends[-1]), spec.hidden))
+        self._time = 0
+
+    def step(self, window: Floats) -> Floats:
+        """See Step.step; frames are [sources, channels, synthesis_window]."""
+        time = self._time
+        self._window[:] = window
+        gather(self._history, self._dilations, self._starts, time, self._taps)
+        self._bindings[time & 1].run()
+        scatter(self._history, self._dilations, self._starts, time, self._reach, self._column)
+        if self._states:
+            settle(self._states[1 - (time & 1)])
+        self._time = time + 1
+        return self._frames
+
+    def reset(self) -> None:
+        """See Step.reset; the condition stays."""
+        self._history[:] = 0
+        for state in self._states:
+            state[:] = 0
+        if self.activity is not None:
+            self.activity[:] = 0
+        self._time = 0
+
+
+class FlatStep:
+    """Form ``flat``: window, rings and overlap-add are inside the graph, whose audio is complete.
+
+    Its frames are one hop wide: there is nothing left to overlap.
+    """
+
+    activity: Floats | None = None
+
+    def __init__(self, spec: ModelSpec, session: Any) -> None:
+        self.spec = spec
+        self._hop = _zeros((spec.channels, spec.hop))
+        self._states = (_zeros((spec.state,)), _zeros((spec.state,)))
+        self._audio = _zeros((len(spec.sources), spec.channels, spec.hop))
+        self._bindings = tuple(
+            _Binding(
+                session,
+                {"hop": self._hop, "state": self._states[turn]},
+                {"audio": self._audio, "next_state": self._states[1 - turn]},
+            )
+            for turn in (0, 1)
+        )
+        self._turn = 0
+
+    def step(self, window: Floats) -> Floats:
+        """See Step.step; frames are [sources, channels, hop]."""
+        self._hop[:] = window[:, -self.spec.hop :]
+        self._bindings[self._turn].run()
+        self._turn = 1 - self._turn
+        settle(self._states[self._turn])
+        return self._audio
+
+    def reset(self) -> None:
+        """See Step.reset."""
+        for state in self._states:
+            state[:] = 0
+        self._turn = 0

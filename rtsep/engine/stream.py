@@ -1,0 +1,286 @@
+"""Stream: blocks of any size in, the same number of samples out, after a constant latency.
+
+Every sample has one absolute position; what is put out at a position is a function of the samples before it alone.
+So the output cannot depend on how the input was cut into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtsep.engine.framing import mix, overlap_add, push, take
+from rtsep.engine.inference import Step
+from rtsep.engine.resample import Converter, convolve
+from rtsep.errors import InputError
+from rtsep.model import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
+
+RAMP_S = 0.020  # a change of strength takes this long
+WARM_UP = 8  # the first runs of a graph take several times as long as the rest
+NO_MASK = (1 << 62) - 1
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def check_rate(sample_rate: float) -> int:
+    """``sample_rate`` (Hz) as an int; InputError unless it is a whole number from 8000 to 192000."""
+    if not _whole(sample_rate) or not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise InputError(
+            f"sample_rate is {sample_rate}; it must be a whole number of Hz from {MIN_RATE} to {MAX_RATE}."
+        )
+    return int(sample_rate)
+
+
+def check_channels(channels: int, spec: ModelSpec) -> int:
+    """``channels``, or InputError when ``spec``'s model cannot run on so many."""
+    if not _whole(channels) or not 1 <= channels <= MAX_CHANNELS:
+        raise InputError(f"channels is {channels}; it must be from 1 to {MAX_CHANNELS}.")
+    if spec.channels > 1 and channels not in (1, spec.channels):
+        raise InputError(
+            f"{spec.name} is a model for {spec.channels} channels and takes 1 or {spec.channels}, not {channels}."
+        )
+    return int(channels)
+
+
+def gain_of(strength: float | None) -> float:
+    """The dry gain g = 10^(-strength/20) of an attenuation limit in dB; None is no limit, g = 0."""
+    if strength is None:
+        return 0.0
+    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength < math.inf:
+        raise InputError(f"strength is {strength!r}; it must be None (no limit) or a number of dB from 0 up.")
+    return 10.0 ** (-float(strength) / 20.0)
+
+
+def latency_of(spec: ModelSpec, inward: Converter, outward: Converter, grain: int) -> int:
+    """Smallest constant delay, in samples at the stream's rate, at which every output is complete in time.
+
+    ``grain`` divides every block. Nothing but integers: just before hop h is complete, when the wait is longest, the
+    frames of h-1 hops have arrived. Delays repeat after ``up`` hops, so these are looked at and no others.
+    """
+    hops = np.arange(1, inward.up + 1, dtype=np.int64)
+    before = (((hops * spec.hop - 1) * inward.down) // inward.up + inward.after) // grain * grain
+    complete = hops * spec.hop - spec.algorithmic_latency - outward.after
+    return int((before + (-complete * outward.up) // outward.down).max())
+
+
+def _ring(length: int) -> int:
+    return 1 << max(1, (length - 1).bit_length())
+
+
+class Stream:
+    """A running sound on its way through a model. Made by ``Model.stream``; belongs to one thread.
+
+    latency: samples at the stream's rate from a sample's way in to the same sample's way out.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        new_step: Callable[[], Step],
+        sample_rate: int | None = None,
+        channels: int = 1,
+        strength: float | None = None,
+        block_multiple: int = 1,
+    ) -> None:
+        """See Model.stream; ``new_step`` makes what makes the frames, one for each group of ``spec.channels``."""
+        self.spec = spec
+        self.sample_rate = rate = spec.sample_rate if sample_rate is None else check_rate(sample_rate)
+        self.channels = check_channels(channels, spec)
+        if not _whole(block_multiple) or block_multiple < 1:
+            raise InputError(f"block_multiple is {block_multiple}; it must be a whole number from 1 up.")
+        if block_multiple > 1 and rate != spec.sample_rate:
+            raise InputError(f"block_multiple needs the model's own rate of {spec.sample_rate} Hz, not {rate} Hz.")
+        self.block_multiple = int(block_multiple)
+        self._inward, self._outward = Converter(rate, spec.sample_rate), Converter(spec.sample_rate, rate)
+        self._grain = math.gcd(self.block_multiple, spec.hop)
+        self._latency = latency_of(spec, self._inward, self._outward, self._grain)
+
+        self._gain = np.zeros(4)
+        self._gain[:2] = gain_of(strength)
+        self._strength = strength
+        self._steps = [new_step() for _ in range(max(1, self.channels // spec.channels))]
+        self._allocate()
+        for _ in range(WARM_UP):
+            for step in self._steps:
+                step.step(self._window[: spec.channels])
+        self.reset()
+
+    def _allocate(self) -> None:
+        spec, inward, outward = self.spec, self._inward, self._outward
+        rows = max(self.channels, spec.channels)
+        self._chunk = chunk = inward.span(spec.hop) - inward.table.shape[1]
+        fed = chunk * inward.up // inward.down + spec.hop + 2  # samples at the model's rate ahead of the last hop
+        kept = (chunk + self.latency) * inward.up // inward.down + outward.table.shape[1] + fed
+
+        def zeros(*shape: int) -> NDArray[np.float32]:
+            return np.zeros(shape, np.float32)
+
+        self._stages = {np.dtype(kind): np.zeros((chunk, self.channels), kind) for kind in (np.float32, np.float64)}
+        self._input = zeros(self.channels, _ring(chunk + max(self.latency, inward.table.shape[1]) + 2))
+        self._heard = zeros(rows, _ring(spec.analysis_window + fed))
+        self._window = zeros(rows, spec.analysis_window)
+        self._made = zeros(len(spec.sources), rows, _ring(kept + spec.algorithmic_latency))
+        self._wet = zeros(rows, chunk)
+        self._mixed = zeros(chunk, self.channels)
+        self._scratch = zeros(max(inward.span(fed), outward.span(chunk)) + 2)
+        self._doubled = rows > self.channels
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self.spec.name}: {self.sample_rate} Hz, {self.channels} channels, latency {self.latency}>"
+
+    @property
+    def latency(self) -> int:
+        """Samples at the stream's rate from a sample's way in to the same sample's way out; constant."""
+        return self._latency
+
+    @property
+    def grain(self) -> int:
+        """Samples in the smallest block that the promise of ``block_multiple`` and the hop have in common."""
+        return self._grain
+
+    @property
+    def until_hop(self) -> int:
+        """Samples still to come until the next hop is complete; ``activity`` is then a new one."""
+        return self._inward.needed((self._hops + 1) * self.spec.hop) - self._taken
+
+    @property
+    def strength(self) -> float | None:
+        """Most attenuation in dB; None is no limit, 0 the delayed input. Setting it ramps from the next sample on."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float | None) -> None:
+        aim, length = gain_of(value), max(1, round(RAMP_S * self.sample_rate))
+        self._strength = value
+        if aim != self._gain[1]:
+            self._gain[1:] = aim, (aim - self._gain[0]) / length, length
+
+    @property
+    def activity(self) -> float | None:
+        """Probability that the target was active in the newest hop (the most of all channels), if the model says.
+
+        Of a model that looks ahead, in the hop that was made last.
+        """
+        newest = [step.activity[self.spec.target_index] for step in self._steps if step.activity is not None]
+        return float(max(newest)) if newest else None
+
+    def reset(self) -> None:
+        """Forget all sound, as if the stream were new; the strength stays, without a ramp."""
+        for step in self._steps:
+            step.reset()
+        for memory in (self._input, self._heard, self._window, self._made):
+            memory[:] = 0
+        self._gain[0], self._gain[2:] = self._gain[1], 0
+        self._taken = self._fed = self._hops = 0
+
+    def process(
+        self, block: NDArray[Any], out: NDArray[np.float32] | None = None, sources: bool = False
+    ) -> NDArray[np.float32]:
+        """Put ``block`` in, get as many samples out, ``latency`` samples late.
+
+        block: float32 or float64, [samples] for one channel or [samples, channels]; full scale is 1. Samples that
+            are not finite count as zero, the rest is clamped to +-8.
+        out: where to put the result (float32, may be ``block`` itself); nothing is allocated then.
+        sources: give every source, [sources] + block's shape, without strength, instead of the target.
+
+        Raises InputError for another shape or type, or a block that breaks the promise of ``block_multiple``;
+        the stream is then as before.
+        """
+        block = self._checked(block)
+        shape = (len(self.spec.sources), *block.shape) if sources else block.shape
+        if out is None:
+            out = np.empty(shape, np.float32)
+        elif out.shape != shape or out.dtype != np.float32 or not out.flags.writeable:
+            kind = f"{out.dtype} {list(out.shape)}" + ("" if out.flags.writeable else " read-only")
+            raise InputError(f"out is {kind}; this block needs writable float32 {list(shape)}.")
+        places = out if sources else out[None]
+        if block.ndim == 1:
+            self._run(block[:, None], places[..., None], sources)
+        else:
+            self._run(block, places, sources)
+        return out
+
+    def flush(self, sources: bool = False) -> NDArray[np.float32]:
+        """The last ``latency`` samples, as if silence followed, shaped as by ``process``; then the stream is as new."""
+        length = -(-self.latency // self._grain) * self._grain
+        silence = np.zeros((length, self.channels), np.float32)
+        tail = np.empty((len(self.spec.sources) if sources else 1, length, self.channels), np.float32)
+        self._run(silence, tail, sources)
+        self.reset()
+        tail = tail[:, : self.latency, 0] if self.channels == 1 else tail[:, : self.latency]
+        return tail if sources else tail[0]
+
+    def _checked(self, block: NDArray[Any]) -> NDArray[Any]:
+        block = np.asarray(block)
+        if block.dtype not in self._stages:
+            raise InputError(f"The block is {block.dtype}; convert it to float32 with full scale at 1.")
+        if block.shape[1:] != (self.channels,) and not (block.ndim == self.channels == 1):
+            wanted = "[samples]" if self.channels == 1 else f"[samples, {self.channels}]"
+            turned = " (transpose it)" if block.ndim == 2 and block.shape[0] == self.channels else ""
+            raise InputError(f"The block has shape {list(block.shape)}; this stream takes {wanted}{turned}.")
+        if len(block) % self.block_multiple:
+            raise InputError(
+                f"The block has {len(block)} samples, but block_multiple promised multiples of {self.block_multiple}."
+            )
+        return block
+
+    def _run(self, block: NDArray[Any], places: NDArray[np.float32], sources: bool) -> None:
+        """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, a hop at a time."""
+        stage, memory = self._stages[block.dtype], self._input
+        done = 0
+        while done < len(block):
+            until_hop = self._inward.needed((self._hops + 1) * self.spec.hop) - self._taken
+            count = min(len(block) - done, self._chunk, until_hop)
+            stage[:count] = block[done : done + count]
+            take(stage, count, memory, memory.shape[1] - 1, self._taken)
+            self._taken += count
+            self._listen()
+            self._emit(count, places[:, done : done + count], sources)
+            done += count
+
+    def _listen(self) -> None:
+        """Bring what was taken to the model's rate, and run the hops that it completes."""
+        spec, way, memory, heard, made = self.spec, self._inward, self._input, self._heard, self._made
+        ready = way.ready(self._taken)
+        if ready > self._fed:
+            convolve(
+                *(memory, memory.shape[1] - 1, way.table, way.before, way.up, way.down),
+                *(self._fed, ready - self._fed, self._scratch, heard, self._fed, heard.shape[1] - 1),
+            )
+            self._fed = ready
+        while self._fed >= (self._hops + 1) * spec.hop:
+            self._hops += 1
+            end = self._hops * spec.hop
+            push(heard, heard.shape[1] - 1, end, self._window)
+            for index, step in enumerate(self._steps):
+                row = index * spec.channels
+                frames = step.step(self._window[row : row + spec.channels])
+                overlap_add(frames, end - spec.algorithmic_latency, spec.hop, made, made.shape[2] - 1, row)
+
+    def _emit(self, count: int, places: NDArray[np.float32], sources: bool) -> None:
+        """Put the newest ``count`` outputs into ``places`` [sources or 1, count, channels]."""
+        way, wet, memory = self._outward, self._wet, self._input
+        first = self._taken - count - self.latency
+        for place, source in enumerate(range(len(self._made)) if sources else (self.spec.target_index,)):
+            made = self._made[source]
+            convolve(
+                *(made, made.shape[1] - 1, way.table, way.before, way.up, way.down),
+                *(first, count, self._scratch, wet, 0, NO_MASK),
+            )
+            if self._doubled:  # one channel went in as several: their mean comes out
+                for row in wet[1:]:
+                    wet[0] += row
+                wet[0] /= len(wet)
+            if sources:
+                places[place] = wet[: self.channels, :count].T
+        # With sources=True the mix is not asked for, but a ramp of the strength goes on.
+        mix(wet[: self.channels], count, memory, memory.shape[1] - 1, first, self._gain, self._mixed)
+        if not sources:
+            places[0] = self._mixed[:count]

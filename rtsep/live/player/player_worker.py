@@ -1,0 +1,338 @@
+"""The worker of a player: separates what is played next and writes it into the rings, about a second ahead.
+
+``python -m rtsep.live.player.player_worker HANDLE SETTINGS`` takes commands from standard input and tells on
+standard output what is where, a JSON object a line each. It ends with its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtsep.engine.enhance import mono_sentence
+from rtsep.errors import InputError, RtsepError
+from rtsep.karaoke.song_parts import Parts, Separator
+from rtsep.live.backends import realtime
+from rtsep.live.backends.audio_process import say
+from rtsep.live.backends.callback import fence
+from rtsep.live.backends.player_callback import END, JUMP_AT, JUMP_TO, JUMP_TURN, PLAYING, READ, SEEN
+from rtsep.live.backends.shared_state import AT as ROW_AT
+from rtsep.live.backends.shared_state import (
+    BEGAN,
+    BLOCK,
+    COUNT,
+    DONE,
+    ENDED,
+    EPOCH,
+    EPOCH_READY,
+    RATE,
+    RUNS,
+    STOP,
+    Block,
+)
+from rtsep.live.player.song import Song
+from rtsep.model import Model, load
+
+AHEAD_S = 1.0
+_WARM_S = 0.3  # before the place of a seek, so that the model knows what it is in
+_LEAD_S = 0.05  # is there before a jump is made
+_MARGIN_S = 0.15  # from asking for another key until it is heard; longer for a model that looks ahead
+_PIECE = 2048
+_KEPT = 3  # songs that stay decoded
+_LOOK_S = 0.005
+
+
+class Segment(NamedTuple):
+    """From position ``at`` of the rings on comes song number ``song``, from its sample ``offset`` on."""
+
+    at: int
+    song: int
+    offset: int
+
+
+def locate(segments: list[Segment], position: int) -> tuple[int, int]:
+    """Song and sample in it at a position of the rings."""
+    found = next((s for s in reversed(segments) if s.at <= position), segments[0])
+    return found.song, found.offset + max(0, position - found.at)
+
+
+class Feeder:
+    """Fills one shared block. ``run`` returns when the parent says stop."""
+
+    def __init__(
+        self,
+        block: Block,
+        model: Model,
+        songs: list[str],
+        song: int = 0,
+        seconds: float = 0.0,
+        key: int = 0,
+        append: bool = False,
+    ) -> None:
+        """song, seconds: where to begin. key: semitones. append: what is in the rings already plays first."""
+        self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._block, self._model, self._songs = block, model, songs
+        self._begin, self._append = (song, seconds), append
+        self._key = key
+        self._epoch, self._rate = -1, 0
+        self._bad: set[int] = set()
+        self._open: dict[int, Song] = {}
+        self._told: dict[int, int] = {}  # peaks were told when so much was ready
+        self._segments: list[Segment] = []
+        self._song: Song | None = None
+        self._number = 0
+        self._separator: Separator | None = None
+        self._separates = (0, 0)  # rate and key it was made for
+        self._cursor = self._drop = self._put = 0
+        self._base = 0  # position from which on the newest jump plays
+        self._jump: int | None = None  # AT of a jump that is not yet asked for
+
+    def run(self) -> None:
+        head = self._block.head
+        while not head[STOP]:
+            if head[EPOCH] != self._epoch:
+                if head[BLOCK] > 0:
+                    self._prepare()
+            elif not self._feed():
+                self._wait()
+            while not self.commands.empty():
+                self._obey(self.commands.get())
+
+    def _wait(self) -> None:
+        try:
+            self._obey(self.commands.get(timeout=_LOOK_S))
+        except queue.Empty:
+            self._look_at_songs()
+
+    def _prepare(self) -> None:
+        """Begin, or begin again at the same place because the device has another rate."""
+        head = self._block.head
+        epoch, rate = int(head[EPOCH]), int(head[RATE])
+        if rate != self._rate:
+            if self._segments:
+                song, sample = locate(self._segments, int(head[READ]))
+                self._begin = (song, sample / self._rate)
+            for song in list(self._open):
+                self._open.pop(song).close()
+            self._rate = rate
+            head[JUMP_TURN] += head[JUMP_TURN] % 2  # a feeder before this one may have died over it
+            self._go(self._begin[0], round(self._begin[1] * rate), int(head[DONE]) if self._append else -1)
+            self._append = False
+        elif self._jump is None and self._segments:
+            head[EPOCH_READY] = epoch
+        self._epoch = epoch
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        if not self._rate:
+            return
+        if command["do"] == "go":
+            self._go(command["song"], round(command["seconds"] * self._rate))
+        elif command["do"] == "key" and command["key"] != self._key:
+            self._key = command["key"]
+            self._change_key()
+
+    def _change_key(self) -> None:
+        """The same sound in another key, from a little later on and to the sample."""
+        head = self._block.head
+        if not self._segments:
+            return
+        pending = self._jump is not None or head[SEEN] != head[JUMP_TURN]
+        frozen = pending or self._block.gains[PLAYING] == 0.0 or head[DONE] - head[READ] > self._block.length // 2
+        ahead = self._model.spec.lookahead / self._model.spec.sample_rate  # s, to be separated in this time as well
+        margin = _MARGIN_S * (1 + ahead / (_WARM_S + _LEAD_S))
+        at = int(head[DONE]) if self._song is None else min(int(head[DONE]), int(head[READ]) + self._samples(margin))
+        song, sample = locate(self._segments, self._base if pending else int(head[READ]) if frozen else at)
+        self._go(song, sample, -1 if frozen else at)
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self._rate)
+
+    # Places
+
+    def _go(self, number: int, sample: int, at: int = -1) -> None:
+        """Go on with ``sample`` of song ``number`` from position ``at`` on (-1: as soon as it can be played)."""
+        head = self._block.head
+        if not self._load(number):
+            return
+        assert self._song is not None
+        length = self._song.expected if self._song.length is None else self._song.length
+        sample = max(0, min(sample, length))
+        self._drop = min(sample, self._samples(_WARM_S))
+        self._cursor, self._put = sample - self._drop, sample
+        if self._separator is None or self._separates != (self._rate, self._key):
+            self._separator = Separator(self._model, self._rate, 2, self._key)
+            self._separates = (self._rate, self._key)
+        else:
+            self._separator.reset()
+        head[END] = 0
+        self._base, self._jump = int(head[DONE]), at
+        self._mark(sample)
+
+    def _load(self, number: int) -> bool:
+        """Make ``number`` the song, or the next one that can be played; False when there is none."""
+        for index in range(number, len(self._songs)):
+            song = self._opened(index)
+            if song is not None:
+                self._song, self._number = song, index
+                return True
+        self._song = None
+        self._block.head[END] = max(1, int(self._block.head[DONE]))
+        say("end", at=int(self._block.head[END]))
+        return False
+
+    def _opened(self, number: int) -> Song | None:
+        if number in self._bad:
+            return None
+        if number not in self._open:
+            try:
+                song = Song(Path(self._songs[number]), self._rate)
+                if self._model.spatial and song.one_channel:
+                    song.close()
+                    raise InputError(f"{self._songs[number]}: {mono_sentence(self._model)}")
+            except RtsepError as error:
+                self._bad.add(number)
+                say("bad", song=number, sentence=str(error))
+                return None
+            self._open[number] = song
+            say("song", song=number, title=song.title, seconds=song.expected / self._rate)
+            for old in [key for key in self._open if not self._number - 1 <= key <= number]:
+                if len(self._open) > _KEPT and old != self._number:
+                    self._open.pop(old).close()
+        return self._open[number]
+
+    def _mark(self, offset: int) -> None:
+        segment = Segment(int(self._block.head[DONE]), self._number, offset)
+        self._segments = [*self._segments[-20:], segment]
+        say("segment", at=segment.at, song=segment.song, offset=segment.offset)
+
+    def _look_at_songs(self) -> None:
+        """Tell how far decoding has come, and begin with the next song once this one is decoded."""
+        for number, song in list(self._open.items()):
+            done = song.length is not None
+            if song.ready - self._told.get(number, 0) > 10 * self._rate or (done and self._told.get(number) != -1):
+                self._told[number] = -1 if done else song.ready
+                length = song.expected if song.length is None else song.length
+                peaks = [round(float(peak), 3) for peak in song.peaks]
+                say("peaks", song=number, peaks=peaks, seconds=length / self._rate)
+                if done and song.error is not None:
+                    say("bad", song=number, sentence=song.error)
+        following = self._number + 1
+        if self._song is not None and self._song.length is not None and following < len(self._songs):
+            self._opened(following)
+
+    # Sound
+
+    def _feed(self) -> bool:
+        """One more piece into the rings; False when there is nothing to do."""
+        head, song = self._block.head, self._song
+        if song is None or self._separator is None:
+            return False
+        if head[DONE] - max(self._base, int(head[READ])) >= min(self._samples(AHEAD_S), self._block.length // 4):
+            return False
+        piece = song.read(self._cursor, _PIECE)
+        if len(piece) < _PIECE and song.length is None:
+            return False
+        began = time.monotonic_ns()
+        self._cursor += len(piece)
+        if len(piece):
+            self._write(self._separator.process(piece))
+        if song.length is not None and self._cursor >= song.length:
+            self._finish(song)
+        self._log(began, len(piece))
+        if self._jump is not None and (head[DONE] - self._base >= self._samples(_LEAD_S) or self._song is None):
+            self._ask(self._jump)
+        return True
+
+    def _finish(self, song: Song) -> None:
+        """The song's last samples, and at once the next song's first."""
+        assert self._separator is not None and song.length is not None
+        try:
+            self._write(self._separator.flush())
+        except RtsepError as error:  # a mono song in two channels; its end plays as silence beside the original
+            say("bad", song=self._number, sentence=f"{song.path}: {error}")
+            rest = song.read(self._put, song.length - self._put)
+            self._drop = 0
+            self._write(Parts(rest, np.zeros_like(rest), np.zeros_like(rest)))
+            self._separator.reset()
+        if self._load(self._number + 1):
+            self._cursor = self._drop = self._put = 0
+            self._mark(0)
+
+    def _write(self, parts: Parts) -> None:
+        """Into the rings, but for what was only there to warm up."""
+        block, head = self._block, self._block.head
+        dropped = min(self._drop, len(parts.song))
+        self._drop -= dropped
+        count = len(parts.song) - dropped
+        if not count:
+            return
+        place = np.arange(int(head[DONE]), int(head[DONE]) + count) % block.length
+        block.heard[0:2, place] = parts.song[dropped:].T
+        block.heard[2:4, place] = parts.vocals[dropped:].T
+        block.made[0:2, place] = parts.accompaniment[dropped:].T
+        _fence()
+        head[DONE] += count
+        self._put += count
+
+    def _ask(self, at: int) -> None:
+        """Ask the callback for a jump to what was written last."""
+        head = self._block.head
+        self._jump = None
+        head[JUMP_TURN] += 1
+        _fence()
+        head[JUMP_AT], head[JUMP_TO] = at, self._base
+        _fence()
+        head[JUMP_TURN] += 1
+        head[EPOCH_READY] = self._epoch
+
+    def _log(self, began: int, count: int) -> None:
+        block, head = self._block, self._block.head
+        row = block.works[int(head[RUNS]) % len(block.works)]
+        row[BEGAN], row[ENDED], row[COUNT], row[ROW_AT] = began, time.monotonic_ns(), count, head[DONE]
+        head[RUNS] += 1
+
+
+def _fence() -> None:
+    """Numpy's stores are plain; what follows a call into compiled code that fences comes after them."""
+    _compiled_fence()
+
+
+def _make_fence() -> Any:
+    from rtsep.engine.numba_cache import compiled
+
+    @compiled("void()")
+    def fenced():
+        fence()
+
+    return fenced
+
+
+_compiled_fence: Any = _make_fence()
+
+
+def _main(arguments: list[str]) -> None:
+    settings = json.loads(arguments[1])
+    block = Block.attach(arguments[0])
+    realtime.lock_memory()
+    feeder = Feeder(block, load(settings.pop("model")), **settings)
+
+    def listen() -> None:
+        for line in sys.stdin:
+            feeder.commands.put(json.loads(line))
+        os._exit(0)  # the parent is gone
+
+    threading.Thread(target=listen, daemon=True, name="parent").start()
+    feeder.run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,224 @@
+"""Mixtures on the fly: `Mixer.batch(step)` makes the same speech and noise for the same seed and step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data.augment.equaliser import Equaliser
+from training.data.clip_store import Bank
+from training.data.synthetic_noise import synthetic
+
+SPEEDS = (0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.25, 1.4)  # noise; speech varies by SPEECH_SPEEDS
+SPEECH_SPEEDS = (0.9, 0.95, 1.0, 1.0, 1.05, 1.1)
+
+
+@dataclass(frozen=True)
+class MixSpec:
+    """How mixtures are made. Seconds, dB, dBFS and Hz; every `_share` is a probability."""
+
+    seconds: float = 2.56
+    snr: tuple[float, float] = (-5.0, 20.0)  # over active speech
+    level: tuple[float, float] = (-40.0, -12.0)  # of active speech
+    wide_share: float = 0.45  # speech from full-band recordings
+    noise_kinds: dict[str, float] = field(
+        default_factory=lambda: {"recorded": 0.62, "babble": 0.12, "synthetic": 0.16, "music": 0.10}
+    )
+    second_noise_share: float = 0.35
+    room_share: float = 0.3
+    narrow_share: float = 0.3  # full-band speech limited to 4 to 16 kHz
+    speech_tilt: float = 5.0  # dB, either way
+    noise_tilt: float = 9.0
+    silence_share: float = 0.1  # of speech before or after
+    no_speech_share: float = 0.05
+    no_noise_share: float = 0.04
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class Endless(ABC):
+    """What makes batch after batch; `Mixer` and `SongMixer` say how one is made."""
+
+    @abstractmethod
+    def batch(self, step: int, count: int) -> Tensor:
+        """`count` examples; same step, same batch."""
+
+    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
+        """Batches of steps `first`, `first` + 1, … without end; each rank of several draws others."""
+        step = first
+        while True:
+            yield self.batch(step * ranks + rank, size)
+            step += 1
+
+
+class Mixer(Endless):
+    """Draws speech and noise from banks (one a rate) and mixes them at `rate` Hz.
+
+    `rooms` float32 `[count, length]` are impulse responses (may be empty). The target is the speech as the room made
+    it: the network removes noise, not reverberation.
+    """
+
+    def __init__(
+        self,
+        speech: dict[int, Bank],
+        noise: dict[int, Bank],
+        music: dict[int, Bank],
+        spec: MixSpec,
+        rate: int = 48000,
+        seed: int = 0,
+        rooms: np.ndarray | None = None,
+        hop: int = 128,
+    ):
+        if not speech or not noise:
+            raise ValueError("A mixer needs speech and noise: one of the two banks is empty.")
+        self.speech, self.noise, self.music = speech, noise, music
+        self.spec, self.rate, self.seed = spec, rate, seed
+        self.size = round(spec.seconds * rate / hop) * hop
+        self.device = next(iter(speech.values())).samples.device
+        hertz = torch.arange(self.size // 2 + 1, device=self.device) * (rate / self.size)
+        self.hertz = hertz
+        self.equaliser = Equaliser(hertz)
+        rooms = np.zeros((0, 1), np.float32) if rooms is None else rooms
+        self.rooms = torch.fft.rfft(torch.from_numpy(rooms).to(self.device), self.size) if len(rooms) else None
+
+    def batch(self, step: int, count: int) -> Tensor:
+        """Speech and noise, float32 `[count, 2, samples]`; the mixture is their sum. Same step, same batch."""
+        spec = self.spec
+        rng = np.random.default_rng((self.seed, step))
+        wide = rng.random(count) < spec.wide_share
+        wide &= 48000 in self.speech
+        if min(self.speech) == 48000:
+            wide[:] = True
+        speech, bandwidth = self._speech(rng, wide)
+        noise = self._noise(rng, wide)
+
+        limit = np.where(wide, 1e6, np.minimum(rng.uniform(6500, 7900, count), bandwidth))
+        narrow = wide & (rng.random(count) < spec.narrow_share)
+        limit = np.where(narrow, rng.uniform(4000, 16000, count), limit)
+        # Recorded voices end at some frequency; half of the time so does their noise: "no treble" means nothing.
+        limit = np.where(~narrow & wide & (rng.random(count) < 0.5), bandwidth, limit)
+        band = torch.sigmoid((self._column(limit) - self.hertz) / 150)
+        speech_filter = band * self._tilt(rng, count, spec.speech_tilt)
+        noise_filter = band * self._tilt(rng, count, spec.noise_tilt)
+        speech, noise = speech * speech_filter, noise * noise_filter
+        if self.rooms is not None:
+            here = rng.random(count) < spec.room_share
+            pick = torch.from_numpy(rng.integers(0, len(self.rooms), (2, count))).to(self.device)
+            room = torch.from_numpy(here).to(self.device)[:, None]
+            # Circular convolution: the tail wraps to the beginning, which is as good a beginning as any.
+            speech = torch.where(room, speech * self.rooms[pick[0]], speech)
+            noise = torch.where(room, noise * self.rooms[pick[1]], noise)
+        speech, noise = torch.fft.irfft(speech, self.size), torch.fft.irfft(noise, self.size)
+        speech = self._silence(rng, speech)
+
+        active = active_power(speech, self.rate)
+        snr = self._column(rng.uniform(*spec.snr, count))[:, 0]
+        level = self._column(rng.uniform(*spec.level, count))[:, 0]
+        speech_gain = 10 ** (level / 20) / active.clamp(min=1e-10).sqrt()
+        speech_gain = torch.where(active > 1e-10, speech_gain, 0.0)
+        noise_power = active_power(noise, self.rate).clamp(min=1e-10)
+        noise_gain = 10 ** ((level - snr) / 20) / noise_power.sqrt()
+        speech_gain *= self._column(rng.random(count) >= spec.no_speech_share)[:, 0]
+        noise_gain *= self._column(rng.random(count) >= spec.no_noise_share)[:, 0]
+        pair = torch.stack([speech * speech_gain[:, None], noise * noise_gain[:, None]], 1)
+        peak = pair.sum(1).abs().amax(-1)
+        return pair * (0.99 / peak.clamp(min=0.99))[:, None, None]
+
+    def _speech(self, rng: np.random.Generator, wide: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Spectra complex64 `[count, bins]` of one voice each, and the bandwidth in Hz of each recording."""
+        spectrum = torch.zeros(len(wide), len(self.hertz), dtype=torch.complex64, device=self.device)
+        bandwidth = np.full(len(wide), 1e6)
+        for rate, members in ((16000, np.flatnonzero(~wide)), (48000, np.flatnonzero(wide))):
+            if len(members):
+                bank = self.speech[rate]
+                clips = bank.pick(rng, len(members))
+                speed = SPEECH_SPEEDS[rng.integers(len(SPEECH_SPEEDS))]
+                spectrum[members] = self._spectrum(bank, clips, speed, rng, wrap=False)
+                bandwidth[members] = np.minimum(bank.bandwidth[clips] * speed, 1e6)
+        return spectrum, bandwidth
+
+    def _noise(self, rng: np.random.Generator, wide: np.ndarray) -> Tensor:
+        """Spectra complex64 `[count, bins]`, each of one kind, some with a second noise below the first."""
+        kinds = list(self.spec.noise_kinds)
+        chance = np.array([self.spec.noise_kinds[kind] for kind in kinds])
+        kind = rng.choice(len(kinds), size=len(wide), p=chance / chance.sum())
+        noise = torch.zeros(len(wide), len(self.hertz), dtype=torch.complex64, device=self.device)
+        for index, name in enumerate(kinds):
+            members = np.flatnonzero(kind == index)
+            if len(members):
+                noise[members] = self._noise_of(name, rng, wide[members])
+        second = np.flatnonzero(rng.random(len(wide)) < self.spec.second_noise_share)
+        if len(second):
+            gain = self._column(10 ** (rng.uniform(-15, 3, len(second)) / 20))
+            noise[second] = _unit(noise[second]) + gain * _unit(self._noise_of("recorded", rng, wide[second]))
+        return noise
+
+    def _noise_of(self, kind: str, rng: np.random.Generator, wide: np.ndarray) -> Tensor:
+        count = len(wide)
+        if kind == "synthetic" or (kind == "music" and not self.music):
+            return torch.fft.rfft(synthetic(rng, count, self.size, self.rate).to(self.device))
+        if kind == "babble":
+            talkers = int(rng.integers(2, 9))
+            total = torch.zeros(count, len(self.hertz), dtype=torch.complex64, device=self.device)
+            for _ in range(talkers):
+                gain = self._column(10 ** (rng.uniform(-8, 0, count) / 20))
+                total += gain * _unit(self._speech(rng, wide)[0])
+            return total
+        banks = self.music if kind == "music" else self.noise
+        # Wide speech needs wide noise; narrow speech takes any, each bank by how many clips it has.
+        widest = max(banks)
+        rates = np.full(count, widest)
+        if len(banks) > 1:
+            clips = np.array([len(bank) for bank in banks.values()])
+            rates = np.where(wide, widest, rng.choice(list(banks), size=count, p=clips / clips.sum()))
+        noise = torch.zeros(count, len(self.hertz), dtype=torch.complex64, device=self.device)
+        for rate in sorted(set(rates)):
+            members = np.flatnonzero(rates == rate)
+            speed = SPEEDS[rng.integers(len(SPEEDS))]
+            noise[members] = self._spectrum(banks[rate], banks[rate].pick(rng, len(members)), speed, rng, wrap=True)
+        return noise
+
+    def _spectrum(self, bank: Bank, clips: np.ndarray, speed: float, rng: np.random.Generator, wrap: bool) -> Tensor:
+        """Segments played at `speed` and brought to the mixer's rate, as spectra: zero-padding or cutting resamples."""
+        bins = len(self.hertz)
+        # Sizes with small factors only, so that the FFT is fast.
+        taken = int(self.size * bank.rate / self.rate * speed) // 320 * 320
+        spectrum = torch.fft.rfft(bank.cut(clips, taken, rng, wrap)) * (self.size / taken)
+        kept = min(bins, spectrum.shape[-1])
+        full = torch.zeros(len(clips), bins, dtype=torch.complex64, device=self.device)
+        full[:, :kept] = spectrum[:, :kept]
+        return full
+
+    def _tilt(self, rng: np.random.Generator, count: int, depth: float) -> Tensor:
+        """A smooth random equaliser, linear gain `[count, bins]`, ±`depth` dB at eight knots."""
+        return self.equaliser.gain(self._column(rng.uniform(-depth, depth, (count, self.equaliser.knots))))
+
+    def _silence(self, rng: np.random.Generator, speech: Tensor) -> Tensor:
+        """Blanks speech before or after a random moment in some examples, with a fade of 10 ms."""
+        for index in np.flatnonzero(rng.random(len(speech)) < self.spec.silence_share):
+            cut = int(rng.integers(0, self.size))
+            ramp = ((torch.arange(self.size, device=self.device) - cut) / (0.01 * self.rate)).clamp(0, 1)
+            speech[index] *= ramp if rng.random() < 0.5 else 1 - ramp
+        return speech
+
+    def _column(self, values: np.ndarray) -> Tensor:
+        column = torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
+        return column[:, None] if column.ndim == 1 else column
+
+
+def active_power(sound: Tensor, rate: int, below: float = 35.0) -> Tensor:
+    """Active level: mean power `[batch]` of the 20 ms frames of `[batch, samples]` within `below` dB of the loudest."""
+    frame = rate // 50
+    power = sound[:, : sound.shape[-1] // frame * frame].unflatten(-1, (-1, frame)).square().mean(-1)
+    active = (power > power.amax(-1, keepdim=True) * 10 ** (-below / 10)).float()
+    return (power * active).sum(-1) / active.sum(-1).clamp(min=1)
+
+
+def _unit(spectrum: Tensor) -> Tensor:
+    return spectrum / (spectrum.abs().square().mean(-1, keepdim=True).sqrt() + 1e-6)

@@ -1,0 +1,158 @@
+"""A learned proxy for PESQ after MetricGAN (Fu et al. 2019, arXiv 1905.04874; MetricGAN+, arXiv 2104.03538).
+
+A critic learns what the real `pesq` says about the network's own output, and the network learns to please the critic.
+As MetricGAN+: every lesson also holds the clean and the noisy signal, and earlier outputs from a replay buffer, so that
+the critic does not forget what it has seen. The warning in `pesq_proxy` holds here too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+RATE = 16000
+WORST, BEST = 1.0, 4.64  # of PESQ-WB; the critic works from 0 to 1
+Label = Callable[[np.ndarray, np.ndarray], float]
+
+
+def pesq_wb(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """PESQ-WB at 16 kHz; NaN where `pesq` finds no utterance."""
+    from training.evaluation import speech_metrics as scores  # `pesq` is needed by this proxy only
+
+    return scores.pesq_wb(reference, estimate, RATE)
+
+
+class Critic(nn.Module):
+    """Guesses the quality (0 to 1, not clamped) of `estimate` beside `reference`, `[batch, samples]` at 16 kHz each.
+
+    Spectral normalisation keeps its slope, and so the network's gradient, bounded.
+    """
+
+    window: Tensor
+
+    def __init__(self, channels: int = 24):
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(512), persistent=False)
+        sizes = [3, channels, 2 * channels, 2 * channels, 2 * channels]
+        self.layers = nn.ModuleList(
+            spectral_norm(nn.Conv2d(before, after, 5, stride=2, padding=2)) for before, after in pairwise(sizes)
+        )
+        self.hidden = spectral_norm(nn.Linear(sizes[-1], 2 * channels))
+        self.out = spectral_norm(nn.Linear(2 * channels, 1))
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        loud, loud_true = self._loudness(estimate), self._loudness(reference)
+        x = torch.stack([loud, loud_true, (loud - loud_true).abs()], 1)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.3)
+        return self.out(F.leaky_relu(self.hidden(x.mean((2, 3))), 0.3)).squeeze(-1)
+
+    def _loudness(self, wave: Tensor) -> Tensor:
+        """Compressed magnitudes `[batch, frames, 257]` at a common level: PESQ does not hear the level either."""
+        wave = wave / (wave.square().mean(-1, keepdim=True) + 1e-9).sqrt()
+        spectrum = torch.stft(wave, 512, 256, window=self.window, return_complex=True).transpose(-1, -2)
+        return (torch.view_as_real(spectrum).square().sum(-1) + 1e-4) ** 0.15
+
+
+class LearnedProxy(nn.Module):
+    """The critic behind the interface of `PesqProxy`: `forward` gives (1 − guessed quality)² → `[batch]`, best is 0.
+
+    `teach` gives one lesson: it labels the first `fresh` examples of a batch with `label` (PESQ-WB, some 0.1 s each)
+    and lets the critic learn from them, from the clean and noisy signals, and from as many of the `memory` last ones.
+    Critic, optimizer and memory are in the state dict. Under several ranks each has a critic of its own.
+    """
+
+    def __init__(self, rate: int, label: Label = pesq_wb, fresh: int = 2, memory: int = 64, seed: int = 0):
+        super().__init__()
+        if rate not in (RATE, 3 * RATE):
+            raise ValueError(f"The learned proxy works at 16000 or 48000 Hz, not {rate}.")
+        if label is pesq_wb and importlib.util.find_spec("pesq") is None:
+            raise ValueError("The proxy metricgan learns from package pesq; install it: pip install 'rtsep[bench]'.")
+        self.factor, self.label, self.fresh, self.size = rate // RATE, label, fresh, memory
+        with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on the proxy's
+            torch.manual_seed(seed)
+            self.critic = Critic().eval().requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), 5e-4, betas=(0.5, 0.99))
+        self.rng = np.random.default_rng(seed)
+        self.memory: list[tuple[Tensor, Tensor, float]] = []  # estimate, reference (int16), quality
+        self.lessons = 0
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        with torch.autocast(estimate.device.type, enabled=False):
+            return (1 - self.critic(self._narrow(estimate), self._narrow(reference))).square()
+
+    def teach(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
+        """One lesson from signals `[batch, samples]`; returns the critic's mean squared error, NaN without a label."""
+        outputs: list[tuple[Tensor, Tensor, float]] = []
+        inputs: list[tuple[Tensor, Tensor, float]] = []
+        with torch.no_grad():
+            waves = self._narrow(torch.stack([estimate, mixture, reference])[:, : self.fresh].float())
+        for output, noisy, clean in waves.unbind(1):
+            for heard, examples in ((output, outputs), (noisy, inputs)):
+                score = self.label(clean.cpu().double().numpy(), heard.cpu().double().numpy())
+                if math.isfinite(score):
+                    examples.append((_packed(heard), _packed(clean), (score - WORST) / (BEST - WORST)))
+        lesson = outputs + inputs
+        if not lesson:
+            return math.nan
+        old = self.rng.choice(len(self.memory), min(len(self.memory), len(lesson)), replace=False)
+        lesson += [self.memory[index] for index in old if self.memory[index][0].shape == lesson[0][0].shape]
+        self.memory = (self.memory + outputs)[-self.size :]
+        heard = torch.stack([example[0] for example in lesson]).to(estimate.device) / 32767
+        clean = torch.stack([example[1] for example in lesson]).to(estimate.device) / 32767
+        quality = torch.tensor([example[2] for example in lesson], device=estimate.device)
+        self.lessons += 1
+        self.critic.train().requires_grad_(True)
+        with torch.enable_grad():
+            # A clean signal beside itself is as good as can be.
+            guess = self.critic(torch.cat([heard, clean]), torch.cat([clean, clean]))
+            error = (guess - torch.cat([quality, torch.ones_like(quality)])).square().mean()
+            self.optimizer.zero_grad()
+            error.backward()
+            self.optimizer.step()
+        self.critic.eval().requires_grad_(False)
+        return error.item()
+
+    def _narrow(self, wave: Tensor) -> Tensor:
+        """`[…, samples]` at 16 kHz, by the FFT."""
+        if self.factor == 1:
+            return wave.float()
+        size = wave.shape[-1] // self.factor
+        spectrum = torch.fft.rfft(wave[..., : size * self.factor].float())[..., : size // 2 + 1]
+        hertz = torch.arange(spectrum.shape[-1], device=wave.device) * (RATE / size)
+        taper = 0.5 + 0.5 * torch.cos(math.pi * ((hertz - 7400) / 600).clamp(0, 1))
+        return torch.fft.irfft(spectrum * taper / self.factor, size)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "memory": [list(example) for example in self.memory],
+            "lessons": self.lessons,
+            "rng": _plain(self.rng.bit_generator.state),
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.memory = [(heard.cpu(), clean.cpu(), quality) for heard, clean, quality in state["memory"]]
+        self.lessons = state["lessons"]
+        found = state["rng"]
+        self.rng.bit_generator.state = found | {"state": {key: int(text) for key, text in found["state"].items()}}
+
+
+def _packed(wave: Tensor) -> Tensor:
+    """int16 on the CPU, so that the memory fills no GPU; scaled down where it would clip: the critic levels it."""
+    return (wave / wave.abs().amax().clamp(min=1) * 32767).round().to(torch.int16).cpu()
+
+
+def _plain(state: Any) -> dict[str, Any]:
+    """The generator's state with its 128-bit integers as text, which every checkpoint format can hold."""
+    return {**state, "state": {key: str(value) for key, value in state["state"].items()}}
