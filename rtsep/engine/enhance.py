@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rtsep.errors import InputError
-from rtsep.model import MAX_CHANNELS, Model, is_mono, load
+from rtsep.model import Model, load
+from rtsep.model_spec import MAX_CHANNELS, is_mono
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

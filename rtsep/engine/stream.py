@@ -18,7 +18,7 @@ from rtsep.engine.framing import mix, overlap_add, push, take
 from rtsep.engine.inference import Step
 from rtsep.engine.resample import Converter, convolve
 from rtsep.errors import InputError
-from rtsep.model import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
+from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
 
 RAMP_S = 0.020  # a change of strength takes this long
 WARM_UP = 8  # the first runs of a graph take several times as long as the rest
