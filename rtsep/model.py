@@ -47,12 +47,15 @@ class Model:
     ) -> Stream:
         """A new stream: blocks of any size in, as many samples out, after a constant latency.
 
-        sample_rate: Hz, 8000 to 192000; None is the model's own.
-        channels: 1 to 8. A mono model runs once a channel (cost times channels); a stereo model takes 1 or 2.
-        strength: most attenuation in dB; None is no limit, 0 is the delayed input.
-        block_multiple: promise that every block is a multiple of it, which lowers the latency; needs the model's rate.
+        Args:
+            sample_rate: Hz, 8000 to 192000; None is the model's own.
+            channels: 1 to 8. A mono model runs once a channel (cost times channels); a stereo model takes 1 or 2.
+            strength: most attenuation in dB; None is no limit, 0 is the delayed input.
+            block_multiple: promise that every block is a multiple of it, which lowers the latency; needs the model's
+                rate.
 
-        Raises InputError for a value outside these ranges.
+        Raises:
+            InputError: a value lies outside these ranges.
         """
         from rtsep.engine.stream import Stream
 
@@ -134,7 +137,8 @@ def baselines() -> tuple[str, ...]:
 def load(name_or_path: str | Path) -> Model:
     """Load a shipped model ("denoise") or a baseline ("mid-side") by its name, or any rtsep model by its .onnx's path.
 
-    Raises InputError when there is no such model, or the file is not one.
+    Raises:
+        InputError: there is no such model, or the file is not one.
     """
     ships = shipped()
     if str(name_or_path) in ships:

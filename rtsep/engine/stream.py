@@ -75,10 +75,7 @@ def _ring(length: int) -> int:
 
 
 class Stream:
-    """A running sound on its way through a model. Made by ``Model.stream``; belongs to one thread.
-
-    latency: samples at the stream's rate from a sample's way in to the same sample's way out.
-    """
+    """A running sound on its way through a model. Made by ``Model.stream``; belongs to one thread."""
 
     def __init__(
         self,
@@ -185,10 +182,11 @@ class Stream:
     ) -> NDArray[np.float32]:
         """Put ``block`` in, get as many samples out, ``latency`` samples late.
 
-        block: float32 or float64, [samples] for one channel or [samples, channels]; full scale is 1. Samples that
-            are not finite count as zero, the rest is clamped to +-8.
-        out: where to put the result (float32, may be ``block`` itself); nothing is allocated then.
-        sources: give every source, [sources] + block's shape, without strength, instead of the target.
+        Args:
+            block: float32 or float64, [samples] for one channel or [samples, channels]; full scale is 1. Samples that
+                are not finite count as zero, the rest is clamped to +-8.
+            out: where to put the result (float32, may be ``block`` itself); nothing is allocated then.
+            sources: give every source, [sources] + block's shape, without strength, instead of the target.
 
         Raises InputError for another shape or type, or a block that breaks the promise of ``block_multiple``;
         the stream is then as before.
