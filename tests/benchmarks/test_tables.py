@@ -32,7 +32,9 @@ def test_a_changed_figure_is_noticed(tmp_path, monkeypatch) -> None:
 
 def test_every_table_stands_in_a_document() -> None:
     """No result is printed and then forgotten; README has one table of figures, the rest stand in docs/results.md."""
-    found = {file.name: [place[1] for place in tables.PLACE.findall(file.read_text("utf-8"))] for file in tables.DOCUMENTS}
+    found = {
+        file.name: [place[1] for place in tables.PLACE.findall(file.read_text("utf-8"))] for file in tables.DOCUMENTS
+    }
     assert found["README.md"] == ["summary"]
     assert set(itertools.chain(*found.values())) == set(tables.TABLES)
 
