@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtsep.errors import InputError
-from rtsep.model_spec import MAX_RATE, ModelSpec
+from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
     from rtsep.engine.inference import Step
     from rtsep.engine.stream import Stream
 
-__all__ = ["MAX_RATE", "Model", "ModelSpec", "baselines", "load", "shipped"]
+__all__ = [
+    "MAX_CHANNELS",
+    "MAX_RATE",
+    "MIN_RATE",
+    "Baseline",
+    "Model",
+    "ModelSpec",
+    "baselines",
+    "is_mono",
+    "load",
+    "shipped",
+]
 
 
 class Model:

@@ -24,6 +24,7 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 # handed to. Each may become smaller, none larger, and there may be no other.
 TYPES_ONLY = [
     {f"rtsep.live.{name}" for name in ("live_engine", "live_supervisor", "status", "supervisor")},
+    {f"rtsep.live.player.{name}" for name in ("player", "player_supervisor")},
     {
         *(f"training.{name}" for name in ("optimizers", "recipe", "recipe_checks", "tasks")),
         *(f"training.tasks.{name}" for name in ("songs", "speech", "task")),
