@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.engine.framing import gather, scatter, settle
-from rtsep.model import ModelSpec
+from rtsep.model_spec import ModelSpec
 
 Floats = NDArray[np.float32]
 

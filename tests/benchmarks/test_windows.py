@@ -27,6 +27,7 @@ def record(cell: str, seed: int, pesq: float, folder: Path) -> None:
 def test_the_curve_is_that_of_the_recorded_runs(tmp_path: Path) -> None:
     results = tmp_path / "results"
     asked = ["--hours", "3", "--results", str(results), "--out", str(tmp_path)]
+    asked += ["--picture", str(tmp_path / "windows.svg")]
     nothing = CliRunner().invoke(app, asked)
     assert nothing.exit_code == 2 and "No run of the window curve" in nothing.output
     assert not (tmp_path / "windows.svg").exists()

@@ -155,13 +155,16 @@ def test_presets_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     presets.path().write_text("[x]\nslack: 3\n")
     with pytest.raises(InputError, match="line 2"):
         presets.load_preset("x")
+    presets.path().write_text("slack = 3\n")
+    with pytest.raises(InputError, match="outside of a preset"):
+        presets.load_preset("slack")
 
 
-def test_presets_are_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tomllib = pytest.importorskip("tomllib")
+def test_presets_of_older_versions_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 0.1 wrote its values as JSON, with escapes of its own choice."""
     monkeypatch.setattr(presets, "path", lambda: tmp_path / "presets.toml")
-    presets.save_preset("desk", {"input": 'Mic "A"\\é', "slack": 3, "monitor": True})
-    assert tomllib.loads(presets.path().read_text(encoding="utf-8"))["desk"] == presets.load_preset("desk")
+    presets.path().write_text(r"[desk]" + "\n" + r'input = "Mic \"A\"\\é"' + "\nmonitor = true\nslack = 3\n", "utf-8")
+    assert presets.load_preset("desk") == {"input": 'Mic "A"\\é', "monitor": True, "slack": 3}
 
 
 def test_the_best_model_that_is_quick_enough_is_chosen(

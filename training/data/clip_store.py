@@ -13,13 +13,9 @@ import soundfile
 import soxr
 import torch
 
-from training.data.manifest import Row
+from training.data.manifest import ForbiddenRow, Row
 
 RATES = (16000, 48000)  # what banks hold; other rates are brought to the nearest above, at most 48 kHz
-
-
-class ForbiddenRow(RuntimeError):
-    """Somebody asked training to open a recording of the test split."""
 
 
 def decode(row: Row) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -37,9 +37,6 @@ class MixSpec:
     silence_share: float = 0.1  # of speech before or after
     no_speech_share: float = 0.05
     no_noise_share: float = 0.04
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
 
 class Endless(ABC):
