@@ -109,7 +109,8 @@ def cited(pairs: Sequence[Pair], results: Sequence[dict[str, Any]] = ()) -> list
     content = json.loads(CITED.read_text())
     mine = fingerprint(pairs)
     sets = [name for name, sha in content["sets"].items() if sha == mine]
-    return [{**row, "scores": row["scores"][name]} for name in sets for row in content["rows"] if row["name"] not in here]
+    rows = [row for row in content["rows"] if row["name"] not in here]
+    return [{**row, "scores": row["scores"][name]} for name in sets for row in rows]
 
 
 def _facts(facts: dict[str, Any]) -> list[str]:
