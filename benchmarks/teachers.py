@@ -48,10 +48,9 @@ def outputs(noisy: Signal, rate: int, tools: Mapping[str, Enhancer]) -> dict[str
         enhanced = tool(noisy.astype(np.float32), rate)
         audio = resample(enhanced.audio, enhanced.rate, WIDE_RATE)[: len(wide)]
         found[name] = np.pad(audio, (0, len(wide) - len(audio)))
-    names = list(found)
-    means = {
-        f"mean of {' + '.join(some)}": np.mean([found[name] for name in some], axis=0) for some in (names, names[1:])
-    }
+    means = {}
+    for some in (list(found), list(found)[1:]):
+        means[f"mean of {' + '.join(some)}"] = np.mean([found[name] for name in some], axis=0)
     return {"noisy": wide, **found, **means}
 
 

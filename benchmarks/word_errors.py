@@ -2,9 +2,9 @@
 
     python -m benchmarks.word_errors --testset FOLDER [--model NAME] [--strength max --strength 12] [--json PATH]
 
-Whisper tiny.en hears the clean, the noisy and the enhanced files (see `training.evaluation.word_errors`); its transcript
-of the clean file is the reference. English pairs only; by default those of 5 dB and above, where words are left to
-lose. Every difference to the noisy input is over the same clips, with its 95 % bootstrap interval.
+Whisper tiny.en hears the clean, the noisy and the enhanced files (see `training.evaluation.word_errors`); what it
+hears in the clean file is the reference. English pairs only; by default those of 5 dB and above, where words are left
+to lose. Every difference to the noisy input is over the same clips, with its 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -81,9 +81,8 @@ def main(
         rows = hear(pairs, model, strength)
         summary = summarise(rows)
         total = sum(row["words"] for row in rows)
-        table = Table(
-            title=f"{about['name']} {about['version']}, {len(rows)} clips of {snr:g} dB and above, {total:g} words"
-        )
+        what = f"{len(rows)} clips of {snr:g} dB and above, {total:g} words"
+        table = Table(title=f"{about['name']} {about['version']}, {what}")
         for title in ("strength", "word errors %", "more than noisy"):
             table.add_column(title, justify="left" if title == "strength" else "right")
         for name, values in summary.items():

