@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,7 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 from rtsep.errors import InputError
 from training.evaluation import dnsmos
 
-DATA = Path(__file__).parents[1] / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
 RATE = 16_000
 
 
@@ -142,3 +146,20 @@ def test_figures_are_the_packages_own(packaged: dnsmos.DNSMOS, monkeypatch: pyte
         found = packaged(x, RATE)
         for mine, other in (("sig", "sig_mos"), ("bak", "bak_mos"), ("ovrl", "ovrl_mos")):
             assert found[mine] == pytest.approx(float(expected[other]), abs=1e-4)
+
+
+TESTSET = Path(os.environ.get("RTSEP_TESTSET", ROOT.parent / "shared" / "testset"))
+
+
+def test_the_packages_file_is_the_one_of_the_committed_figures(packaged: dnsmos.DNSMOS) -> None:
+    assert packaged.sha256 == json.loads(QUALITY.read_text())["dnsmos_sha256"]
+
+
+@pytest.mark.skipif(not TESTSET.is_dir(), reason="the test set is not beside this checkout (RTSEP_TESTSET)")
+@pytest.mark.parametrize("name", ["wide16", "full48"])
+def test_committed_figures_of_noisy_clips_are_reproduced(packaged: dnsmos.DNSMOS, name: str) -> None:
+    measured = json.loads(QUALITY.read_text())["sets"][name]["measured"]
+    rows = next(result["rows"] for result in measured if result["method"]["name"] == "noisy")
+    for row in rows[::4]:
+        x, rate = sf.read(TESTSET / name / "noisy" / f"{row['name']}.flac", dtype="float32")
+        assert packaged(x, rate) == pytest.approx({key: row[key] for key in dnsmos.MEASURES}, abs=1e-3)

@@ -54,7 +54,7 @@ def test_a_set_is_rated_over_all_its_words() -> None:
 
 def test_missing_packages_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_errors, "installed", lambda: False)
-    with pytest.raises(RtsepError, match="need the packages faster-whisper"):
+    with pytest.raises(RtsepError, match="pip install faster-whisper"):
         word_errors.WordErrors()
 
 

