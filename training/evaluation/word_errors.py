@@ -71,13 +71,13 @@ class WordErrors:
         self._references: dict[bytes, list[str]] = {}
 
     def transcribe(self, x: ArrayLike, rate: float) -> str:
-        """What is said in x `[samples]` at `rate` Hz. Temperature 0 and no carried text: the same every time."""
+        """What is said in x `[samples]` at `rate` Hz, the same every time."""
         audio = resample(x, rate, RATE).astype(np.float32)
         if not len(audio):
             return ""
-        segments, _ = self._recogniser.transcribe(
-            audio, language="en", beam_size=5, temperature=0.0, condition_on_previous_text=False
-        )
+        # Noise makes so small a recogniser say one phrase over and over; Whisper's own remedy draws at random.
+        fixed = {"temperature": 0.0, "condition_on_previous_text": False, "no_repeat_ngram_size": 3}
+        segments, _ = self._recogniser.transcribe(audio, language="en", beam_size=5, **fixed)
         return " ".join(segment.text.strip() for segment in segments)
 
     def __call__(self, clean: ArrayLike, rate: float, estimate: ArrayLike, estimate_rate: float) -> dict[str, float]:
