@@ -21,7 +21,7 @@ pytest.importorskip("pystoi")
 
 from benchmarks import quality, throughput
 from benchmarks.machine import environment
-from benchmarks.peers import PEERS, Peer, RNNoise, WebRTC
+from benchmarks.peers import DTLN, GTCRN, PEERS, DeepFilterNet3, Peer, RNNoise, WebRTC
 from benchmarks.peers.peer import Run
 from rtsep.errors import InputError, RtsepError
 from rtsep.model import load, shipped
@@ -120,8 +120,9 @@ def test_evaluate_prints_and_writes_what_it_measured(testset, identity, tmp_path
     ) in speech_metrics.MEASURES.items():  # in the whole, by SNR and by noise, unless always undefined
         times = 3 if model["summary"][measure]["n"] else 1
         assert sum(line.startswith((f"│ {title} │", f"│ {title}  ", f"│ {title} (")) for line in printed) == times
-    assert "DNSMOS" not in result.output
-    assert list(noisy["summary"]) == list(speech_metrics.MEASURES)
+    opinions = dnsmos.MEASURES if dnsmos.find() else {}  # without being asked for, where speechmos is installed
+    assert ("DNSMOS OVRL" in result.output) == bool(opinions)
+    assert list(noisy["summary"]) == [*speech_metrics.MEASURES, *opinions]
     assert model["summary"]["si_sdr"]["mean"] == pytest.approx(noisy["summary"]["si_sdr"]["mean"], abs=1e-3)
     assert {snr: some["stoi"]["n"] for snr, some in model["by_snr"].items()} == {"0": 1, "5": 2}
     assert {noise: some["stoi"]["n"] for noise, some in model["by_noise"].items()} == {"keys": 1, "rain": 2}
@@ -208,7 +209,7 @@ def test_delay_of_a_peer_is_what_it_says(peer: type[Peer]):
     x = speech_metrics.resample(clean, RATE, peer.sample_rate).astype(np.float32)
     stream = peer()
     y = np.concatenate([stream.process(x[at : at + peer.frame]).copy() for at in range(0, len(x) - 480, peer.frame)])
-    likeness = [np.dot(y[lag:], x[: len(y) - lag]) for lag in range(3 * peer.frame)]
+    likeness = [np.dot(y[lag:], x[: len(y) - lag]) for lag in range(peer.delay + 2 * peer.frame)]
     assert int(np.argmax(likeness)) == peer.delay
 
 
@@ -232,6 +233,16 @@ def test_a_peer_is_aligned_and_cleans(testset, peer: type[Peer]):
 def test_latency_of_peers_is_delay_plus_frame():
     assert RNNoise.latency_ms() == 30
     assert WebRTC.latency_ms() == 16
+    assert DTLN.latency_ms() == GTCRN.latency_ms() == 32
+    assert DeepFilterNet3.latency_ms() == 40
+
+
+@pytest.mark.parametrize("peer", [DTLN, GTCRN, DeepFilterNet3])
+def test_a_peer_without_its_package_is_one_sentence(monkeypatch, peer: type[Peer]):
+    monkeypatch.setattr(peer, "package", "no-such-package")
+    assert not peer.installed()
+    with pytest.raises(InputError, match="pip install --no-deps no-such-package"):
+        peer()
 
 
 def test_a_wrong_gtcrn_file_is_refused(testset, identity):
@@ -257,7 +268,7 @@ def test_quality_lists_measured_cited_and_missing(testset, identity, tmp_path, m
         "noisy",
         "identity.onnx",
         "other-tool (cited, not run here)",
-        "rnnoise-0.2 (not installed",
+        "rnnoise-0.2 (not installed: pip install pyrnnoise)",
     ):
         assert text in result.output
     report = json.loads((tmp_path / "quality.json").read_text())
@@ -290,7 +301,15 @@ def test_cited_file_is_complete():
     for row in content["rows"]:
         assert set(row["scores"]) == set(content["sets"])
         assert all(set(means) == {*quality.MEASURES, quality.OPINION} for means in row["scores"].values())
-        assert row["name"] not in [peer.name for peer in PEERS]
+
+
+def test_what_was_measured_is_not_cited(testset, tmp_path, monkeypatch):
+    pairs = evaluate.find_pairs(testset)["mini"]
+    rows = [{"name": name, "scores": {"mini": {"stoi": 0.5}}} for name in ("dtln", "other-tool")]
+    (tmp_path / "cited.json").write_text(json.dumps({"sets": {"mini": quality.fingerprint(pairs)}, "rows": rows}))
+    monkeypatch.setattr(quality, "CITED", tmp_path / "cited.json")
+    assert [row["name"] for row in quality.cited(pairs)] == ["dtln", "other-tool"]
+    assert [row["name"] for row in quality.cited(pairs, [{"method": {"name": "dtln"}}])] == ["other-tool"]
 
 
 def test_throughput_measures_every_stream(identity, tmp_path):
