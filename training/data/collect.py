@@ -173,20 +173,56 @@ def write_track(out: Path, target: str, track: Track, kind: str) -> list[Any]:
     return [f"{len(sound) / track.rate:.2f}", track.rate, channels, bandwidth(mono, track.rate)]
 
 
+@dataclass
+class Record:
+    """What was made of a source so far: groups (by the beginning of their tracks' paths) with their rows and hashes."""
+
+    file: Path
+    mark: str = ""
+    whole: bool = False
+    groups: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, out: Path, source: Source) -> Record:
+        """The record of a source below `out`; an empty one if there is none."""
+        record = cls(out / "done" / f"{plain(source.name)}.json")
+        if record.file.exists():
+            kept = json.loads(record.file.read_text(encoding="utf-8"))
+            record.mark, record.whole, record.groups = kept["mark"], kept.get("whole", False), kept.get("groups", {})
+        return record
+
+    def write(self) -> None:
+        """Writes it, whole or not at all."""
+        kept = {"mark": self.mark, "whole": self.whole, "groups": self.groups}
+        write_whole(self.file, json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace"))
+
+    @property
+    def rows(self) -> list[list[Any]]:
+        """Rows of all groups."""
+        return [row for group in self.groups.values() for row in group["rows"]]
+
+    @property
+    def seen(self) -> set[str]:
+        """Hashes of all files that are in."""
+        return {mark for group in self.groups.values() for mark in group["seen"]}
+
+
 def collect_source(
     source: Source, catalogue: Catalogue, out: Path, repos: Path | None, seen: set[str], tell: Callable[[str], object]
 ) -> list[list[Any]]:
     """The rows of one source, its tracks written below `out`; raises NotHad if it cannot be had."""
-    record = out / "done" / f"{plain(source.name)}.json"
     mark = hashlib.sha256(repr((VERSION, astuple(source), catalogue.held_back)).encode()).hexdigest()[:16]
-    if record.exists():
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        if kept["mark"] == mark and all((out / row[0]).exists() for row in kept["rows"]):
-            seen.update(kept["seen"])
-            tell(f"{source.name}: there already, {len(kept['rows'])} tracks")
-            return kept["rows"]
-    rows: list[list[Any]] = []
-    taken: list[str] = []
+    old = Record.read(out, source)
+    there = {
+        name: group
+        for name, group in old.groups.items()
+        if old.mark == mark and all((out / row[0]).exists() for row in group["rows"])
+    }
+    if old.whole and old.mark == mark and len(there) == len(old.groups):
+        seen.update(old.seen)
+        tell(f"{source.name}: there already, {len(old.rows)} tracks")
+        return old.rows
+    new = Record(old.file, mark)
     left_out: Counter[str] = Counter()
     with opened(source, repos) as (paths, read):
         open_paths = [path for path in paths if not catalogue.holds_back(source, path)]
@@ -199,27 +235,46 @@ def collect_source(
                 limit = min(part.each, part.cap - minutes)
                 if limit <= 0:
                     break
-                language = read_off(part.language, files[0])
-                stem = f"{part.kind}/{plain(source.name)}/{number}-{plain(who)}-{plain(split)}"
-                sounds = usable(read(files), files, part, seen, left_out)
-                counted = _noting(sounds, seen, taken)
-                for index, track in enumerate(tracks_of(counted, part, limit)):
-                    target = f"{stem}-{index:03d}.flac"
-                    facts = write_track(out, target, track, part.kind)
-                    voice = part.kind in ("speech", "vocals")
-                    speaker = "mixed" if who == "mixed" else f"{plain(source.name)}-{plain(who)}" if voice else ""
-                    words = [f"language={language}"] if language else []
-                    words += [] if voice else [f"label={who}"]
-                    note = "; ".join([*words, track.files[0], *([f"and {len(track.files) - 1} more"] * (len(track.files) > 1))])
-                    licence = f"{part.licence or source.licence} ({source.stated})"
-                    rows.append([target, part.kind, split, speaker, source.name, *facts, licence, source.origin, note])
-                    minutes += float(facts[0]) / 60
+                stem = f"{part.kind}/{plain(source.name)}/{number}-{plain(who)}-{split}"
+                if stem in there:
+                    group = there[stem]
+                    seen.update(group["seen"])
+                else:
+                    taken: list[str] = []
+                    sounds = _noting(usable(read(files), files, part, seen, left_out), seen, taken)
+                    tracks = enumerate(tracks_of(sounds, part, limit))
+                    made = [
+                        row_of(source, part, who, split, track, f"{stem}-{index:03d}", out) for index, track in tracks
+                    ]
+                    group = {"rows": made, "seen": taken}
+                new.groups[stem] = group
+                minutes += sum(float(row[5]) for row in group["rows"]) / 60
+                if stem not in there and group["rows"]:
+                    new.write()
             tell(f"{source.name}: {minutes:.1f} minutes of {part.kind} from {len(chosen)} files")
     if left_out:
         tell(f"{source.name}: left out {', '.join(f'{count} {reason}' for reason, count in left_out.most_common())}")
-    kept = {"mark": mark, "rows": rows, "seen": taken}
-    write_whole(record, json.dumps(kept, ensure_ascii=False).encode("utf-8", "surrogateescape"))
-    return rows
+    new.whole = True
+    new.write()
+    for gone in {row[0] for row in old.rows} - {row[0] for row in new.rows}:
+        (out / gone).unlink(missing_ok=True)
+    return new.rows
+
+
+def row_of(source: Source, part: Part, who: str, split: str, track: Track, stem: str, out: Path) -> list[Any]:
+    """Writes a track to OUT/stem.flac; its row of the manifest."""
+    target = f"{stem}.flac"
+    facts = write_track(out, target, track, part.kind)
+    voice = part.kind in ("speech", "vocals")
+    speaker = ("mixed" if who == "mixed" else f"{plain(source.name)}-{plain(who)}") if voice else ""
+    language = read_off(part.language, track.files[0])
+    words = [f"language={language}"] if language else []
+    words += [] if voice else [f"label={who}"]
+    words.append(track.files[0])
+    if len(track.files) > 1:
+        words.append(f"and {len(track.files) - 1} more")
+    licence = f"{part.licence or source.licence} ({source.stated})"
+    return [target, part.kind, split, speaker, source.name, *facts, licence, source.origin, "; ".join(words)]
 
 
 def _noting(
@@ -255,12 +310,11 @@ def collect(
         raise ValueError(f"{out} is a file; name a folder.")
     rows, skipped, seen = [], [], set[str]()
     for source in catalogue.sources:
-        record = out / "done" / f"{plain(source.name)}.json"
         if only and source.name not in only:
-            if record.exists():
-                kept = json.loads(record.read_text(encoding="utf-8"))
-                rows += kept["rows"]
-                seen.update(kept["seen"])
+            before = Record.read(out, source)
+            if before.whole:
+                rows += before.rows
+                seen |= before.seen
             continue
         try:
             rows += collect_source(source, catalogue, out, repos, seen, tell)

@@ -20,7 +20,7 @@ from training.data.recording_checks import Limits
 
 CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 KINDS = ("speech", "noise", "vocals", "instrumental", "room")
-ARCHIVES = (".zip", ".pk3", ".pk4")  # looked into
+ARCHIVES = (".zip", ".pk3", ".pk4", ".wz")  # looked into
 SOUNDS = AUDIO | {".oga", ".m4a", ".aif", ".aiff", ".g722", ".aac", ".wma", ".webm"}
 
 

@@ -6,6 +6,7 @@ import io
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ def cut_silence(sound: np.ndarray, rate: int, kind: str) -> np.ndarray:
         return sound[:0]
     margin, longest, half = 2, LONGEST_S[kind] / FRAME_S, round(GAP_S / 2 / FRAME_S)
     pieces, first = [], max(0, active[0] - margin)
-    for before, after in zip(active[:-1], active[1:], strict=True):
+    for before, after in pairwise(active):
         if after - before > longest:
             pieces.append(sound[first * size : (before + half) * size])
             first = after - half
