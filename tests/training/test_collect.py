@@ -316,7 +316,7 @@ def test_measurements() -> None:
     time = np.arange(2 * 48000) / 48000
     tones = np.mean([np.sin(2 * np.pi * f * time) for f in (300, 5000, 11000)], axis=0).astype(np.float32)
     assert bandwidth(tones, 48000) == pytest.approx(11000, abs=400)
-    assert clipped_share(np.clip(3 * tones, -1, 1)) > 0.1 and clipped_share(tones) == 0
+    assert clipped_share(np.clip(9 * tones, -1, 1)) > 0.05 and clipped_share(tones) == 0
     facts = measure(voice(4, 1), RATE)
     assert facts.range_db > 45 and facts.activity == pytest.approx(0.67, abs=0.05) and facts.seconds == 4
     assert reason_against(facts, "speech", Limits()) == ""

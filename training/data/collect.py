@@ -196,6 +196,12 @@ class Record:
         kept = {"mark": self.mark, "whole": self.whole, "groups": self.groups}
         write_whole(self.file, json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace"))
 
+    def there(self, out: Path) -> dict[str, dict[str, list[Any]]]:
+        """The groups whose tracks all lie below `out`."""
+        return {
+            name: group for name, group in self.groups.items() if all((out / row[0]).exists() for row in group["rows"])
+        }
+
     @property
     def rows(self) -> list[list[Any]]:
         """Rows of all groups."""
@@ -207,18 +213,18 @@ class Record:
         return {mark for group in self.groups.values() for mark in group["seen"]}
 
 
+def mark_of(source: Source, catalogue: Catalogue) -> str:
+    """Changes with everything that decides what is made of a source."""
+    return hashlib.sha256(repr((VERSION, astuple(source), catalogue.held_back)).encode()).hexdigest()[:16]
+
+
 def collect_source(
     source: Source, catalogue: Catalogue, out: Path, repos: Path | None, seen: set[str], tell: Callable[[str], object]
 ) -> list[list[Any]]:
     """The rows of one source, its tracks written below `out`; raises NotHad if it cannot be had."""
-    mark = hashlib.sha256(repr((VERSION, astuple(source), catalogue.held_back)).encode()).hexdigest()[:16]
-    old = Record.read(out, source)
-    there = {
-        name: group
-        for name, group in old.groups.items()
-        if old.mark == mark and all((out / row[0]).exists() for row in group["rows"])
-    }
-    if old.whole and old.mark == mark and len(there) == len(old.groups):
+    old, mark = Record.read(out, source), mark_of(source, catalogue)
+    there = old.there(out) if old.mark == mark else {}
+    if old.whole and there and len(there) == len(old.groups):
         seen.update(old.seen)
         tell(f"{source.name}: there already, {len(old.rows)} tracks")
         return old.rows
@@ -308,21 +314,24 @@ def collect(
         raise ValueError(f"{repos} is no folder.")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; name a folder.")
-    rows, skipped, seen = [], [], set[str]()
+    made: dict[str, list[list[Any]]] = {}  # of each source, in the order of the catalogue
+    for source in catalogue.sources:
+        before = Record.read(out, source)
+        fits = before.whole and before.mark == mark_of(source, catalogue)
+        made[source.name] = [row for row in before.rows if (out / row[0]).exists()] if fits else []
+    skipped, seen = [], set[str]()
     for source in catalogue.sources:
         if only and source.name not in only:
-            before = Record.read(out, source)
-            if before.whole:
-                rows += before.rows
-                seen |= before.seen
+            seen |= Record.read(out, source).seen if made[source.name] else set()
             continue
         try:
-            rows += collect_source(source, catalogue, out, repos, seen, tell)
+            made[source.name] = collect_source(source, catalogue, out, repos, seen, tell)
         except NotHad as reason:
             skipped.append(str(reason))
             tell(str(reason))
             continue
-        write_manifest(out, rows)
+        write_manifest(out, [row for rows in made.values() for row in rows])
+    rows = [row for each in made.values() for row in each]
     if not rows:
         raise ValueError("Nothing was collected: " + (skipped[0] if skipped else "no file is fit."))
     write_manifest(out, rows)
