@@ -5,7 +5,8 @@
 fetches the sources of `catalogue.yaml` (git repositories at a commit, Debian packages at a version; or takes those that
 lie in DIR, clones with or without a work tree and .deb files), checks each file, cuts long silence, joins short ones of
 a speaker (of noise: of a label) into tracks, and writes them as FLAC with OUT/manifest.csv, for `--data`. A source that
-cannot be had is skipped with a sentence. What was made is not made again; tell it by deleting it.
+cannot be had is skipped with a sentence. What was made is not made again, unless it is deleted or
+its entry of the catalogue changed.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ from training.data.recording_checks import (
 
 TRACK_S = 60.0  # a track is closed once it is as long
 LONGEST_S = 180.0  # more of one file is left out
-CLIP_S = 4 * TRACK_S  # of a file that is decoded at most goes on
+CLIP_S = 4 * TRACK_S  # of a file that are looked at, before its silence is cut
 VERSION = 1  # of what is written: another one makes everything anew
 
 
@@ -79,15 +80,15 @@ def share(text: str) -> float:
 
 
 def plain(text: str) -> str:
-    """`text` as a part of a file's name."""
-    word = re.sub(r"[^\w]+", "-", text.encode("utf-8", "replace").decode()).strip("-").lower()
-    return word[:60] or "x"
+    """`text` as a part of a file's name; where that loses something, a piece of its hash keeps two texts apart."""
+    word = re.sub(r"[^\w]+", "-", text.encode("utf-8", "replace").decode()).strip("-").lower()[:60]
+    return word if word == text.lower() else f"{word}-{round(share(text) * 0xFFFFFF):06x}"
 
 
 def groups_of(source: Source, part: Part, paths: list[str]) -> dict[tuple[str, str], list[str]]:
     """(speaker or label, split) → its files in an order that a hash gives.
 
-    A speaker is in one split as a whole; of noise, and of singers nobody can tell apart, each file is put by itself.
+    A speaker is in one split as a whole; of noise each file is put by itself.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for path in paths:
