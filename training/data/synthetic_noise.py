@@ -1,10 +1,15 @@
-"""Noise made by rule: families that recordings are short of. Each returns float32 `[count, samples]`, unit RMS."""
+"""Noise made by rule: families that recordings are short of. Each returns float32 `[count, samples]`, unit RMS.
+
+The families of `tonal` and `appliance` noise, in files of their own, make one sound at a time.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from training.data import appliance_noise, tonal_noise
 
 
 def coloured(rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
@@ -60,13 +65,19 @@ def crackle(rng: np.random.Generator, count: int, samples: int, rate: int) -> Te
 
 
 FAMILIES = (coloured, coloured, hum, wind, crackle)
+SINGLE = {"tonal": tonal_noise.FAMILIES, "appliance": appliance_noise.FAMILIES}
+KINDS = ("synthetic", *SINGLE)
 
 
-def synthetic(rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
-    """`count` sounds, each of a family drawn at random."""
+def generated(kind: str, rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
+    """`count` sounds of one of KINDS, each of a family drawn at random."""
     if not count:
         return torch.empty(0, samples)
-    return torch.cat([FAMILIES[rng.integers(len(FAMILIES))](rng, 1, samples, rate) for _ in range(count)])
+    if kind == "synthetic":
+        return torch.cat([FAMILIES[rng.integers(len(FAMILIES))](rng, 1, samples, rate) for _ in range(count)])
+    families = SINGLE[kind]
+    sounds = [families[rng.integers(len(families))](rng, samples, rate) for _ in range(count)]
+    return _unit(torch.from_numpy(np.stack(sounds).astype(np.float32)))
 
 
 def _white(rng: np.random.Generator, count: int, samples: int) -> Tensor:
