@@ -178,9 +178,7 @@ class Mixer(Endless):
             speech[members] = torch.fft.rfft(whispered(waves, self.rate, odd))
         return speech
 
-    def _reverberate(
-        self, rng: np.random.Generator, odd: np.random.Generator, speech: Tensor, noise: Tensor
-    ) -> None:
+    def _reverberate(self, rng: np.random.Generator, odd: np.random.Generator, speech: Tensor, noise: Tensor) -> None:
         """Puts the spectra of some examples into rooms, near or far.
 
         Circular convolution: the tail wraps to the beginning, which is as good a beginning as any.
@@ -198,9 +196,7 @@ class Mixer(Endless):
             speech[members] *= rooms[pick[0][members]]
             noise[members] *= rooms[pick[1][members]]
 
-    def _limit_bands(
-        self, odd: np.random.Generator, speech: Tensor, noise: Tensor
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _limit_bands(self, odd: np.random.Generator, speech: Tensor, noise: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Limits the spectra of some examples; says which are telephone calls and which are limited, bool `[count]`."""
         count = len(speech)
         calls = odd.random(count) < self.spec.telephone_share

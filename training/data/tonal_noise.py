@@ -47,7 +47,9 @@ def chime(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     for _ in range(int(rng.integers(1, 6))):
         base, decay = _log_uniform(rng, 200, 3000), _log_uniform(rng, 0.08, 1.2)
         bell = np.zeros(size)
-        for ratio in rng.choice(BELL, int(rng.integers(2, 7)), replace=False) if rng.random() < 0.6 else (1.0, 2.76, 5.4):
+        for ratio in (
+            rng.choice(BELL, int(rng.integers(2, 7)), replace=False) if rng.random() < 0.6 else (1.0, 2.76, 5.4)
+        ):
             if base * ratio < 0.45 * rate:
                 fall = -time * (ratio**0.5 / decay)
                 bell += rng.uniform(0.1, 1) * np.exp(fall) * np.sin(2 * np.pi * base * ratio * time + rng.uniform(0, 6))
@@ -70,7 +72,9 @@ def saw(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     hiss *= 1 + rng.uniform(0, 1) * np.cos(2 * np.pi * phase)
     total = sound + hiss * (sound.std() * 10 ** (rng.uniform(-20, 3) / 20) / (hiss.std() + 1e-9))
     if rng.random() < 0.4:  # switched on and off
-        total *= smoothed(((time * _log_uniform(rng, 0.3, 1.5) + rng.random()) % 1 < 0.6).astype(np.float64), rate // 10)
+        total *= smoothed(
+            ((time * _log_uniform(rng, 0.3, 1.5) + rng.random()) % 1 < 0.6).astype(np.float64), rate // 10
+        )
     return total.astype(np.float32)
 
 
@@ -124,9 +128,7 @@ def shaped(rng: np.random.Generator, samples: int, rate: int, centre: float, wid
     return resonant(rng.standard_normal(samples, dtype=np.float32), rate, [(centre, width)], floor=0.0)
 
 
-def resonant(
-    sound: np.ndarray, rate: int, resonances: list[tuple[float, float]], floor: float = 0.05
-) -> np.ndarray:
+def resonant(sound: np.ndarray, rate: int, resonances: list[tuple[float, float]], floor: float = 0.05) -> np.ndarray:
     """`sound` through bells of a frequency in Hz and a width in octaves, over a `floor` that passes everywhere."""
     spectrum = np.fft.rfft(sound)
     octave = np.log2((np.arange(len(spectrum)) + 0.5) * (rate / len(sound)))

@@ -24,8 +24,6 @@ def whispered(speech: Tensor, rate: int, rng: np.random.Generator) -> Tensor:
     excitation = torch.stft(noise, size, size // 4, window=window, return_complex=True, pad_mode="constant")
     hertz = torch.arange(spectrum.shape[1], device=speech.device)[:, None] * (rate / size)
     folds = torch.rsqrt(1 + (500 / hertz.clamp(min=1)) ** 4)
-    whisper = torch.istft(
-        excitation * envelope.sqrt() * folds, size, size // 4, window=window, length=speech.shape[-1]
-    )
+    whisper = torch.istft(excitation * envelope.sqrt() * folds, size, size // 4, window=window, length=speech.shape[-1])
     loud = speech.square().mean(-1, keepdim=True).sqrt()
     return whisper * (loud / whisper.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-9))
