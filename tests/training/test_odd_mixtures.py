@@ -13,12 +13,11 @@ from training.data.augment.band_limit import band_gain, draw_bands
 from training.data.augment.distortion import clipped, mu_law, telephone
 from training.data.augment.far_rooms import far_rooms
 from training.data.augment.whisper import whispered
-from training.data.speech_mixer import Mixer, MixSpec, active_power
+from training.data.speech_mixer import ODD, Mixer, MixSpec, active_power
 from training.data.synthetic_noise import generated
 from training.losses.si_sdr import si_sdr
 
-SHARES = [name for name in MixSpec.__dataclass_fields__ if name.endswith("_share")]
-ODD = dict.fromkeys(SHARES[SHARES.index("low_snr_share") :], 0.3)
+SOME = dict.fromkeys(ODD, 0.3)
 
 
 def with_spec(mixer: Mixer, **changes: object) -> Mixer:
@@ -28,11 +27,11 @@ def with_spec(mixer: Mixer, **changes: object) -> Mixer:
 
 def test_mixtures_of_every_kind_are_sound_and_seeded(mixer: Mixer) -> None:
     kinds = {"recorded": 1.0, "tonal": 1.0, "appliance": 1.0, "synthetic": 1.0}
-    odd = with_spec(mixer, noise_kinds=kinds, **ODD)
+    odd = with_spec(mixer, noise_kinds=kinds, **SOME)
     for step in range(3):
         batch = odd.batch(step, 6)
         assert batch.isfinite().all() and batch.sum(1).abs().max() < 1.05
-        assert torch.equal(batch, with_spec(mixer, noise_kinds=kinds, **ODD).batch(step, 6))
+        assert torch.equal(batch, with_spec(mixer, noise_kinds=kinds, **SOME).batch(step, 6))
 
 
 def test_odd_options_leave_the_rest_of_an_example_as_it_was(mixer: Mixer) -> None:
@@ -42,8 +41,15 @@ def test_odd_options_leave_the_rest_of_an_example_as_it_was(mixer: Mixer) -> Non
     assert not torch.allclose(plain[:, 1], humming[:, 1], atol=1e-4)
 
 
+def test_the_usual_spec_has_nothing_odd(mixer: Mixer) -> None:
+    """Fixed pairs of a given SNR and level are made with it."""
+    odd = replace(mixer.spec, **SOME)
+    assert {"low_snr_share", "far_level_share", "telephone_share", "whisper_share"} <= set(ODD)
+    assert "silence_share" not in ODD and odd.usual() == mixer.spec != odd
+
+
 def test_an_unknown_kind_of_noise_is_refused() -> None:
-    with pytest.raises(ValueError, match="noise_kinds are recorded, .* not thunder"):
+    with pytest.raises(ValueError, match=r"noise_kinds are recorded, .* not thunder"):
         MixSpec(noise_kinds={"thunder": 1.0})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -30,9 +30,9 @@ class MixSpec:
     """How mixtures are made. Seconds, dB, dBFS and Hz; every `_share` is a probability.
 
     `noise_kinds` weighs recorded noise, babble of the speech, music, and what synthetic_noise.py makes. The second half
-    is what a usual recording rarely has and a user's often: off unless a recipe asks for it. All of it happens to speech
+    is what usual recordings rarely have and users' often: off unless a recipe asks for it. All of it happens to speech
     and noise alike, so that they sum to the mixture, and the target keeps it: the network takes away noise, and neither
-    widens a telephone's band nor mends clipping.
+    widens a telephone's band nor mends clipping. Raises ValueError for kinds that are unknown.
     """
 
     seconds: float = 2.56
@@ -75,6 +75,14 @@ class MixSpec:
 
     def to_dict(self) -> dict:
         return asdict(self)
+
+    def usual(self) -> MixSpec:
+        """The same without what recipes must ask for: plain mixtures, for fixed pairs."""
+        return replace(self, **{name: 0.0 for name in ODD})
+
+
+_SHARES = [each.name for each in fields(MixSpec) if each.name.endswith("_share")]
+ODD = tuple(_SHARES[_SHARES.index("low_snr_share") :])  # those of the second half
 
 
 class Endless(ABC):
