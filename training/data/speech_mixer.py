@@ -152,7 +152,7 @@ class Mixer(Endless):
         band = torch.sigmoid((self._column(limit) - self.hertz) / 150)
         speech_filter = band * self._tilt(rng, count, spec.speech_tilt)
         noise_filter = band * self._tilt(rng, count, spec.noise_tilt)
-        speech, noise = speech * speech_filter, noise * noise_filter
+        scale_(speech, speech_filter), scale_(noise, noise_filter)
         self._reverberate(rng, odd, speech, noise)
         calls, limited = self._limit_bands(odd, speech, noise)
         speech, noise = torch.fft.irfft(speech, self.size), torch.fft.irfft(noise, self.size)
@@ -268,7 +268,8 @@ class Mixer(Endless):
         second = np.flatnonzero(rng.random(len(wide)) < self.spec.second_noise_share)
         if len(second):
             gain = self._column(10 ** (rng.uniform(-15, 3, len(second)) / 20))
-            noise[second] = _unit(noise[second]) + gain * _unit(self._noise_of("recorded", rng, wide[second]))
+            other = scale_(_unit(self._noise_of("recorded", rng, wide[second])), gain)
+            noise[second] = other.add_(_unit(noise[second]))
         return noise
 
     def _noise_of(self, kind: str, rng: np.random.Generator, wide: np.ndarray) -> Tensor:
@@ -282,7 +283,7 @@ class Mixer(Endless):
             total = torch.zeros(count, len(self.hertz), dtype=torch.complex64, device=self.device)
             for _ in range(talkers):
                 gain = self._column(10 ** (rng.uniform(-8, 0, count) / 20))
-                total += gain * _unit(self._speech(rng, wide)[0])
+                total += scale_(_unit(self._speech(rng, wide)[0]), gain)
             return total
         banks = self.music if kind == "music" else self.noise
         # Wide speech needs wide noise; narrow speech takes any, each bank by how many clips it has.
@@ -303,11 +304,8 @@ class Mixer(Endless):
         bins = len(self.hertz)
         # Sizes with small factors only, so that the FFT is fast.
         taken = int(self.size * bank.rate / self.rate * speed) // 320 * 320
-        spectrum = torch.fft.rfft(bank.cut(clips, taken, rng, wrap)) * (self.size / taken)
-        kept = min(bins, spectrum.shape[-1])
-        full = torch.zeros(len(clips), bins, dtype=torch.complex64, device=self.device)
-        full[:, :kept] = spectrum[:, :kept]
-        return full
+        spectrum = torch.fft.rfft(bank.cut(clips, taken, rng, wrap).mul_(self.size / taken))[:, :bins]
+        return torch.nn.functional.pad(spectrum, (0, bins - spectrum.shape[-1]))
 
     def _tilt(self, rng: np.random.Generator, count: int, depth: float) -> Tensor:
         """A smooth random equaliser, linear gain `[count, bins]`, ±`depth` dB at eight knots."""
@@ -342,5 +340,13 @@ def active_power(sound: Tensor, rate: int, below: float = 35.0) -> Tensor:
     return (power * active).sum(-1) / active.sum(-1).clamp(min=1)
 
 
+def scale_(spectrum: Tensor, gain: Tensor) -> Tensor:
+    """`spectrum` complex `[..., bins]` times a real `gain`, in place: a product of complex numbers costs twice that."""
+    torch.view_as_real(spectrum).mul_(gain[..., None])
+    return spectrum
+
+
 def _unit(spectrum: Tensor) -> Tensor:
-    return spectrum / (spectrum.abs().square().mean(-1, keepdim=True).sqrt() + 1e-6)
+    """Spectra `[count, bins]` scaled, in place, to a mean power of 1."""
+    power = torch.linalg.vector_norm(torch.view_as_real(spectrum).flatten(1), dim=-1).square() / spectrum.shape[-1]
+    return scale_(spectrum, (1 / (power.sqrt() + 1e-6))[:, None])
