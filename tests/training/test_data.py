@@ -17,7 +17,7 @@ from training.data.clip_store import Bank, ForbiddenRow, bank_rate, build_banks,
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
 from training.data.rooms import simulate_rooms
 from training.data.speech_mixer import Mixer, MixSpec, active_power
-from training.data.synthetic_noise import FAMILIES, synthetic
+from training.data.synthetic_noise import FAMILIES, generated
 
 
 def manifests() -> list[Path]:
@@ -91,7 +91,7 @@ def test_bank_rate() -> None:
 def test_cut_returns_the_recording(rows: list[Row]) -> None:
     """A segment of a long clip is a run of its samples; a short clip is padded (speech) or repeated (noise)."""
     clip = np.arange(1, 1001, dtype=np.int16)
-    bank = Bank(16000, [clip, clip[:10]], rows[:2], [1, 1])
+    bank = Bank(16000, np.concatenate([clip, clip[:10]]), [1000, 10], rows[:2], [1, 1])
     rng = np.random.default_rng(0)
     for _ in range(20):
         segment = (bank.cut(np.array([0]), 100, rng, wrap=False)[0] * 32767).round().int()
@@ -149,7 +149,7 @@ def test_synthetic_noise() -> None:
         sound = family(rng, 2, 24000, 48000)
         assert sound.shape == (2, 24000) and sound.isfinite().all()
         assert torch.allclose(sound.square().mean(-1).sqrt(), torch.ones(2), atol=1e-3)
-    assert synthetic(rng, 0, 10, 48000).shape == (0, 10)
+    assert generated("synthetic", rng, 0, 10, 48000).shape == (0, 10)
 
 
 def test_rooms(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_recording_made_anew_is_decoded_anew(tmp_path: Path) -> None:
 
 def test_noise_of_every_rate_is_used(mixer: Mixer, rows: list[Row]) -> None:
     """Narrow speech meets narrow noise too; wide speech only wide noise."""
-    narrow = Bank(16000, [np.full(64000, 3000, np.int16)], rows[:1], [1])
+    narrow = Bank(16000, np.full(64000, 3000, np.int16), [64000], rows[:1], [1])
     both = Mixer(mixer.speech, {16000: narrow, **mixer.noise}, {}, MixSpec(seconds=1.28), seed=1)
     spectrum = both._noise_of("recorded", np.random.default_rng(0), np.array([True] * 20 + [False] * 40))
     constant = spectrum[:, 0].abs() > 0.9 * spectrum.abs().sum(-1)  # the narrow bank holds nothing but a constant

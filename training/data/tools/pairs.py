@@ -34,7 +34,7 @@ def write_pairs(recipe: Recipe, mixer: Mixer, out: Path, count: int, seconds: fl
         snr = SNRS[index % len(SNRS)]
         assert isinstance(recipe.mix, MixSpec)
         spec = replace(
-            recipe.mix,
+            recipe.mix.usual(),
             seconds=seconds,
             snr=(snr, snr),
             level=(-30.0, -20.0),
