@@ -17,7 +17,8 @@ from training.losses.one_minus_estoi import Intelligibility, third_octaves
 from training.losses.pesq_proxy import PesqProxy
 from training.losses.si_sdr import si_sdr
 from training.losses.snr import thresholded_snr
-from training.losses.spectral import compressed_error, spectrum
+from training.losses.compressed_spectrum import compressed_error
+from training.losses.spectrum import spectrum
 
 
 def test_thresholded_snr_anchors() -> None:
