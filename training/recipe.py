@@ -148,7 +148,11 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
         check_dataclass("data.copies", Copy, copy)
     network = {network_key(key): value for key, value in _section(tree, "network").items()}
     mix, training = data.get("mix") or {}, _section(tree, "training")
-    for place, spec, given in (("network", NetworkSpec, network), ("data.mix", kind.mix, mix), ("training", TrainingSpec, training)):
+    for place, spec, given in (
+        ("network", NetworkSpec, network),
+        ("data.mix", kind.mix, mix),
+        ("training", TrainingSpec, training),
+    ):
         check_dataclass(place, spec, given)
     recipe = Recipe(
         name=tree["name"],

@@ -1,9 +1,9 @@
 """Changes laid over a recipe from the command line: `--set PLACE=VALUE`, the value as in YAML.
 
-    training.batch=4                                  a key of a section
-    losses.snr speech.weight=0.2                      an option of a loss, which is named as in the log
-    losses.snr noise=null                             that loss taken out
-    losses+={loss: si_sdr, of: speech, weight: 0.1}   one more
+training.batch=4                                  a key of a section
+losses.snr speech.weight=0.2                      an option of a loss, which is named as in the log
+losses.snr noise=null                             that loss taken out
+losses+={loss: si_sdr, of: speech, weight: 0.1}   one more
 """
 
 from __future__ import annotations

@@ -80,9 +80,13 @@ def _check_reach(recipe: Recipe) -> None:
         reached.add(recipe.network.sources[-1])  # which is what the others leave
     for name in recipe.network.sources:
         if name not in reached:
-            raise ValueError(f"No loss reaches the source {name}: add one (of: {name}), or leave it out of network.sources.")
+            raise ValueError(
+                f"No loss reaches the source {name}: add one (of: {name}), or leave it out of network.sources."
+            )
     if recipe.network.activity and not any(spec.loss == "activity" for spec in recipe.losses):
-        raise ValueError("No loss reaches the activity head: add {loss: activity, weight: …}, or set network.activity: false.")
+        raise ValueError(
+            "No loss reaches the activity head: add {loss: activity, weight: …}, or set network.activity: false."
+        )
 
 
 def _check_ignored(recipe: Recipe) -> None:

@@ -115,7 +115,10 @@ def _song_losses(given: dict[str, Any], sources: list[str], network: dict[str, A
     losses = []
     for source, weight in ((accompaniment, 1.0), (vocals, said["vocals"])):
         weight = _product(said["snr"], weight)
-        losses.append({"loss": "snr", "of": source, "weight": weight, "ceiling": said["ceiling"], "stretch": said["stretch"]} | where)
+        losses.append(
+            {"loss": "snr", "of": source, "weight": weight, "ceiling": said["ceiling"], "stretch": said["stretch"]}
+            | where
+        )
     frames = {"windows": said["windows"], "overlap": 0.0, "complex_share": said["complex_share"]}
     for source, weight in ((accompaniment, 1.0), (vocals, said["vocals"])):
         weight = _product(said["spectral"], weight, 1 / (1 + said["vocals"]))

@@ -1,4 +1,4 @@
-"""What a recipe says, checked value by value against the defaults that stand in the code: one sentence for each fault."""
+"""What a recipe says, checked value by value against the defaults in the code: one sentence for each fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_value(place: str, value: Any, usual: Any) -> None:
 
     None stands for "not given" where that is the default. A list may stand for a tuple.
     """
-    if usual is None or (value is None and usual is None):
+    if usual is None:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{place} is a number, not {value!r}.")
     elif isinstance(usual, bool):

@@ -124,7 +124,7 @@ def train(
         batches: Iterator[Tensor] = iter(loader)
     else:
         batches = task.batches(*arguments)
-    seconds = spec.batch * fabric.world_size * task.mixer.size / rate
+    seconds = spec.batch * fabric.world_size * task.samples / rate
     skipped = int(spec.loss_skip_seconds * rate / hop)
     if fabric.is_global_zero:
         logger.begin(state.step)
@@ -234,7 +234,9 @@ def main(
                 state.go_on(kept)
             about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__}
             (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
-            (run / "about.json").write_text(json.dumps(about | {"device": str(fabric.device)}, indent=1), encoding="utf-8")
+            (run / "about.json").write_text(
+                json.dumps(about | {"device": str(fabric.device)}, indent=1), encoding="utf-8"
+            )
             with RunLogger(run, console) as logger:
                 train(parsed, task, run, state, minutes, fabric, logger, every)
 

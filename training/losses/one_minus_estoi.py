@@ -22,7 +22,9 @@ class OneMinusEstoi(Loss):
         mono_only(setup, "one_minus_estoi")
         if setup.seconds * setup.sample_rate < SEGMENT * HOP:
             least = SEGMENT * HOP / setup.sample_rate
-            raise ValueError(f"one_minus_estoi needs pieces of {least:.2f} s at least that count, not {setup.seconds:.2f} s.")
+            raise ValueError(
+                f"one_minus_estoi needs pieces of {least:.2f} s at least that count, not {setup.seconds:.2f} s."
+            )
         self.measure = Intelligibility(setup.sample_rate)
 
     def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:

@@ -37,7 +37,7 @@ class Pit(Loss):
 
 
 def best_order(costs: Tensor) -> Tensor:
-    """`costs` `[batch, estimates, references]`, as many of both → the reference of each estimate, int64 `[batch, n]`."""
+    """`costs` `[batch, estimates, references]`, as many of both → each estimate's reference, int64 `[batch, n]`."""
     count = costs.shape[-1]
     if count > SEARCHED:
         return _assigned(costs)

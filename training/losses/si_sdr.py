@@ -8,7 +8,7 @@ from training.losses.loss import Context, Loss, Sound
 
 
 class SiSdr(Loss):
-    """Minus `si_sdr`, dB, mean over channels. Nothing holds the level of the estimate; a silent reference has no value."""
+    """Minus `si_sdr`, dB, mean over channels. Nothing holds the estimate's level; a silent reference has no value."""
 
     present_above = 1e-4
 

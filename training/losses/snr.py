@@ -30,7 +30,8 @@ class Snr(Loss):
             whole = sound.waves[..., : total // length * length].unflatten(-1, (-1, length))
             return whole.transpose(1, 2).flatten(2).flatten(0, 1)
 
-        errors = thresholded_snr(*(stretches(sound) for sound in (estimate, reference, context.mixture)), self.ceiling)
+        cut = [stretches(sound) for sound in (estimate, reference, context.mixture)]
+        errors = thresholded_snr(cut[0], cut[1], cut[2], self.ceiling)
         return errors.view(len(estimate.waves), -1).mean(1)
 
 

@@ -58,7 +58,9 @@ def read_losses(entries: Any, known: Mapping[str, type[Loss]], inside: str = "")
 
 def _read(entry: Any, known: Mapping[str, type[Loss]], place: str, inside: str) -> LossSpec:
     if not isinstance(entry, dict) or not isinstance(entry.get("loss"), str):
-        raise ValueError(f"An entry of {place} names its loss, such as {{loss: snr, of: speech}}, and {entry!r} does not.")
+        raise ValueError(
+            f"An entry of {place} names its loss, such as {{loss: snr, of: speech}}, and {entry!r} does not."
+        )
     name = entry["loss"]
     if name not in known:
         raise ValueError(f"There is no loss {name}; the losses are {', '.join(sorted(known))}.")
@@ -81,7 +83,9 @@ def _read(entry: Any, known: Mapping[str, type[Loss]], place: str, inside: str) 
             check_number(f"{key} of {label}", entry[key])
             numbers[key] = entry[key]
     if numbers["weight"] <= 0:
-        raise ValueError(f"weight of {label} is a number above 0, not {numbers['weight']}; leave out what shall not count.")
+        raise ValueError(
+            f"weight of {label} is a number above 0, not {numbers['weight']}; leave out what shall not count."
+        )
     if not 0 <= numbers["from"] < 1:
         raise ValueError(f"from of {label} is a share of the schedule, 0 to 1, not {numbers['from']}.")
     if numbers["every"] < 1 or int(numbers["every"]) != numbers["every"]:
@@ -126,6 +130,6 @@ def _plain(value: Any) -> Any:
 
 
 def defaults(kind: type[Loss]) -> dict[str, Any]:
-    """The options of a loss with their defaults: what its `__init__` takes beside `setup` and, in wrappers, `around`."""
+    """The options of a loss with their defaults: what its `__init__` takes beside `setup` and `around`."""
     found = inspect.signature(kind.__init__).parameters
     return {name: each.default for name, each in found.items() if name not in ("self", "setup", "around")}

@@ -38,9 +38,7 @@ class SongTask(Task):
 
     @classmethod
     def check_rows(cls, rows: list[Row]) -> None:
-        advice = (
-            "give two songs at least, as --data MANIFEST.csv, --dataset musdb18=PATH or --dataset stems=PATH."
-        )
+        advice = "give two songs at least, as --data MANIFEST.csv, --dataset musdb18=PATH or --dataset stems=PATH."
         require_rows(rows, ("vocals", "accompaniment"), advice)
 
     @classmethod

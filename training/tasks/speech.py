@@ -29,7 +29,16 @@ class SpeechTask(Task):
     audio_channels = (1,)
     rows = ("speech", "noise", *MUSIC)
     losses = frozenset(
-        {"snr", "si_sdr", "compressed_spectrum", "one_minus_estoi", "pesq_proxy", "metricgan", "consistency", "activity"}
+        {
+            "snr",
+            "si_sdr",
+            "compressed_spectrum",
+            "one_minus_estoi",
+            "pesq_proxy",
+            "metricgan",
+            "consistency",
+            "activity",
+        }
     )
     mix = MixSpec
     data_keys = ("rooms", "speech_corpora")

@@ -55,10 +55,16 @@ class Task(ABC):
     ) -> Endless:
         """What mixes examples of one split; raises ValueError with one sentence if that split lacks something."""
 
+    @property
+    def samples(self) -> int:
+        """Of an example: as long as `data.mix` says, in whole hops."""
+        network = self.recipe.network
+        return round(self.recipe.mix.seconds * network.sample_rate / network.hop) * network.hop
+
     def examples(self, step: int, count: int) -> Tensor:
         """The sources of `count` examples, float32 `[count, sources, (channels,) samples]`; same step, same examples.
 
-        Their sum is the mixture, and as long as `data.mix` says, in whole hops.
+        Their sum is the mixture.
         """
         return self.mixer.batch(step, count)
 
@@ -85,7 +91,9 @@ class Task(ABC):
             if row.split == "train" and row.kind in cls.rows:
                 key = (row.kind, row.corpus, row.licence)
                 minutes[key] = minutes.get(key, 0.0) + row.seconds / 60
-        return "\n".join(f"{kind}: {corpus}, {m:.0f} min, {licence}" for (kind, corpus, licence), m in sorted(minutes.items()))
+        return "\n".join(
+            f"{kind}: {corpus}, {m:.0f} min, {licence}" for (kind, corpus, licence), m in sorted(minutes.items())
+        )
 
 
 class ExampleStream(IterableDataset):
