@@ -76,7 +76,14 @@ class RunState:
         self.average.network.load_state_dict(state["average"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
-        self.objective.load_state_dict(state.get("objective", {}), strict=False)  # a loss may join a run that goes on
+        # A loss may join a run that goes on. What metricgan has learnt was once called `perceptual`.
+        learnt = {
+            name.replace("perceptual.", "losses.metricgan speech.proxy.", 1)
+            if name.startswith("perceptual.")
+            else name: value
+            for name, value in state.get("objective", {}).items()
+        }
+        self.objective.load_state_dict(learnt, strict=False)
         self.step, self.spent, self.before = state["step"], state["spent"], state.get("before", self.before)
         self._heard_too(state)
         self.console.print(f"Going on from step {self.step}, {self.spent / 60:.1f} min.")

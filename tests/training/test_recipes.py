@@ -70,7 +70,7 @@ WRONG = {
     "network.chanels=12": "network has no key chanels; do you mean channels?",
     "training.colour=blue": "training has no key colour",
     "data.colour=blue": "data has no key colour",
-    "data.mix.second=1.28": r"data.mix has no key second; do you mean seconds\?",
+    "data.mix.second=1.28": "data.mix has no key second; do you mean seconds?",
     "losses.snr speech.cieling=30": "The loss snr has no key cieling; do you mean ceiling?",
     "losses+={loss: loudness, of: speech}": "There is no loss loudness",
     "losses+={of: speech}": "names its loss",
@@ -113,10 +113,8 @@ WRONG = {
     "losses+={loss: vocal_interference, of: speech}": "has no use for vocal_interference",
     "training.loss_skip_seconds=1.28": "loss_skip_seconds is a part of a piece",
     "training.loss_skip_seconds=1": "one_minus_estoi needs pieces of 0.38 s",
-    "network.sample_rate=44100": "one_minus",  # replaced below: PESQ is the one that minds
     "training": "a change is PLACE=VALUE",
 }
-WRONG.pop("network.sample_rate=44100")
 
 
 @pytest.mark.parametrize("change", WRONG)
@@ -124,7 +122,7 @@ def test_what_is_wrong_is_one_sentence(change: str, recipe_file: Path) -> None:
     with pytest.raises(ValueError) as told:
         read_recipe(recipe_file, [change])
     sentence = str(told.value)
-    assert WRONG[change].replace("\\?", "?") in sentence and "\n" not in sentence
+    assert WRONG[change] in sentence and "\n" not in sentence
 
 
 @pytest.mark.parametrize(

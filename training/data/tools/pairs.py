@@ -65,6 +65,8 @@ def main(
         if out.exists():
             raise ValueError(f"{out} exists already; name a folder that does not.")
         parsed = replace(read_recipe(recipe), rooms=0)
+        if parsed.task != "speech":
+            raise ValueError(f"Pairs are of speech and noise, and {recipe.name} is about {parsed.task}.")
         rows = gather_rows(data, speech, noise)
         SpeechTask.check_rows(rows)
         mixer = SpeechTask.build_mixer(parsed, rows, "valid", cache, 20201, torch.device("cpu"))
