@@ -33,6 +33,7 @@ from training.evaluation.evaluate import one_sentence, write_json
 from training.export import export
 from training.network import Network
 from training.recipe import Recipe
+from training.recipe_migration import VERSION
 
 
 def untrained(recipe: Recipe, folder: Path) -> rtsep.Model:
@@ -70,6 +71,11 @@ def measure(recipes: dict[str, Recipe], seconds: float, rounds: int) -> dict[str
     return found
 
 
+def network_of(recipe: Recipe) -> dict[str, Any]:
+    """By what a network is known in the results: its part of a recipe, and the version of that."""
+    return {"recipe_version": VERSION, "network": recipe.network.to_dict()}
+
+
 def main(
     seconds: Annotated[float, typer.Option(min=0.1, help="Sound of a round.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the quickest counts.")] = 10,
@@ -89,7 +95,7 @@ def main(
             **environment(),
             "seconds": seconds,
             "rounds": rounds,
-            "networks": found,
+            "networks": [{**network_of(recipes[name]), **cost} for name, cost in found.items()],
         }
         write_json(results / COST, content)
         for run in plan(1, 1.0, recipe):

@@ -16,8 +16,10 @@ from training.data import clip_store
 from training.data.clip_store import Bank, ForbiddenRow, bank_rate, build_banks, decode
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
 from training.data.rooms import simulate_rooms
+from training.data.rows import gather_rows
 from training.data.speech_mixer import Mixer, MixSpec, active_power
 from training.data.synthetic_noise import FAMILIES, generated
+from training.tasks.speech import SpeechTask
 
 
 def manifests() -> list[Path]:
@@ -30,7 +32,6 @@ def manifests() -> list[Path]:
 def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run the very loader of `training.train`, count what it opens."""
     from training.recipe import parse_recipe
-    from training.train import build_mixer, gather_rows
 
     opened: list[Path] = []
 
@@ -43,7 +44,7 @@ def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.Mon
     recipe = recipe.__class__(**{**recipe.__dict__, "rooms": 0})
     rows = gather_rows(manifest, [], [])
     for split in ("train", "valid"):
-        build_mixer(recipe, rows, split, None, 0, torch.device("cpu"))
+        SpeechTask.build_mixer(recipe, rows, split, None, 0, torch.device("cpu"))
     forbidden = {row.path for row in read_manifest(manifest) if row.split == "test"}
     assert forbidden and opened
     assert not forbidden & set(opened)
@@ -191,8 +192,6 @@ def test_pairs_are_fixed_and_from_the_valid_split(tmp_path: Path) -> None:
 
 
 def test_a_folder_does_not_bring_test_rows_back() -> None:
-    from training.train import gather_rows
-
     hidden = {row.path.resolve() for row in read_manifest(TINY) if row.split == "test"}
     gathered = gather_rows(TINY, [TINY.parent / "speech16"], [TINY.parent / "noise"])
     assert hidden and not hidden & {row.path.resolve() for row in gathered}

@@ -1,4 +1,4 @@
-"""Compressed-spectrum error (Ephrat et al. 2018, arXiv 1804.03619; Braun & Tashev 2021), and the spectra it shares."""
+"""Short-time spectra for losses, with gradients that are cheap on a CPU."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-FLOOR = 1e-5  # power; below it a bin counts as silent and has no gradient to speak of
 
 
 class _Fourier(torch.autograd.Function):
@@ -44,24 +42,3 @@ def spectrum(wave: Tensor, window: int = 1024, hop: int = 512) -> Tensor:
     hops = padded[:, : (count + overlaps - 1) * hop].unflatten(-1, (-1, hop))
     frames = torch.cat([hops[:, first : first + count] for first in range(overlaps)], -1)
     return _Fourier.apply(frames * (taper * (2 / taper.sum())))
-
-
-def compressed(pairs: Tensor, power: float = 0.3) -> tuple[Tensor, Tensor]:
-    """Magnitude to the `power`, and the complex spectrum with that magnitude; no angle.
-
-    By logarithm and exponential, whose gradients are cheap: that of a power takes five times as long on a CPU.
-    """
-    energy = pairs.square().sum(1) + FLOOR**2
-    magnitude = (energy.log() * (power / 2)).exp()
-    return magnitude, pairs * (magnitude * energy.rsqrt()).unsqueeze(1)
-
-
-def compressed_error(estimate: Tensor, reference: Tensor, complex_share: float = 0.3) -> Tensor:
-    """Mean squared error of compressed spectra `[batch, 2, frames, bins]` → `[batch]`: magnitude + share × complex.
-
-    Levels matter: bring both to a common level first (see `Objective`).
-    """
-    magnitude, phased = compressed(estimate)
-    magnitude_true, phased_true = compressed(reference)
-    error = (magnitude - magnitude_true).square().mean((1, 2))
-    return error + complex_share * (phased - phased_true).square().sum(1).mean((1, 2))
