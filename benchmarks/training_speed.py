@@ -29,21 +29,12 @@ from torch import Tensor
 
 from benchmarks.machine import environment
 from rtsep.errors import InputError
-from training.bfloat16 import knows_half
 from training.data.manifest import Row
-from training.network import Network
-from training.optimizers import build_optimizers, learning
+from training.data.rows import gather_rows
 from training.recipe import Recipe, read_recipe
-from training.train import (
-    Average,
-    Learner,
-    build_mixer,
-    build_objective,
-    check_kinds,
-    gather_rows,
-    valid_batches,
-    validate,
-)
+from training.run_state import RunState
+from training.tasks import TASKS
+from training.train import Learner, validate
 
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).with_name("results") / "training_speed.json"
@@ -81,34 +72,30 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
     """Seconds a step of each part, seconds of loading and of one validation, and hours of audio an hour of one core."""
     spec, clock = recipe.training, Stopwatch(device)
     began = time.perf_counter()
-    mixer = build_mixer(recipe, rows, "train", cache, spec.seed, device)
-    fixed, score = valid_batches(recipe, rows, cache, device)
+    task = TASKS[recipe.task](recipe, rows, cache, device)
+    fixed = task.valid()
     loading = time.perf_counter() - began
 
-    torch.manual_seed(spec.seed)
-    network = Network(recipe.network).to(device)
-    learning(network, spec)
-    network.mixed = spec.half and knows_half(device)
-    optimizers = build_optimizers(network, spec)
-    objective = build_objective(recipe).to(device)
-    average = Average(network, spec.ema)
+    state = RunState(recipe, "", device, Console(stderr=True))
+    network, objective = state.network, state.objective
     model: Callable[..., Any] = torch.compile(Learner(network)) if spec.compile else Learner(network)
     criterion: Callable[..., Any] = torch.compile(objective) if spec.compile else objective
-    late = objective.late_at(1.0)
+    # Step 0, on which every loss is due that the schedule has come to.
+    first, last = objective.due(0, 0.0), objective.due(0, 1.0)
     for step in range(steps + WARM_UP):
         with clock("mixer"):
-            sources = mixer.batch(step, spec.batch)
+            sources = task.examples(step, spec.batch)
         with clock("network forward"):
             estimate, activity = model(sources.sum(1))
         # A leaf in between parts the gradient of the losses from the network's.
         leaves = [estimate.detach().requires_grad_(), activity.detach().requires_grad_()]
-        if late:
+        if last != first:
             with clock("late losses"):
-                _lose(criterion, leaves, sources, True)
+                _lose(criterion, leaves, sources, last)
             for leaf in leaves:
                 leaf.grad = None
         with clock("losses"):
-            _lose(criterion, leaves, sources, False)
+            _lose(criterion, leaves, sources, first)
         with clock("network backward"):
             made = [
                 (out, leaf.grad)
@@ -118,19 +105,19 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
             torch.autograd.backward([out for out, _ in made], [gradient for _, gradient in made])
         with clock("optimizer"):
             torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
-            for optimizer in optimizers:
+            for optimizer in state.optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
-            average.update(network, step)
+            state.average.update(network, step + 1)
     with clock("validation"):
-        validate(average.network, objective, fixed, score)
+        validate(state.average.network, objective, task, fixed)
 
     seconds = clock.medians()
-    audio = spec.batch * mixer.size / recipe.network.sample_rate
+    audio = spec.batch * task.samples / recipe.network.sample_rate
     validation = seconds.pop("validation")
     early = sum(seconds[part] for part in seconds if part != "late losses") + validation / EVERY
     after = early - seconds["losses"] + seconds.get("late losses", seconds["losses"])
-    share = recipe.objective.perceptual_from if late and hasattr(recipe.objective, "perceptual_from") else 1.0
+    share = min((each.start for each in recipe.losses if each.start), default=1.0)
     step_seconds = share * early + (1 - share) * after
     return {
         "audio_seconds": audio,
@@ -143,9 +130,9 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
     }
 
 
-def _lose(criterion: Callable[..., Any], leaves: list[Tensor], sources: Tensor, late: bool) -> None:
+def _lose(criterion: Callable[..., Any], leaves: list[Tensor], sources: Tensor, due: Any) -> None:
     """The losses and their gradients."""
-    criterion(leaves[0], sources, late, leaves[1])[0].backward()
+    criterion(leaves[0], sources, due, leaves[1])[0].backward()
 
 
 def table(name: str, found: dict[str, Any]) -> Table:
@@ -163,7 +150,7 @@ def table(name: str, found: dict[str, Any]) -> Table:
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="A YAML of training/recipes, for speech.")] = ROOT
+    recipe: Annotated[Path, typer.Argument(help="A YAML of training/recipes.")] = ROOT
     / "training/recipes/denoise.yaml",
     data: Annotated[Path | None, typer.Option(help="A manifest.csv.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings, as training.train has it.")] = None,
@@ -178,10 +165,8 @@ def main(
     with one_sentence():
         try:
             parsed = read_recipe(recipe, change)
-            if parsed.kind != "speech":
-                raise ValueError(f"{recipe.name} is about {parsed.kind}; give a recipe for speech.")
             rows = gather_rows(data, [], [])
-            check_kinds(rows)
+            TASKS[parsed.task].check_rows(rows)
         except (OSError, ValueError) as error:
             raise InputError(str(error)) from None
         torch.set_num_threads(threads)

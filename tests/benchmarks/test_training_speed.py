@@ -30,8 +30,8 @@ def run(*words: object) -> object:
 
 def test_the_parts_of_a_step_add_up(recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
-    more = ["--set", "objective.perceptual=0.1", "--set", "objective.perceptual_from=0.5"]
-    done = run(recipe_file, "--data", TINY, "--steps", "2", "--json", out, *more)
+    losses = "{loss: snr, of: [speech, noise], weight: 0.1}, {loss: pesq_proxy, of: speech, weight: 0.1, from: 0.5}"
+    done = run(recipe_file, "--data", TINY, "--steps", "2", "--json", out, "--set", f"losses=[{losses}]")
     assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())
     parts = found["parts"]
@@ -55,7 +55,4 @@ def test_a_stopwatch_leaves_out_the_first_uses() -> None:
 def test_bad_words_get_a_sentence(recipe_file: Path, tmp_path: Path) -> None:
     done = run(recipe_file, "--data", tmp_path / "none.csv", "--json", tmp_path / "x.json")
     assert done.exit_code == 2 and "none.csv" in done.output
-    songs = Path(__file__).parents[2] / "training/recipes/karaoke.yaml"
-    done = run(songs, "--data", TINY, "--json", tmp_path / "x.json")
-    assert done.exit_code == 2 and "give a recipe for speech" in done.output
     assert not (tmp_path / "x.json").exists()
