@@ -106,11 +106,65 @@ def test_cut_returns_the_recording(rows: list[Row]) -> None:
 def test_decoded_recordings_are_cached(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speech = [row for row in rows if row.kind == "speech" and row.split == "train"]
     first = build_banks(speech, {}, 1.0, tmp_path)
-    monkeypatch.setattr(clip_store, "decode", lambda row: pytest.fail("decoded again"))
-    again = build_banks(speech, {}, 1.0, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_store, "decode", lambda row: pytest.fail("decoded again"))
+        again = build_banks(speech, {}, 1.0, tmp_path)
     assert first.keys() == again.keys() == {16000, 48000}
+    in_memory = build_banks(speech, {}, 1.0)
     for rate in first:
         assert torch.equal(first[rate].samples, again[rate].samples)
+        assert torch.equal(first[rate].samples, in_memory[rate].samples)
+        assert np.array_equal(first[rate].length, in_memory[rate].length)
+        parts = [first[rate].samples[start:][:length] for start, length in zip(*places(first[rate]), strict=True)]
+        for row, part in zip(first[rate].rows, parts, strict=True):
+            assert np.array_equal(part.numpy(), decode(row))
+
+
+def places(bank: Bank) -> tuple[list[int], list[int]]:
+    return bank.start.tolist(), bank.length.tolist()
+
+
+def test_a_cached_bank_is_mapped_and_not_read(tmp_path: Path) -> None:
+    """What is on disk is what is heard: nothing was copied into memory when the bank was opened."""
+    soundfile.write(tmp_path / "a.wav", np.full(16000, 0.1), 16000)
+    rows = scan_folder(tmp_path, "speech")
+    (bank,) = build_banks(rows, {}, 1.0, tmp_path / "cache").values()
+    (file,) = (tmp_path / "cache").glob("*.int16")
+    with open(file, "r+b") as handle:
+        handle.seek(2 * 8000)
+        handle.write(np.full(100, 1234, "<i2").tobytes())
+    assert (bank.samples[8000:8100] == 1234).all()
+    heard = bank.cut(np.array([0]), 16000, np.random.default_rng(0), wrap=False)[0]
+    assert heard[8050].item() == pytest.approx(1234 / 32767)
+
+
+def test_a_bank_that_was_not_finished_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(3):
+        soundfile.write(tmp_path / f"{index}.wav", np.full(16000, 0.1), 16000)
+    rows, true = scan_folder(tmp_path, "speech"), clip_store.decode
+
+    def broken(row: Row) -> np.ndarray:
+        if row.path.stem == "1":
+            raise OSError("the disk is gone")
+        return true(row)
+
+    monkeypatch.setattr(clip_store, "decode", broken)
+    with pytest.raises(OSError, match="disk is gone"):
+        build_banks(rows, {}, 1.0, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    monkeypatch.setattr(clip_store, "decode", true)
+    (bank,) = build_banks(rows, {}, 1.0, tmp_path / "cache").values()
+    assert bank.length.tolist() == [16000] * 3
+
+
+def test_clips_too_short_are_left_out_of_a_bank(tmp_path: Path) -> None:
+    for index, samples in enumerate((16000, 4000, 12000)):
+        soundfile.write(tmp_path / f"{index}.wav", np.full(samples, 0.1 * (index + 1)), 16000)
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        (bank,) = build_banks(scan_folder(tmp_path, "speech"), {}, 1.0, cache).values()
+        assert bank.length.tolist() == [16000, 12000] and [row.path.stem for row in bank.rows] == ["0", "2"]
+        last = bank.cut(np.array([1]), 12000, np.random.default_rng(0), wrap=False)
+        assert last[0, 6000].item() == pytest.approx(0.3, abs=1e-3)
 
 
 def test_batches_are_seeded_and_resumable(mixer: Mixer) -> None:

@@ -57,9 +57,14 @@ class Bank:
     """
 
     def __init__(
-        self, rate: int, samples: np.ndarray, length: np.ndarray, rows: Sequence[Row], weights: Sequence[float]
+        self,
+        rate: int,
+        samples: np.ndarray,
+        length: Sequence[int] | np.ndarray,
+        rows: Sequence[Row],
+        weights: Sequence[float],
     ):
-        """`samples` int16 `[total]` holds the clips of `rows` one behind the other, each `length` (int64 `[clips]`) samples long."""
+        """`samples` int16 `[total]` holds the clips of `rows` one behind the other, each `length` samples long."""
         self.rate = rate
         self.rows = list(rows)
         with warnings.catch_warnings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,8 @@ class MixSpec:
 
     def usual(self) -> MixSpec:
         """The same without what recipes must ask for: plain mixtures, for fixed pairs."""
-        return replace(self, **dict.fromkeys(ODD, 0.0))  # type: ignore[arg-type]  # mypy knows no names here
+        nothing: dict[str, Any] = dict.fromkeys(ODD, 0.0)
+        return replace(self, **nothing)
 
 
 _SHARES = [each.name for each in fields(MixSpec) if each.name.endswith("_share")]
