@@ -18,11 +18,12 @@ def warm_start(network: Network, weights: dict[str, Tensor], ahead: int = 0) -> 
 
     Function-preserving (Chen et al. 2016, Net2Net, arXiv 1511.05641): what a matrix reads that the old network did not
     have begins at zero, what it puts out beyond the old keeps its own beginning. `ahead` is that of the old network:
-    where a block waits for a tap of the future that it did not know, its taps come behind that one. Raises ValueError
-    if `weights` are larger somewhere or of another architecture.
+    where a block waits for a tap of the future that it did not know, its taps come behind that one. A slow trunk that is
+    new begins as it is, without a say. Raises ValueError if `weights` are larger somewhere or of another architecture.
     """
     mine = network.state_dict()
-    if mine.keys() != weights.keys():
+    added = mine.keys() - weights.keys()
+    if weights.keys() - mine.keys() or not all(name.startswith("separator.slow.") for name in added):
         raise ValueError("The checkpoint to begin from is of another architecture.")
     linear = {f"{name}.weight" for name, part in network.named_modules() if isinstance(part, torch.nn.Linear)}
     for name, old in weights.items():

@@ -13,12 +13,15 @@ from training.network import multiframe, stereo
 from training.network.filterbank import FILTERBANKS, Features, fold, unfold
 from training.network.norm import NORMS
 from training.network.separator import Separator
+from training.network.slow_fast import SlowFast
 
 # Mask logits [..., sources, 1, pairs] to gains.
 MASKS: dict[str, Callable[[Tensor], Tensor]] = {
     "free": torch.sigmoid,
     "sum_to_one": lambda logits: torch.softmax(logits, -3),
 }
+
+SEPARATORS = ("tcn", "slow_fast")
 
 OPEN = 3.0  # logit of activity that a gate begins with: all but open, so that masks learn first
 
@@ -41,6 +44,10 @@ class NetworkSpec:
 
     Blocks with a dilation of at most `ahead` hops read one tap of the future, of the `kernel` that they have: for sound
     that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
+
+    The `separator` is a `tcn`, or `slow_fast`: a TCN of which `film_blocks` (every second one, from the first on, unless
+    a recipe lists them) take gains and offsets from `slow_layers` of `slow_channels` gated recurrent units, which run
+    every `slow_rate`-th hop.
     """
 
     sample_rate: int = 48000
@@ -65,6 +72,11 @@ class NetworkSpec:
     rest: bool = False
     gated: bool = False
     ahead: int = 0
+    separator: str = "tcn"
+    slow_rate: int = 4
+    slow_channels: int = 192
+    slow_layers: int = 2
+    film_blocks: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.synthesis_window != 2 * self.hop:
@@ -95,6 +107,21 @@ class NetworkSpec:
             raise ValueError("gated needs two sources, of which the second is the rest, and activity to gate it by.")
         if self.ahead < 0 or (self.ahead and self.kernel < 2):
             raise ValueError(f"ahead must be a number of hops from 0 up, not {self.ahead}, and needs a kernel of two.")
+
+        if self.separator not in SEPARATORS:
+            raise ValueError(f"separator must be one of {sorted(SEPARATORS)}, not {self.separator!r}.")
+        slow = {"slow_rate": 4, "slow_channels": 192, "slow_layers": 2, "film_blocks": []}
+        if self.separator == "tcn" and (ignored := [key for key, usual in slow.items() if getattr(self, key) != usual]):
+            raise ValueError(f"{ignored[0]} belongs to the separator slow_fast, and this one is a tcn.")
+        if self.slow_rate < 2 or self.slow_channels < 1 or self.slow_layers < 1:
+            raise ValueError("slow_rate is at least 2, slow_channels and slow_layers are at least 1.")
+        if not all(block in range(len(self.dilations)) for block in self.film_blocks):
+            raise ValueError(f"film_blocks are numbers of blocks, from 0 to {len(self.dilations) - 1}.")
+
+    @property
+    def modulated(self) -> list[int]:
+        """Numbers of the blocks that a slow trunk modulates."""
+        return self.film_blocks or list(range(0, len(self.dilations), 2))
 
     @property
     def lookahead(self) -> int:
@@ -143,8 +170,18 @@ class Network(nn.Module):
         masks, filters = sources * channels * self.masked_pairs, sources * channels * 2 * channels * frames * bins
         # What the head puts out, in this order: mask logits, filters, activity logits.
         self.outputs = [masks, filters, len(spec.sources) if spec.activity else 0]
-        self.separator = Separator(
-            features, sum(self.outputs), spec.channels, spec.hidden, spec.kernel, spec.dilations, spec.norm, spec.ahead
+        shape = (features, sum(self.outputs), spec.channels, spec.hidden, spec.kernel, spec.dilations)
+        self.separator: Separator = (
+            Separator(*shape, spec.norm, spec.ahead)
+            if spec.separator == "tcn"
+            else SlowFast(
+                *(*shape, spec.norm, spec.ahead),
+                levels=self.levels,
+                rate=spec.slow_rate,
+                width=spec.slow_channels,
+                layers=spec.slow_layers,
+                film_blocks=spec.modulated,
+            )
         )
         with torch.no_grad():  # begin by letting the target through, without filters
             head = self.separator.head
