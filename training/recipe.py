@@ -108,7 +108,7 @@ def parse_recipe(text: str) -> Recipe:
         recipe = Recipe(
             name=tree["name"],
             target=tree["target"],
-            network=NetworkSpec(**(tree.get("network") or {})),
+            network=NetworkSpec.from_section(tree.get("network") or {}),
             mix=mix_spec(**_tuples(data.pop("mix", None))),
             objective=objective_spec(**_tuples(tree.get("objective"))),
             training=TrainingSpec(**(tree.get("training") or {})),
