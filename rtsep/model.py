@@ -47,8 +47,8 @@ Shapes = dict[str, tuple[int, ...]]
 class ModelSpec:
     """What one model is: parsed from its metadata, checked against its graph.
 
-    Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer. Some of a model
-    may run only every ``slow_rate``-th hop: a step graph is then told the ``phase``, the hop's number modulo that.
+    Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer. Some of
+    a model may run only every ``slow_rate``-th hop: a step graph is then told its phase, its number modulo that.
     """
 
     form: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -15,6 +15,27 @@ from torch import Tensor, nn
 from training.network.phases import BRANCHES, Phases
 
 OPSET = 17
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph in order, those within branches after the node that they belong to."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from all_nodes(attribute.g)
+
+
+def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Every float32 initialiser by its name.
+
+    Of those that are alike the exporter keeps one, and hands it on under the names of the others.
+    """
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in all_nodes(model.graph):
+        if node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return {name: value for name, value in found.items() if value.dtype == np.float32}
 
 
 def to_onnx(

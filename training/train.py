@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rtsep.errors import InputError
 from training.bfloat16 import knows_half
-from training.checkpoints import alone, keep, revision
+from training.checkpoints import alone, keep, load_weights, named_weights, revision
 from training.data.clip_store import build_banks, data_hash
 from training.data.datasets import DATASETS, read_dataset
 from training.data.manifest import Row, read_manifest, scan_folder
@@ -261,7 +261,7 @@ def train(
     before = heard(begin) if begin else (0.0, 0)
     lists = [begin["trained_on"]] if begin else []  # what was heard before is listed too, licences and all
     if begin:
-        ahead = parse_recipe(begin["recipe"]).network.ahead
+        ahead = parse_recipe(begin["recipe"]).network.max_lookahead_dilation
         warm_start(network, begin["average"], ahead)
         if [parted(kept) for kept in begin["optimizers"]] == [parted(each.state_dict()) for each in optimizers]:
             for optimizer, kept in zip(optimizers, begin["optimizers"], strict=True):
@@ -271,8 +271,8 @@ def train(
     average = Average(network.to(fabric.device), spec.ema)
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
-        network.load_state_dict(state["weights"])
-        average.network.load_state_dict(state["average"])
+        load_weights(network, state["weights"])
+        load_weights(average.network, state["average"])
         if [parted(kept) for kept in state["optimizers"]] != [parted(each.state_dict()) for each in optimizers]:
             raise InputError(
                 f"{run} was begun with other weights that learn; use another folder and --begin {checkpoint}."
@@ -354,7 +354,7 @@ def train(
                 entry["train"] = {name: round(value / max(count, 1), 5) for name, value in sums.items()}
                 entry["valid"] = {name: round(value, 5) for name, value in scores.items()}
                 journal.enter(entry)
-                content = {"weights": network.state_dict(), "average": average.network.state_dict(), "step": step}
+                content = {"weights": named_weights(network), "average": named_weights(average.network), "step": step}
                 content |= {"spent": spent, "hours": step * seconds / 3600, "before": before}
                 content["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
                 content["objective"] = objective.state_dict()
@@ -410,7 +410,7 @@ def main(
         if not learning(network, parsed.training):
             raise ValueError(f"Nothing would learn: training.only is {parsed.training.only!r}.")
         if beginning:
-            warm_start(network, beginning["average"], parse_recipe(beginning["recipe"]).network.ahead)
+            warm_start(network, beginning["average"], parse_recipe(beginning["recipe"]).network.max_lookahead_dilation)
         build_objective(parsed)  # refuses here what cannot be, not after the decoding
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)

@@ -19,21 +19,9 @@ import torch
 
 from training.checkpoints import load_weights, named_weights
 from training.network import Network
+from training.onnx_graph import constants
 
 FIRST = 4096  # number of the first weight: no other constant of a graph is that large
-Floats = np.ndarray
-
-
-def constants(model: onnx.ModelProto) -> dict[str, Floats]:
-    """Every float constant of a graph by its name.
-
-    Of those that are alike the exporter keeps one, and hands it on under the names of the others.
-    """
-    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Identity" and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]]
-    return {name: value for name, value in found.items() if value.dtype == np.float32}
 
 
 def find(network: Network, graph_of: Callable[[Network], onnx.ModelProto]) -> str:
@@ -111,5 +99,5 @@ def read(layout: str, model: onnx.ModelProto, network: Network) -> dict[str, tor
                 rows[begin:end] = there[constant].ravel()[offset + np.tensordot(np.array(strides), grid, 1)]
             found[name] = torch.from_numpy(values)
     except (KeyError, IndexError, TypeError, ValueError):
-        raise ValueError("its layout of the weights does not fit its graph") from None
+        raise ValueError("Its layout of the weights does not fit its graph.") from None
     return found
