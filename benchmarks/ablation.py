@@ -198,10 +198,9 @@ def check_budget(runs: Sequence[Run]) -> None:
 def shape(recipe: Recipe) -> str:
     """A short hash of the network that a recipe describes: what a network costs depends on nothing else.
 
-    What is off is left out, so that options which came later change no hash.
+    Keys that are renamed, or that came later, change no hash.
     """
-    said = {name: value for name, value in recipe.network.to_dict().items() if value}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(recipe.network.canonical(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def costs(results: Path) -> dict[str, dict[str, float]]:

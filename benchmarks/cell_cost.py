@@ -29,6 +29,7 @@ from benchmarks.cost import multiply_adds
 from benchmarks.machine import environment
 from benchmarks.throughput import signal
 from rtsep.errors import InputError
+from training.checkpoints import named_weights
 from training.evaluation.evaluate import one_sentence, write_json
 from training.export import export
 from training.network import Network
@@ -39,7 +40,7 @@ from training.recipe_migration import VERSION
 def untrained(recipe: Recipe, folder: Path) -> rtsep.Model:
     """The recipe's network as it begins, exported and loaded."""
     torch.manual_seed(0)
-    state = {"average": Network(recipe.network).state_dict(), "recipe": recipe.text, "hours": 0.0, "step": 0}
+    state = {"average": named_weights(Network(recipe.network)), "recipe": recipe.text, "hours": 0.0, "step": 0}
     torch.save(state | {"trained_on": "nothing"}, folder / "checkpoint.pt")
     return rtsep.load(export(folder / "checkpoint.pt", folder / "model.onnx")[0])
 

@@ -27,10 +27,12 @@ _INTEGERS = {
     "lookahead": (0, 1 << 20),
     "channels": (1, MAX_CHANNELS),
     "kernel": (2, 1 << 10),
-    "hidden": (1, 1 << 16),
+    "hidden": (0, 1 << 16),
     "condition": (0, 1 << 20),
     "state": (0, 1 << 24),
+    "slow_rate": (1, 1 << 10),
 }
+_USUAL = {"slow_rate": 1}  # of keys that a file may leave out
 _TEXTS = ("name", "version", "target", "licence", "trained_on", "recipe")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -40,7 +42,8 @@ Shapes = dict[str, tuple[int, ...]]
 class ModelSpec:
     """What one model is: parsed from its metadata, checked against its graph.
 
-    Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer.
+    Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer. Some of
+    a model may run only every ``slow_rate``-th hop: a step graph is then told its phase, its number modulo that.
     """
 
     form: str
@@ -64,6 +67,7 @@ class ModelSpec:
     state: int
     weights_sha256: str
     activity: bool = False
+    slow_rate: int = 1
 
     @property
     def layers(self) -> int:
@@ -87,17 +91,18 @@ class ModelSpec:
         return self.analysis_window + self.hop * past_hops + self.synthesis_window
 
     def inputs(self) -> Shapes:
-        """Names and shapes of the graph's inputs (float32), as the metadata promise them."""
+        """Names and shapes of the graph's inputs (float32, the phase int64), as the metadata promise them."""
         if self.form == "flat":
             return {"hop": (self.channels, self.hop), "state": (self.state,)}
-        shapes: Shapes = {
-            "window": (self.channels, self.analysis_window),
-            "taps": (self.layers, self.kernel - 1, self.hidden),
-        }
+        shapes: Shapes = {"window": (self.channels, self.analysis_window)}
+        if self.layers:
+            shapes["taps"] = (self.layers, self.kernel - 1, self.hidden)
         if self.condition:
             shapes["condition"] = (self.condition,)
         if self.state:
             shapes["state"] = (self.state,)
+        if self.slow_rate > 1:
+            shapes["phase"] = ()
         return shapes
 
     def outputs(self) -> Shapes:
@@ -105,10 +110,9 @@ class ModelSpec:
         sources = len(self.sources)
         if self.form == "flat":
             return {"audio": (sources, self.channels, self.hop), "next_state": (self.state,)}
-        shapes: Shapes = {
-            "frames": (sources, self.channels, self.synthesis_window),
-            "column": (self.layers, self.hidden),
-        }
+        shapes: Shapes = {"frames": (sources, self.channels, self.synthesis_window)}
+        if self.layers:
+            shapes["column"] = (self.layers, self.hidden)
         if self.state:
             shapes["next_state"] = (self.state,)
         if self.activity:
@@ -146,6 +150,8 @@ class ModelSpec:
             raise read.wrong("condition", "must be 0 in the flat form, which has no such input")
         if form == "flat" and not numbers["state"]:
             raise read.wrong("state", "must be positive in the flat form, which keeps its windows in it")
+        if numbers["slow_rate"] > 1 and not numbers["state"]:
+            raise read.wrong("slow_rate", "needs a state, in which what the slow part puts out is kept")
         digest = read.text("weights_sha256")
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise read.wrong("weights_sha256", "is not a sha256 in hexadecimal")
@@ -183,6 +189,8 @@ class _Metadata:
             raise InputError(f"{self._where}: metadata key rtsep.{key} is missing; export the model again.") from None
 
     def integer(self, key: str, low: int, high: int) -> int:
+        if key in _USUAL and f"rtsep.{key}" not in self._metadata:
+            return _USUAL[key]
         text = self.text(key)
         if not re.fullmatch("[0-9]{1,18}", text):
             raise self.wrong(key, "must be a decimal integer")
@@ -190,13 +198,13 @@ class _Metadata:
             raise self.wrong(key, f"must lie between {low} and {high}")
         return int(text)
 
-    def _array(self, key: str) -> list[Any]:
+    def _array(self, key: str, least: int = 1) -> list[Any]:
         try:
             values = json.loads(self.text(key))
         except json.JSONDecodeError:
             raise self.wrong(key, "must be a JSON array") from None
-        if not isinstance(values, list) or not values:
-            raise self.wrong(key, "must be a JSON array that is not empty")
+        if not isinstance(values, list) or len(values) < least:
+            raise self.wrong(key, "must be a JSON array" + (" that is not empty" if least else ""))
         return values
 
     def strings(self, key: str) -> tuple[str, ...]:
@@ -206,7 +214,7 @@ class _Metadata:
         return tuple(values)
 
     def positive_integers(self, key: str) -> tuple[int, ...]:
-        values = self._array(key)
+        values = self._array(key, least=0)
         if not all(type(value) is int and 0 < value <= 1 << 20 for value in values):
             raise self.wrong(key, "must hold positive integers")
         return tuple(values)
@@ -218,8 +226,10 @@ def _compare(promised: Shapes, found: list[Any], side: str, where: str) -> None:
         if name not in nodes:
             raise InputError(f"{where}: the graph has no {side} {name!r}, which its metadata promise.")
         node = nodes[name]
-        if node.type != "tensor(float)":
-            raise InputError(f"{where}: {side} {name!r} is {node.type}, but must be float32.")
+        kind = "int64" if name == "phase" else "float"
+        if node.type != f"tensor({kind})":
+            needed = "int64" if name == "phase" else "float32"
+            raise InputError(f"{where}: {side} {name!r} is {node.type}, but must be {needed}.")
         if tuple(node.shape) != shape:
             raise InputError(
                 f"{where}: {side} {name!r} has shape {list(node.shape)}, but the metadata say {list(shape)} "
@@ -235,6 +245,7 @@ _SHAPED_BY = {
     "taps": "rtsep.dilations, rtsep.kernel, rtsep.hidden",
     "condition": "rtsep.condition",
     "state": "rtsep.state",
+    "phase": "rtsep.slow_rate",
     "hop": "rtsep.channels, rtsep.hop",
     "frames": "rtsep.sources, rtsep.channels, rtsep.synthesis_window",
     "column": "rtsep.dilations, rtsep.hidden",

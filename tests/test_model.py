@@ -64,7 +64,7 @@ def test_a_missing_key_is_named(tmp_path, form, key):
         ("lookahead", "x"),
         ("channels", "9"),
         ("kernel", "1"),
-        ("hidden", "0"),
+        ("hidden", "-1"),
         ("condition", ""),
         ("state", "many"),
         ("sources", "speech"),

@@ -1,4 +1,4 @@
-"""The folder of a run: its last checkpoint, its best one, and that only one process trains in it."""
+"""Weights by their names, and the folder of a run: its last checkpoint, its best one, and who trains in it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import math
 import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from rtsep.errors import InputError, RtsepError
+from training.network import Network
+from training.network.weight_names import stable_name
 
 
 @contextmanager
@@ -28,6 +31,31 @@ def run_folder(run: Path) -> Iterator[None]:
             (run / ".lock").unlink(missing_ok=True)
             run.rmdir()
         raise
+
+
+def named_weights(network: Network) -> dict[str, Tensor]:
+    """All weights, and the statistics of batch norms, by the names that checkpoints have for them."""
+    return {stable_name(attribute): weight for attribute, weight in network.state_dict().items()}
+
+
+def load_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Lays `weights` into `network`; they may be called as they ever were.
+
+    Raises ValueError with one sentence if they are of another architecture.
+    """
+    attributes = {stable_name(attribute): attribute for attribute in network.state_dict()}
+    named = renamed(weights)
+    if attributes.keys() != named.keys():
+        raise ValueError("The weights are of another architecture.")
+    try:
+        network.load_state_dict({attributes[name]: weight for name, weight in named.items()})
+    except RuntimeError:  # torch lists every shape that differs
+        raise ValueError("The weights are of another architecture.") from None
+
+
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` by the names of today, whatever they were called when they were written."""
+    return {stable_name(name): weight for name, weight in weights.items()}
 
 
 @contextmanager

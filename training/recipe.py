@@ -17,7 +17,7 @@ from training.losses import LOSSES, LossSpec, read_losses
 from training.network import NetworkSpec
 from training.optimizers import OPTIMIZERS
 from training.recipe_changes import apply_changes
-from training.recipe_migration import migrated, network_key
+from training.recipe_migration import migrated
 from training.recipe_values import check_dataclass, check_keys, check_value
 from training.tasks import TASKS
 
@@ -146,10 +146,10 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
             check_value(f"data.{key}", data[key], usual[key])
     for copy in data.get("copies") or []:
         check_dataclass("data.copies", Copy, copy)
-    network = {network_key(key): value for key, value in _section(tree, "network").items()}
+    network = _section(tree, "network")
     mix, training = data.get("mix") or {}, _section(tree, "training")
     for place, spec, given in (
-        ("network", NetworkSpec, network),
+        ("network", NetworkSpec, NetworkSpec.own_keys(network)),
         ("data.mix", kind.mix, mix),
         ("training", TrainingSpec, training),
     ):
@@ -157,7 +157,7 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
     recipe = Recipe(
         name=tree["name"],
         target=tree["target"],
-        network=NetworkSpec(**network),
+        network=NetworkSpec.from_section(network),
         mix=kind.mix(**{key: tuple(value) if isinstance(value, list) else value for key, value in mix.items()}),
         losses=read_losses(tree.get("losses") or [], LOSSES),
         training=TrainingSpec(**training),

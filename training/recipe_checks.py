@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.losses import Objective, Setup
-from training.recipe_migration import network_key
 from training.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -105,4 +104,4 @@ def _check_ignored(recipe: Recipe) -> None:
 
 
 def _has_residual(recipe: Recipe) -> bool:
-    return bool(getattr(recipe.network, network_key("residual_source")))
+    return recipe.network.residual_source

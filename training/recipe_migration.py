@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
-from training.network import NetworkSpec
 from training.recipe_values import check_keys, check_value
 
 VERSION = 2
@@ -24,7 +22,6 @@ RENAMED = {
     "training.cold": "training.loss_skip_seconds",
     "data.kind": "task",
 }
-_OLD = {new.partition(".")[2]: old.partition(".")[2] for old, new in RENAMED.items() if old.startswith("network.")}
 
 
 def migrated(tree: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -144,8 +141,3 @@ def _product(*factors: float) -> float:
 
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], list[str]]] = {1: losses_from_objective}
-
-
-def network_key(name: str) -> str:
-    """What the network's spec calls the key `name` of a recipe."""
-    return name if name in {each.name for each in fields(NetworkSpec)} else _OLD.get(name, name)

@@ -10,20 +10,20 @@ from rich.console import Console
 
 from rtsep.errors import InputError
 from training.bfloat16 import knows_half
+from training.checkpoints import load_weights, named_weights
 from training.export import heard
 from training.losses import Objective
 from training.network import Network
 from training.optimizers import build_optimizers, learning
 from training.recipe import Recipe, parse_recipe
 from training.recipe_checks import build_objective
-from training.recipe_migration import network_key
 from training.weight_ema import WeightEma
 from training.weight_transfer import parted, warm_moments, warm_start
 
 
 def lookahead_dilation(recipe: str) -> int:
     """Of the network of a recipe, a YAML text: up to which dilation its blocks read a tap of the future."""
-    return getattr(parse_recipe(recipe).network, network_key("max_lookahead_dilation"))
+    return parse_recipe(recipe).network.max_lookahead_dilation
 
 
 class RunState:
@@ -72,8 +72,8 @@ class RunState:
             raise InputError(
                 "The run was begun with other weights that learn; use another folder and --begin its checkpoint.pt."
             )
-        self.network.load_state_dict(state["weights"])
-        self.average.network.load_state_dict(state["average"])
+        load_weights(self.network, state["weights"])
+        load_weights(self.average.network, state["average"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         # A loss may join a run that goes on. What metricgan has learnt was once called `perceptual`.
@@ -97,8 +97,8 @@ class RunState:
     def checkpoint(self, hours: float, scores: dict[str, float]) -> dict[str, Any]:
         """What a checkpoint holds beside the best loss; `hours` of audio were heard, `scores` are the valid ones."""
         return {
-            "weights": self.network.state_dict(),
-            "average": self.average.network.state_dict(),
+            "weights": named_weights(self.network),
+            "average": named_weights(self.average.network),
             "step": self.step,
             "spent": self.spent,
             "hours": hours,

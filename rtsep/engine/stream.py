@@ -104,7 +104,7 @@ class Stream:
         self._strength = strength
         self._steps = [new_step() for _ in range(max(1, self.channels // spec.channels))]
         self._allocate()
-        for _ in range(WARM_UP):
+        for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
                 step.step(self._window[: spec.channels])
         self.reset()

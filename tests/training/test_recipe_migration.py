@@ -15,7 +15,7 @@ from tests.training import songs, tiny
 from training.network import Network
 from training.recipe import Recipe, parse_recipe, read_recipe
 from training.recipe_checks import build_objective, check_recipe
-from training.recipe_migration import VERSION, migrated, network_key
+from training.recipe_migration import VERSION, migrated
 
 # Loss, norm of its gradient at the estimates and at the activity logits, of each shipped model's recipe on `example`
 # at a share of the schedule: computed by the code of version 1.
@@ -82,7 +82,7 @@ def test_pieces_without_a_voice_count_later_as_they_did() -> None:
 def test_old_keys_mean_what_they_meant() -> None:
     recipe = parse_recipe(OLD_SPEECH)
     network = recipe.network
-    assert [getattr(network, network_key(key)) for key in ("residual_source", "max_lookahead_dilation")] == [True, 2]
+    assert (network.residual_source, network.max_lookahead_dilation) == (True, 2)
     assert recipe.training.loss_skip_seconds == 0.3 and recipe.task == "speech"
     assert [(spec.label, spec.weight, spec.start) for spec in recipe.losses] == [
         ("snr speech", 0.1, 0.0),

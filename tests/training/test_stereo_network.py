@@ -18,21 +18,23 @@ import rtsep
 from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
 from training.export import difference, export, load_checkpoint
 from training.network import Network, NetworkSpec, stereo
-from training.network.step import FlatForm, StepForm
+from training.network.forms import FlatForm, StepForm
+from training.network.slow_fast import SlowFast
 
 ROOT = Path(__file__).parents[2]
 VARIANTS: dict[str, dict[str, Any]] = {
     "rest": {},
-    "free": {"rest": False},
-    "sum to one": {"rest": False, "masks": "sum_to_one"},
-    "consistency": {"rest": False, "consistency": True},
+    "free": {"residual_source": False},
+    "sum to one": {"residual_source": False, "masks": "sum_to_one"},
+    "consistency": {"residual_source": False, "consistency": True},
     "no filters": {"filter_bins": 0},
     "folded": {"filterbank": "folded", "features": 7},
     "dual": {"filterbank": "dual", "filter_bins": 0},
     "activity": {"activity": True},
-    "gated": {"activity": True, "gated": True},
+    "gated": {"activity": True, "gate_residual": True},
     "batch norm": {"norm": "batch"},
-    "ahead": {"activity": True, "gated": True, "kernel": 4, "ahead": 2},
+    "slow and fast": {"separator": "slow_fast", "options": {"slow_channels": 16}},
+    "ahead": {"activity": True, "gate_residual": True, "kernel": 4, "max_lookahead_dilation": 2},
 }
 
 
@@ -40,7 +42,9 @@ def network(spec: NetworkSpec, seed: int = 0) -> Network:
     """With a head that makes masks and filters do something."""
     torch.manual_seed(seed)
     made = Network(spec).eval().requires_grad_(False)
-    made.separator.head.weight.normal_(0, 0.3)
+    made.head.project.weight.normal_(0, 0.3)
+    if isinstance(made.separator, SlowFast):
+        made.separator.slow.film.project.weight.normal_(0, 0.1)
     return made
 
 
@@ -93,23 +97,23 @@ def test_the_rest_is_exact() -> None:
 def test_a_gate_gives_back_what_it_takes() -> None:
     """Shut, the song stays as it is; open, what is taken out is what the masks say; between, in proportion."""
     plain = network(replace(STEREO, activity=True))
-    gated = network(replace(STEREO, activity=True, gated=True))
+    gated = network(replace(STEREO, activity=True, gate_residual=True))
     wave = torch.randn(1, 2, 3840) * 0.1
     taken = plain(wave)[:, 1]
     assert taken.abs().max() > 0.01
-    gated.separator.head.weight[-1] = 0
+    gated.head.project.weight[-1] = 0
     for logit in (-100.0, 0.0, 1.5, 100.0):
-        gated.separator.head.bias[-1] = logit
+        gated.head.project.bias[-1] = logit
         accompaniment, vocals = gated(wave).unbind(1)
         assert torch.allclose(vocals, taken * torch.sigmoid(torch.tensor(logit)), atol=1e-6)
         assert torch.allclose(accompaniment + vocals, wave, atol=1e-6)
 
 
 def test_open_masks_reconstruct() -> None:
-    through = network(replace(STEREO, rest=False))
-    through.separator.head.weight.zero_()
-    through.separator.head.bias.zero_()
-    through.separator.head.bias[: through.outputs[0]] = 30.0
+    through = network(replace(STEREO, residual_source=False))
+    through.head.project.weight.zero_()
+    through.head.project.bias.zero_()
+    through.head.project.bias[: through.head.sizes[0]] = 30.0
     wave = torch.randn(1, 2, 12800) * 0.1
     error = (through(wave)[:, 0] - wave)[..., 1024:-256]
     assert 10 * torch.log10(error.square().mean() / wave.square().mean()) < -100
@@ -143,7 +147,7 @@ def test_features_tell_where_a_sound_is() -> None:
         {"sources": ["accompaniment"]},
         {"masks": "sum_to_one"},
         {"consistency": True},
-        {"gated": True},
+        {"gate_residual": True},
     ],
 )
 def test_impossible_shapes_are_refused(change: dict) -> None:
@@ -154,7 +158,7 @@ def test_impossible_shapes_are_refused(change: dict) -> None:
 def test_gradients_reach_every_weight() -> None:
     torch.manual_seed(0)
     trained = Network(STEREO)
-    trained.separator.head.weight.data.normal_(0, 0.1)
+    trained.head.project.weight.data.normal_(0, 0.1)
     trained(torch.randn(2, 2, 2560) * 0.1)[:, 0].square().sum().backward()
     for name, weight in trained.named_parameters():
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
