@@ -167,6 +167,17 @@ def test_caps_of_a_part_and_of_each_speaker(tmp_path: Path, repository: tuple[Pa
         assert len({row.speaker for row in rows}) == speakers and all(row.seconds < most for row in rows)
 
 
+def test_each_track_of_a_singer_is_a_song(
+    tmp_path: Path, repository: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRACK_S", 2.0)
+    part = {"kind": "vocals", "files": "speech/*.wav", "speaker": "re:speech/([^/]+)/", "valid": 0}
+    catalogue = write_catalogue(tmp_path, entry(repository[1], parts=[part]))
+    assert run(tmp_path / "out", catalogue, "--repos", str(tmp_path / "clones")).exit_code == 0
+    songs = [row.song for row in read_manifest(tmp_path / "out" / "manifest.csv", [])]
+    assert len(songs) == len(set(songs)) == 12  # three files each of four singers
+
+
 def test_bare_clones_other_layouts_and_a_fetched_one(tmp_path: Path, repository: tuple[Path, str]) -> None:
     made = []
     for layout in ("a/somebody+sounds/repo", "b/sounds.git", "c/somebody/sounds"):

@@ -269,8 +269,8 @@ def collect_source(
 
 
 def row_of(source: Source, part: Part, who: str, split: str, track: Track, stem: str, out: Path) -> list[Any]:
-    """Writes a track to OUT/stem.flac; its row of the manifest."""
-    target = f"{stem}.flac"
+    """Writes a track to OUT/`stem`.flac; its row of the manifest."""
+    target = f"{stem}-vocals.flac" if part.kind == "vocals" else f"{stem}.flac"  # each is a song of its own
     facts = write_track(out, target, track, part.kind)
     voice = part.kind in ("speech", "vocals")
     speaker = ("mixed" if who == "mixed" else f"{plain(source.name)}-{plain(who)}") if voice else ""
