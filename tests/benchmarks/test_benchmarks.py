@@ -27,7 +27,7 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.model import load, shipped
 from tests.graphs import Network
 from tests.training.test_dnsmos import graph
-from training.evaluation import dnsmos, evaluate, speech_metrics
+from training.evaluation import distillmos, dnsmos, evaluate, speech_metrics, word_errors
 
 DATA = Path(__file__).parents[1] / "data"
 RATE = 16_000
@@ -148,6 +148,41 @@ def test_dnsmos_is_added_where_its_file_is_given(testset, identity, tmp_path):
     assert row["ovrl"] == pytest.approx(dnsmos.DNSMOS(file)(x, rate)["ovrl"], abs=1e-6)
     refused = run(evaluate.main, identity, testset, "--dnsmos", identity)
     assert refused.exit_code == 2 and "is not DNSMOS's P.835 network" in refused.output
+
+
+@pytest.mark.parametrize(
+    "flag, judge, sentence",
+    [("--words", word_errors, "Word errors need"), ("--distillmos", distillmos, "DistillMOS is not")],
+)
+@pytest.mark.parametrize("program", ["evaluate", "quality"])
+def test_a_missing_judge_is_one_sentence_before_anything_is_scored(
+    testset, identity, monkeypatch, program, flag, judge, sentence
+):
+    monkeypatch.setattr(judge, "installed", lambda: False)
+    start = (evaluate.main, identity, testset) if program == "evaluate" else (quality.main, "--testset", testset)
+    result = run(*start, flag)
+    assert result.exit_code == 1
+    assert (
+        result.output.startswith(sentence) and "pip install" in result.output and len(result.output.splitlines()) == 1
+    )
+
+
+@pytest.mark.skipif(not (word_errors.installed() and distillmos.installed()), reason="a judge is not installed")
+def test_further_judges_are_asked_where_wanted(testset, identity, tmp_path):
+    words = ["--words", "--distillmos", "--strength", "0", "--json", tmp_path / "scores.json"]
+    result = run(evaluate.main, identity, testset, *words)
+    assert result.exit_code == 0, result.output
+    assert "DistillMOS" in result.output and "word errors %" in result.output
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert report["strength"] == 0
+    noisy, model = (report["sets"]["mini"][key] for key in ("noisy", "model"))
+    assert 1 <= noisy["summary"]["distillmos"]["mean"] <= 5
+    for a, b in zip(noisy["rows"], model["rows"], strict=True):  # at strength 0 the output is the input
+        assert a["words"] == b["words"] and a["wer"] == b["wer"]
+        assert a["distillmos"] == pytest.approx(b["distillmos"], abs=1e-3)
+    defined = [row for row in noisy["rows"] if row["wer"] is not None]
+    errors, count = (sum(row["wer"] * row["words"] for row in defined), sum(row["words"] for row in defined))
+    assert noisy["summary"]["wer"]["mean"] == pytest.approx(errors / count, abs=1e-3)
 
 
 def test_two_workers_score_the_same(testset):

