@@ -21,8 +21,8 @@ def run_capture(
     """Listen, turn the vocals down by -``vocals`` dB (None: off), play, until stopped."""
     from rtsep.live.live_engine import LiveSettings
     from rtsep.live.routing.capture import CAPTURE_SINK, Capture
-    from rtsep.live.session import Session
-    from rtsep.live.ui.live_view import choose
+    from rtsep.live.session import LiveSession
+    from rtsep.live.ui.live_view import live_view
 
     if len(devices) > 1 or (devices and virtual_sink):
         raise InputError("--capture takes one device, and --virtual-sink none; leave the others out.")
@@ -33,4 +33,4 @@ def run_capture(
         )
         if virtual_sink:
             typer.echo(f"rtsep: Point other players at {CAPTURE_SINK}; it plays on {capture.output}.", err=True)
-        Session(settings, choose(as_json), opened=capture.pin).run(seconds)
+        LiveSession(settings, live_view(as_json), opened=capture.pin).run(seconds)

@@ -14,9 +14,10 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     """List the sound devices. `--input` and `--output` take a number, a name or a part of one."""
     from dataclasses import asdict
 
-    from rtsep.live.routing.devices import is_own, listed, open_portaudio
+    from rtsep.live.backends.portaudio import PortAudio
+    from rtsep.live.routing.devices import is_own
 
-    found = listed(open_portaudio())
+    found = PortAudio().devices()
     if as_json:
         write_json([asdict(device) for device in found], "-")
         return

@@ -34,8 +34,8 @@ def run_live(
     from rtsep.live import presets
     from rtsep.live.live_engine import LiveSettings
     from rtsep.live.model_selection import choose
-    from rtsep.live.session import Session
-    from rtsep.live.ui.live_view import choose as choose_view
+    from rtsep.live.session import LiveSession
+    from rtsep.live.ui.live_view import live_view
 
     if files and not (as_json and files == ["-"]):  # `--json -`, as other verbs have it
         raise InputError("Live sound comes from a microphone, not from files; leave the files out.")
@@ -77,11 +77,11 @@ def run_live(
 
         with VirtualMicrophone(values["input"]) as microphone:
             values |= microphone.settings()
-            view = choose_view(as_json)
+            view = live_view(as_json)
             view.tell(f"Other programs now list the microphone {microphone.description!r}.")
-            Session(LiveSettings(**values), view, record, opened=microphone.pin).run(seconds)
+            LiveSession(LiveSettings(**values), view, record, opened=microphone.pin).run(seconds)
     else:
-        Session(LiveSettings(**values), choose_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
+        LiveSession(LiveSettings(**values), live_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
 
 
 def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:

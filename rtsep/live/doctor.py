@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rtsep.errors import RtsepError
-from rtsep.live.routing.devices import JACK, listed, open_portaudio
+from rtsep.live.backends.portaudio import PortAudio
+from rtsep.live.routing.devices import JACK
 
 CABLES = {
     "darwin": ("BlackHole", "install BlackHole 2ch (brew install blackhole-2ch)"),
@@ -78,12 +79,11 @@ def _says(command: list[str]) -> str:
 
 def _portaudio() -> list[Finding]:
     try:
-        sounddevice = open_portaudio()
+        portaudio = PortAudio()
     except RtsepError as error:
         return [Finding("PortAudio", False, "not found", str(error))]
-    devices = listed(sounddevice)
-    version = sounddevice.get_portaudio_version()[1].partition(",")[0]
-    findings = [Finding("PortAudio", True, version)]
+    devices = portaudio.devices()
+    findings = [Finding("PortAudio", True, portaudio.version)]
     inputs, outputs = [d for d in devices if d.inputs], [d for d in devices if d.outputs]
     advice = "plug in a microphone, or start the sound server (PipeWire, PulseAudio or JACK)"
     both = bool(inputs and outputs)
@@ -134,7 +134,7 @@ def _virtual() -> Finding:
         return Finding(subject, False, "no PipeWire or PulseAudio answers", "start one, and install pulseaudio-utils")
     cable, advice = CABLES.get(sys.platform, ("a virtual cable", "install a virtual audio cable"))
     try:
-        found = next((d.name for d in listed(open_portaudio()) if cable.lower() in d.name.lower()), None)
+        found = next((d.name for d in PortAudio().devices() if cable.lower() in d.name.lower()), None)
     except RtsepError:
         found = None
     return Finding(subject, found is not None, found or "no virtual cable", "" if found else advice)

@@ -17,6 +17,8 @@ from rtsep.report.cable import echo
 from rtsep.report.live import measure_live
 from rtsep.report.live_page import live_lines, live_page
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 def test_an_echo_is_found_where_it_first_comes() -> None:
     rng = np.random.default_rng(0)

@@ -5,21 +5,17 @@ A device is chosen once and then pinned by its full name: sound never follows a 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from rtsep.errors import InputError, RtsepError
+from rtsep.errors import InputError
 
 OWN_NAME = "rtsep"  # our JACK client, our virtual microphone
 # Of two host APIs that offer the same device, the one with the shorter way comes first.
 _HOSTS = ("JACK Audio Connection Kit", "Core Audio", "ASIO", "Windows WASAPI", "Windows WDM-KS", "ALSA")
 _EASY_HOSTS = ("Windows WASAPI", "Windows DirectSound", "MME")  # their shared mode works in 10 ms
 JACK = _HOSTS[0]
-
-_client = ctypes.create_string_buffer(64)  # PortAudio keeps the pointer, so the name lives as long as the process
+PLAYER_BLOCK, MAX_PLAYER_BLOCK = 2048, 8192  # frames
 
 
 @dataclass(frozen=True)
@@ -40,47 +36,6 @@ class Device:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.host})"
-
-
-def open_portaudio(client: str = OWN_NAME) -> Any:
-    """The sounddevice module with PortAudio initialised now, so that its list of devices is today's.
-
-    client: our name among the JACK clients. Raises RtsepError when PortAudio is not there.
-    """
-    try:
-        import sounddevice
-    except OSError:
-        raise RtsepError(
-            "PortAudio was not found; install it (Debian and Ubuntu: sudo apt install libportaudio2)."
-        ) from None
-    if sounddevice._initialized:
-        sounddevice._terminate()
-    _client.value = client.encode()
-    with contextlib.suppress(AttributeError, OSError):  # a PortAudio without JACK has no such function
-        ctypes.CDLL(sounddevice._libname).PaJack_SetClientName(_client)
-    sounddevice._initialize()
-    return sounddevice
-
-
-def listed(sounddevice: Any) -> list[Device]:
-    """All devices, in PortAudio's order."""
-    hosts = sounddevice.query_hostapis()
-    devices = []
-    for entry in sounddevice.query_devices():
-        host = hosts[entry["hostapi"]]
-        devices.append(
-            Device(
-                index=entry["index"],
-                name=entry["name"],
-                host=host["name"],
-                inputs=entry["max_input_channels"],
-                outputs=entry["max_output_channels"],
-                rate=round(entry["default_samplerate"]),
-                default_input=host["default_input_device"] == entry["index"],
-                default_output=host["default_output_device"] == entry["index"],
-            )
-        )
-    return devices
 
 
 def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | None = None) -> Device:
@@ -132,7 +87,7 @@ def two_clocks(source: Device, target: Device) -> bool:
 
 
 def block_size(wanted: int | None, source: Device, target: Device) -> int:
-    """Frames a callback to ask PortAudio for; 0 lets the server decide.
+    """Frames a callback to ask the audio system for; 0 lets the server decide.
 
     On JACK always 0: any other size, even the server's own, delays by a whole block. PulseAudio's plugin needs 480, as
     smaller blocks come in bursts and every underrun makes the delay grow.
@@ -141,8 +96,28 @@ def block_size(wanted: int | None, source: Device, target: Device) -> int:
         return 0
     if wanted is not None:
         return wanted
-    slow = source.host in _EASY_HOSTS or any("pulse" in d.name or d.name == "default" for d in (source, target))
+    slow = source.host in _EASY_HOSTS or any(by_server(d.host, d.name) for d in (source, target))
     return 480 if slow else 128
+
+
+def player_block_size(wanted: int | None, source: Device, target: Device) -> int:
+    """The same for songs, which gain nothing from a short way: large blocks, so that nothing ever runs out."""
+    if target.host == JACK:
+        return 0
+    return PLAYER_BLOCK if wanted is None else wanted
+
+
+def by_server(host: str, name: str) -> bool:
+    """Whether the device is ALSA's plugin for a sound server, whose callbacks come in bursts."""
+    return host == "ALSA" and ("pulse" in name or "pipewire" in name or name in ("default", "sysdefault"))
+
+
+def silent_s(host: str, name: str) -> float:
+    """Seconds without a callback after which a device is lost.
+
+    A sound server that has other work pauses for more than a second (1.7 s were measured) and then goes on.
+    """
+    return 4.0 if by_server(host, name) else 0.5
 
 
 def _best(found: list[Device], host: str | None) -> Device:

@@ -123,7 +123,7 @@ class Route:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def _look_after(self, anew: bool = False) -> None:
-        with contextlib.suppress(RtsepError):  # there is no server now; the watchdog sees to that
+        with contextlib.suppress(RtsepError):  # there is no server now; the supervisor sees to that
             if anew:
                 self._make()
             self._put_back()
