@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from rtsep.live.backends.shared_state import SharedBlock
 AUDIO, WORKER = "audio", "worker"
 LIVE, PLAYER, PASSTHROUGH = "live", "player", "passthrough"  # callbacks that an audio process can run
 _AUDIO_MODULE = "rtsep.live.backends.audio_process"
+_PR_SET_PDEATHSIG = 1
 _CHILD_MAIN = Path(__file__).with_name("child_main.py")
 
 
@@ -38,6 +41,12 @@ def end(process: subprocess.Popen[bytes], patience: float) -> None:
     if process.stdin is not None:
         with contextlib.suppress(OSError):  # what it was told last was never read
             process.stdin.close()
+
+
+def set_parent_death_signal() -> None:
+    """For ``preexec_fn``: on Linux the child is ended when the thread that starts it ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def how_ended(process: subprocess.Popen[bytes]) -> str:

@@ -34,13 +34,18 @@ def compiled() -> None:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch: pytest.MonkeyPatch, unjudged: None) -> None:
     """For tests of bits: a machine with a lot of other work loses no device, and is not too slow for the model.
 
     Tests that do not ask for this run with what users get.
     """
     monkeypatch.setattr(Supervisor, "patience_s", lambda self: 30.0)
     monkeypatch.setattr(live_supervisor, "_STUCK_S", 30.0)
+
+
+@pytest.fixture
+def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is not too slow for the model, however late its results are."""
     monkeypatch.setattr(Governor, "judge", lambda *_: None)
 
 

@@ -25,10 +25,12 @@ from rtsep.errors import InputError
 from rtsep.live.backends import player_callback
 from rtsep.live.backends.jack_client import JackClient
 from rtsep.live.backends.player_callback import new_player_block, play
+from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE, SharedBlock
 from rtsep.live.player.player import Player
 from rtsep.live.player.player_session import PlayerSession
 from rtsep.live.player.player_settings import PlayerSettings
 from rtsep.live.player.playlist import clock_text
+from rtsep.live.supervisor import WORKER_TRIES
 from rtsep.live.ui.keys import DOWN, UP
 from rtsep.live.ui.player_view import line, player_view, screen, settings_text, strip
 
@@ -202,6 +204,30 @@ def test_the_player_callbacks_callback_allocates_nothing() -> None:
 # Songs
 
 
+def follow_the_original(block: SharedBlock, sound: np.ndarray, begin: int) -> list[tuple[int, int]]:
+    """Position and place in ``sound`` of every block played since ``begin`` that no join reaches into.
+
+    Each of them must be the song, sample for sample, and go on where the one before it ended.
+    """
+    end = block.state.position
+    assert end < block.length
+    played = block.samples_before(block.played[:2], end, end)
+    places = {pair.tobytes(): place for place, pair in enumerate(sound)}
+    found: list[tuple[int, int]] = []
+    following, at = None, 0
+    for row in block.calls[: block.state.callbacks - 1]:
+        at, position = int(row["position"]), at
+        if position < begin or at == position or row["flags"] & (FLAG_JOIN | FLAG_LATE):
+            following = None
+            continue
+        place = places[played[position].tobytes()]
+        assert np.array_equal(played[position:at], sound[place : place + at - position])
+        assert following in (None, place)
+        following = place + at - position
+        found.append((position, place))
+    return found
+
+
 def tape(player: Player) -> np.ndarray:
     """Everything played so far, [samples, 2]."""
     end = player.block.state.position
@@ -249,6 +275,7 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
         block = player.block
         player.compare(True)  # the original: known to the bit
         assert wait(lambda: player.block.state.bypass == 1.0)
+        original = block.state.position
         assert wait(lambda: player.songs[0].get("peaks"))
         for target in (8.0, 2.5):
             turn = block.player.jumps_made
@@ -264,10 +291,12 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
             begins = np.flatnonzero(played[:, 0] == sound[place, 0])
             (begin,) = [k for k in begins if np.array_equal(played[k : k + 1000], sound[place : place + 1000])]
             assert begin <= at
-        player.set_key(3)
         turn = block.player.jumps_made
+        player.set_key(3)
         assert wait(lambda: block.player.jumps_made > turn, PATIENCE)
         assert wait(lambda: player.position[1] > 3.0, PATIENCE)
+        # The original was never out of step, whatever the key.
+        assert len(follow_the_original(block, sound, original)) > 100
         player.pause(True)
         assert wait(lambda: player.block.player.playing == 0.0)
         seconds = player.position[1]
@@ -278,9 +307,6 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
         player.set_volume(-20.0)
         assert wait(lambda: player.position[1] > seconds + 0.3, PATIENCE)
         assert wait(lambda: 0.0999 < player.block.state.volume < 0.1001)
-        # The original was never out of step, whatever the key.
-        played, late = tape(player), block.state.late_blocks
-    assert late == 0 or np.isfinite(played).all()
 
 
 def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str, tmp_path: Path) -> None:
@@ -300,9 +326,10 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
         assert block.player.position == place and "stands still" in told[-1]
         server.start()
         assert wait(lambda: player.state == "running" and "goes on" in told[-1], PATIENCE)
-        assert wait(lambda: block.state.position > written + 10000, PATIENCE)
-        played = tape(player)[written + 1000 : written + 9000]  # after the 20 ms that it fades in
-        assert np.array_equal(played, sound[place + 1000 : place + 9000]) or block.state.late_blocks
+        assert wait(lambda: block.state.position > written + 20000, PATIENCE)
+        # After the 20 ms that it fades in it is where it was, and a device that came late moves nothing.
+        position, found = follow_the_original(block, sound, written + 1000)[0]
+        assert found - place == position - written
         worker = player.processes["worker"]
         assert worker
         os.kill(worker, signal.SIGKILL)
@@ -311,9 +338,7 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
         assert wait(lambda: block.state.processed > done + 48000, PATIENCE)
         assert wait(lambda: block.player.position > done + 10000, PATIENCE)
         assert player.restarts == {"worker": 1, "device": 1}
-        played = tape(player)
-        begins = np.flatnonzero(played[:, 0] == sound[done + 500, 0])
-        assert any(np.array_equal(played[k : k + 2000], sound[done + 500 : done + 2500]) for k in begins)
+        assert any(at >= done + 5000 for _, at in follow_the_original(block, sound, written + 1000))
 
         def given_up() -> bool:
             """Whether one that cannot live is no more started; until then it cannot."""
@@ -324,7 +349,7 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
             return player.failure is not None
 
         assert wait(given_up, PATIENCE)
-        assert "again and again" in str(player.failure) and player.restarts["worker"] < 6
+        assert "times in a row" in str(player.failure) and player.restarts["worker"] <= WORKER_TRIES
         children = [pid for pid in player.processes.values() if pid]
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
 
@@ -343,11 +368,14 @@ def test_songs_that_cannot_be_played_are_named_and_left_out(stereo_model: str, t
     broken.write_bytes(b"no song at all" * 100)
     good, told = saved(tmp_path, "low.wav", tune(0.6, 5, 8000)[:, :1], 8000), []  # mono, 8 kHz: no reason to refuse
     with jack_server(128):
-        settings = PlayerSettings((str(broken), six, good), stereo_model, ring=RING)
+        settings = PlayerSettings((str(broken), six, good), stereo_model, ring=RING, paused=True)
         with Player(settings, tell=told.append) as player:
+            player.compare(True)
+            assert wait(lambda: player.block.state.bypass == 1.0, PATIENCE)
+            player.pause(False)
             assert wait(lambda: player.finished, PATIENCE) and player.position[0] == 2
             played = tape(player)
-        assert np.array_equal(played[:, 0], played[:, 1]) or played.any()
+        assert np.array_equal(played[:, 0], played[:, 1]) and np.count_nonzero(played) > RATE
         assert len(told) == 2 and "broken.mp3" in told[0] and "six.wav" in told[1]
         with pytest.raises(InputError, match="broken"):
             Player(PlayerSettings((str(broken),), stereo_model)).start()
