@@ -141,7 +141,7 @@ class LiveEngine(Supervised):
     def set_slack(self, slack: int) -> None:
         """Another number of block periods of slack, joined without a step."""
         self._slack = slack
-        self.block.state.delay = slack * self.block.state.block
+        self.block.state.delay = slack * self.block.state.period
 
     @property
     def slack(self) -> int:
@@ -150,7 +150,7 @@ class LiveEngine(Supervised):
 
     @property
     def added_samples(self) -> int:
-        """Delay over an empty pass-through, samples at the output's rate: stream latency + slack x block.
+        """Delay over an empty pass-through, samples at the output's rate: stream latency + slack x period.
 
         The gate's look-back is part of the stream's latency. With two clocks also what is meant to lie between them;
         that is set right when it is off by more than a block.

@@ -52,15 +52,15 @@ class LiveSupervisor(Supervisor):
         self._engine.bypass(True)
         self._engine.say(f"{why}; the dry signal plays (press b to try again).")
 
-    def configured_delay(self, block: int) -> int:
-        return self._engine.slack * block
+    def configured_delay(self, period: int) -> int:
+        return self._engine.slack * period
 
     def device_lost(self, why: str) -> None:
         self._engine.say(f"{why}; the sound device ({self.device_names()}) is opened again as soon as it is back.")
 
-    def configure(self, rate: int, block: int) -> None:
+    def configure(self, rate: int, block: int, period: int = 0) -> None:
         self._irregular = self._state.irregular_callbacks
-        super().configure(rate, block)
+        super().configure(rate, block, period)
 
     def began_to_run(self, now: float) -> None:
         state = self._state
@@ -85,7 +85,7 @@ class LiveSupervisor(Supervisor):
             engine.say(f"The device now works in blocks of {state.frames} frames.")
             self.configure(state.rate, state.frames)
         elif (
-            now - self._judged[0] > window_s(state.block / state.rate)
+            now - self._judged[0] > window_s(state.period / state.rate)
             and not state.worker_paused
             and not engine.bypassed
         ):

@@ -56,7 +56,8 @@ class LiveStatus(Counters, total=False):
     host: str | None  # audio system
     rate: int  # Hz of the output
     block: int  # frames a callback
-    slack: int  # blocks from handing one over to playing its result
+    period: int  # frames that come at once: those of several callbacks where the server's period is large
+    slack: int  # periods from handing one over to playing its result
     restarts: dict[str, int]  # how often worker and device were lost
     bypass: bool  # the dry signal is asked for
     paused: bool  # the worker rests, because the machine is too slow
@@ -90,6 +91,7 @@ def live_status(engine: LiveEngine) -> LiveStatus:
         "host": engine.device.get("host"),
         "rate": rate,
         "block": size,
+        "period": state.period,
         "slack": engine.slack,
         **counters(block),
         "xruns": state.xruns + clocks.xruns,
@@ -117,7 +119,7 @@ def live_status(engine: LiveEngine) -> LiveStatus:
             "reduction_db": heard - played,
             "compute_ms": quantiles(compute_ms(block, rows)),
             "gap_ms": quantiles(gaps_ms(block, rows)),
-            "budget_ms": 1000 * engine.slack * size / rate,
+            "budget_ms": 1000 * engine.slack * state.period / rate,
         }
     return values  # type: ignore[return-value]
 

@@ -106,7 +106,7 @@ class Supervisor(ABC):
     def worker_given_up(self, why: str) -> None:
         """It was lost too often; why: how, as the beginning of a sentence."""
 
-    def configured_delay(self, block: int) -> int:
+    def configured_delay(self, period: int) -> int:
         """Samples from handing a block over to playing its result."""
         return 0
 
@@ -194,17 +194,20 @@ class Supervisor(ABC):
             session.was_opened(message)
             names = (message["input"], message["output"])
             self._silent_s = max(silent_s(message["host"], name) for name in names if name)
-            self.configure(message["rate"], message["block"])
+            self.configure(message["rate"], message["block"], message["period"])
         elif session.state == STARTING:
             kind = InputError if message["code"] == InputError.exit_code else RtsepError
             self.refusal = kind(message["sentence"])
 
-    def configure(self, rate: int, block: int) -> None:
-        """Set what the device turned out to be; a worker whose stream no longer fits makes another."""
+    def configure(self, rate: int, block: int, period: int = 0) -> None:
+        """Set what the device turned out to be; a worker whose stream no longer fits makes another.
+
+        period: frames that come at once, if they are more than a block.
+        """
         state = self._state
         fits = state.rate == rate and state.block == block and not self.threaded_worker
         state.running = 0
-        self._block.configure(rate, block, self.configured_delay(block))
+        self._block.configure(rate, block, self.configured_delay(max(block, period)), period)
         if not fits:
             state.epoch += 1
         self._session.state = PREPARING
@@ -231,7 +234,7 @@ class Supervisor(ABC):
 
     def patience_s(self) -> float:
         """Seconds without a callback after which the device is lost: some blocks in any case."""
-        return self._silent_s + 4 * self._state.block / max(1, self._state.rate)
+        return self._silent_s + 4 * self._state.period / max(1, self._state.rate)
 
     def _lose_device(self, why: str) -> None:
         session = self._session

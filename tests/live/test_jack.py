@@ -16,7 +16,7 @@ from servers import delay_of, jack_server, probe
 
 import rtsep
 from rtsep.engine.gate import Gated, GateSettings
-from rtsep.errors import InputError
+from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.live_callback import WAIT_VARIANT
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
 from rtsep.live.live_engine import LiveEngine, LiveSettings
@@ -91,6 +91,26 @@ def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) 
     # The whole round trip through the server is one period more than what rtsep adds, and below 11 ms at 128 frames.
     assert period != 128 or 1000 * (added + period) / 48000 < 11.0
     check_bits(tape, offline(random_model, tape, int(np.gcd(period, 128))))
+
+
+@pytest.mark.parametrize("period", [4096, 8192])
+def test_a_large_period_is_not_taken_for_a_slow_machine(identity_model: str, period: int, unjudged: None) -> None:
+    """PortAudio hands it over in pieces, all at once: their results are due a period later, not a piece later."""
+    with jack_server(period), LiveEngine(LiveSettings(model=identity_model, slack=2)) as live:
+        status = live.status()
+        assert (status["block"], status["period"]) == (1024, period)
+        assert live.added_samples == 128 + 2 * period
+        for _ in range(5):  # a machine that is busy may lose blocks
+            late, callbacks = live.status()["late"], live.status()["callbacks"]
+            assert wait(lambda callbacks=callbacks: live.status()["callbacks"] > callbacks + 40)
+            if live.status()["late"] == late:
+                return
+        pytest.fail(f"late again and again: {live.status()}")
+
+
+def test_a_rate_that_no_model_can_be_brought_to_is_refused(random_model: str) -> None:
+    with jack_server(1024, 384000), pytest.raises(RtsepError, match="384000 Hz and rtsep at 8000 to 192000"):
+        LiveEngine(LiveSettings(model=random_model)).start()
 
 
 def carried(live: LiveEngine, sound: np.ndarray, period: int) -> bool:
@@ -187,9 +207,9 @@ def test_the_portable_way_gives_the_same_bits(random_model: str) -> None:
 
 
 def test_waiting_for_results_loses_nothing(random_model: str) -> None:
-    """The variant for measurements, on a server as fast as it can be: 60 s of sound, bit-exact, in no more memory."""
-    sound = noise(60.0, 2)
-    settings = LiveSettings(model=random_model, slack=2, ring=1 << 22, callback_variant=WAIT_VARIANT)
+    """The variant for measurements, on a server as fast as it can be: 20 s of sound, bit-exact, in no more memory."""
+    sound = noise(20.0, 2)
+    settings = LiveSettings(model=random_model, slack=2, ring=RING, callback_variant=WAIT_VARIANT)
     with jack_server(128), LiveEngine(settings) as live:
         before = [memory_of(pid) for pid in live.processes.values()]
         probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel")

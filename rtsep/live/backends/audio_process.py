@@ -24,6 +24,7 @@ from rtsep.live import worker
 from rtsep.live.backends import live_callback, passthrough_callback, player_callback, realtime
 from rtsep.live.backends.adaptive_resampler import table
 from rtsep.live.backends.clock_bridge import MIN_MARGIN_S, nominal_rate
+from rtsep.live.backends.jack_client import server_period
 from rtsep.live.backends.portaudio import (
     HIGH_LATENCY,
     LOW_LATENCY,
@@ -35,12 +36,13 @@ from rtsep.live.backends.portaudio import (
 )
 from rtsep.live.backends.shared_state import Fields, SharedBlock
 from rtsep.live.processes import PASSTHROUGH, PLAYER
-from rtsep.live.routing.devices import Device, block_size, find, pair, player_block_size, two_clocks
+from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, player_block_size, two_clocks
 from rtsep.model import MAX_RATE, MIN_RATE
 
 _PATIENCE_S = 15.0  # until the first callbacks must have come
 _STEADY = 4  # callbacks of one size that settle what the block is
 _LOOK_S = 0.02
+_PORTAUDIO_BUFFER = 1024
 _OTHER_RATES = (48000, 96000, 44100, 192000)  # tried when a device's own is none that rtsep works at
 
 
@@ -173,6 +175,7 @@ def run(handle: str, settings: dict[str, Any]) -> None:
         separate_clocks=streams.separate,
         rate=streams.rate,
         block=frames,
+        period=_period(streams.target, frames),
         channels=streams.channels,
         pid=os.getpid(),
     )
@@ -184,6 +187,11 @@ def run(handle: str, settings: dict[str, Any]) -> None:
     closing = threading.Thread(target=streams.close, daemon=True)
     closing.start()
     closing.join(1.0)  # for ever, when the server has died
+
+
+def _period(target: Device, frames: int) -> int:
+    """Frames that come at once. PortAudio cuts JACK's periods into pieces where they are larger than its own buffer."""
+    return max(frames, server_period()) if target.host == JACK and frames == _PORTAUDIO_BUFFER else frames
 
 
 def _settled_block(record: Fields, before: int) -> int:

@@ -60,6 +60,21 @@ def library() -> ctypes.CDLL:
     return jack
 
 
+def server_period() -> int:
+    """Frames that the running server hands over at once; 0 where none answers."""
+    try:
+        jack = library()
+    except RtsepError:
+        return 0
+    status = ctypes.c_int(0)
+    client = jack.jack_client_open(b"rtsep-period", _NO_START, ctypes.byref(status))
+    if not client:
+        return 0
+    period = int(jack.jack_get_buffer_size(client))
+    jack.jack_client_close(client)
+    return period
+
+
 _get_buffer: Any = types.ExternalFunction("jack_port_get_buffer", types.voidptr(types.intp, types.uint32))
 
 

@@ -71,7 +71,8 @@ STATE = np.dtype(
         ("stop", _INT),
         ("rate", _INT),  # Hz of the device
         ("block", _INT),  # frames a callback
-        ("delay", _INT),  # samples from handing a block over to playing its result: slack x block
+        ("period", _INT),  # frames that come at once: those of several callbacks where the server's period is large
+        ("delay", _INT),  # samples from handing a block over to playing its result: slack x period
         ("join_samples", _INT),  # that a join takes
         ("epoch", _INT),  # grows when rate or block changed and the worker needs another stream
         ("strength_version", _INT),  # grows when ``strength`` changed
@@ -274,10 +275,10 @@ class SharedBlock:
         wake = self.state.wake_descriptor
         return ((int(place),) if kind == "fd" else ()) + ((wake,) if wake >= 0 else ())
 
-    def configure(self, rate: int, block: int, delay: int) -> None:
-        """Set what follows from the device: Hz, frames a callback, samples of slack."""
+    def configure(self, rate: int, block: int, delay: int, period: int = 0) -> None:
+        """Set what follows from the device: Hz, frames a callback, samples of slack, frames at once if they are more."""
         state = self.state
-        state.rate, state.block = rate, block
+        state.rate, state.block, state.period = rate, block, max(block, period)
         state.delay = state.last_delay = delay
         state.join_samples = max(1, round(0.002 * rate))
         state.bypass_step = 1.0 / (0.020 * rate)
