@@ -115,6 +115,7 @@ def karaoke(
         from rtsep.audio_io import batch
         from rtsep.live.player.player_session import PlayerSession
         from rtsep.live.player.player_settings import PlayerSettings
+        from rtsep.live.routing.pulse_routing import ServerPins
         from rtsep.live.stop_signals import StopSignals
         from rtsep.live.ui.player_view import player_view
 
@@ -122,8 +123,11 @@ def karaoke(
             raise InputError("Songs are played from files, for one seeks in them; name a file.")
         paths = tuple(job.source for job in batch.plan(songs or [], None, batch.KARAOKE))
         settings = PlayerSettings(paths, name, output, decibels, solo, key, volume, begin, block=block)
-        with StopSignals() as quit:
-            PlayerSession(settings, lambda player: player_view(player, as_json, quiet), mic, quit).run(seconds)
+        with StopSignals() as quit, ServerPins() as pins:
+            session = PlayerSession(
+                settings, lambda player: player_view(player, as_json, quiet), mic, quit, opened=pins.pin
+            )
+            session.run(seconds)
 
 
 def parse_vocals(text: str | None, guide: bool = False, solo: bool = False) -> float | None:

@@ -101,8 +101,12 @@ def _run(
             session.view.tell(f"Other programs now list the microphone {microphone.description!r}.")
             session.run(seconds)
     else:
+        from rtsep.live.routing.pulse_routing import ServerPins
+
         monitor = bool(chosen.get("monitor"))
-        LiveSession(LiveSettings(**values), live_view(as_json), record, monitor, quit=quit).run(seconds)
+        with ServerPins() as pins:
+            settings = LiveSettings(**values)
+            LiveSession(settings, live_view(as_json), record, monitor, opened=pins.pin, quit=quit).run(seconds)
 
 
 def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:

@@ -57,7 +57,7 @@ class LiveEngine(Supervised):
 
     # Beginning and end
 
-    def start(self, patience: float = 60.0) -> None:
+    def start(self, patience: float = 90.0) -> None:
         """Open everything and return when sound runs.
 
         Raises InputError or RtsepError when the devices cannot be opened, or not within ``patience`` seconds.

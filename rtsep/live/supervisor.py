@@ -86,7 +86,7 @@ class Supervisor(ABC):
         self._failures = 0
         self._next_try = 0.0
         self.given_up = False  # the worker
-        self._again = 0.0  # when to open a lost device
+        self._audio_began = self._again = 0.0  # when the device was last asked for, and is to be asked for again
         self._opening_s = _OPENING_S
         self._silent_s = 0.0
         self._last_callback: dict[str, tuple[int, float]] = {}
@@ -136,7 +136,7 @@ class Supervisor(ABC):
         self._worker_began = time.monotonic()
         if not self.threaded_worker:
             self.start_worker()
-        self.start_audio()
+        self._open_audio()
         self._thread.start()
 
     def stop(self) -> None:
@@ -166,12 +166,14 @@ class Supervisor(ABC):
         if self.refusal is not None:
             return
         self._look_at_worker(now)
-        if session.state == WAITING:
+        hangs = session.state in (STARTING, WAITING) and now >= self._audio_began + self._opening_s
+        if children.audio is not None and not ended and hangs:
+            self._opening_s = min(2 * self._opening_s, _MAX_OPENING_S)
+            self._end_audio()
+        elif session.state == WAITING or (session.state == STARTING and children.audio is None):
             if children.audio is None and now >= self._again:
-                self.start_audio()
-            elif children.audio is not None and (ended or now >= self._again + self._opening_s):
-                if not ended:
-                    self._opening_s = min(2 * self._opening_s, _MAX_OPENING_S)
+                self._open_audio()
+            elif ended:
                 self._end_audio()
         elif children.audio is None or ended:
             how = "" if children.audio is None else f" ({how_ended(children.audio)})"
@@ -246,6 +248,10 @@ class Supervisor(ABC):
         session.state = WAITING
         self.device_lost(why)
         self._end_audio()
+
+    def _open_audio(self) -> None:
+        self._audio_began = time.monotonic()
+        self.start_audio()
 
     def _end_audio(self) -> None:
         self._children.end_audio()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,19 @@ from rtsep.cli.live import parse_gate
 from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
 from rtsep.live import presets
+from rtsep.live.backends.live_callback import take_in
+from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.doctor import unit
 from rtsep.live.feedback_detector import SIZE, FeedbackDetector
 from rtsep.live.governor import DRY, MAX_SLACK, WINDOW_S, Governor, window_s
 from rtsep.live.live_engine import LiveSettings
 from rtsep.live.model_selection import choose, work
-from rtsep.live.routing.devices import JACK, Device, block_size, find, pair
+from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, two_clocks
 from rtsep.live.session import next_strength
 from rtsep.live.ui.keys import DOWN, UP, parse
 from rtsep.live.ui.live_view import line, meter, table
+from rtsep.live.ui.player_view import screen
+from rtsep.live.ui.views import JsonView, PlainView
 from rtsep.model import load
 
 RATE = 48000
@@ -224,7 +231,7 @@ def test_the_unit_starts_the_virtual_microphone() -> None:
 
 STATUS: dict[str, Any] = {
     "state": "running", "model": "denoise", "target": "speech", "input": "Mic", "output": "Out",
-    "bypass": False, "paused": False,
+    "bypass": False, "paused": False, "muted": False, "recording": False, "period": 128,
     "heard_db": -20.0, "played_db": -32.0, "reduction_db": 12.0, "strength": None, "added_ms": 8.0, "block": 128,
     "slack": 2, "rate": RATE, "budget_ms": 5.33, "late": 1, "callbacks": 900, "xruns": 0,
     "clocks": None, "activity": 0.25, "gate_db": -18.0,
@@ -232,18 +239,104 @@ STATUS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_views() -> None:
+@contextlib.contextmanager
+def shared_block(channels: int) -> Iterator[SharedBlock]:
+    block = SharedBlock.create(channels)
+    yield block
+    block.close()
+
+
+def drawn(status: dict[str, Any], told: list[str], width: int = 100) -> str:
+    """What a terminal of this width shows."""
     from rich.console import Console
 
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table(status, width, told))
+    return console.export_text()
+
+
+def test_views() -> None:
     assert "delay 8.0 ms" in line(STATUS) and "late 1 of 900" in line(STATUS)
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(table(STATUS, 100, ["Something [odd] happened."]))
-    shown = console.export_text()
+    shown = drawn(STATUS, ["Something [odd] happened."])
     assert re.search(r"speech +25 %; gate -18 dB", shown) and "two clocks" not in shown
     clocks = {"drift_ppm": 208.4, "fill_ms": 7.0, "target_ms": 7.5, "underruns": 0, "slips": 3}
-    console.print(table(STATUS | {"clocks": clocks, "activity": None}, 100, []))
-    assert "drift +208 ppm; between them 7.0 of 7.5 ms; slips 3" in console.export_text()
+    with_clocks = drawn(STATUS | {"clocks": clocks, "activity": None}, [])
+    assert "drift +208 ppm; between them 7.0 of 7.5 ms; slips 3" in with_clocks
     assert line(STATUS | {"clocks": clocks}).endswith(", drift +208 ppm")
-    assert "8.00 ms" in shown and "12.0 dB" in shown and "[odd]" in shown
+    assert "8.00 ms" in shown and "[odd]" in shown
+    assert "12.0 dB now; no limit is set" in shown
+    assert "12.0 dB now; limited to 24 dB" in drawn(STATUS | {"strength": 24.0}, [])
     assert meter(0.0).count("█") == 30 and meter(-60.0).count("█") == 0 and len(meter(-30.0)) == 30
     assert line({"state": "waiting"}) == "waiting"
+
+
+@pytest.mark.parametrize("key", ["muted", "recording", "bypass", "paused"])
+def test_what_must_not_be_overlooked_is_seen_in_every_view(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"muted": "MUTED", "recording": "RECORDING", "bypass": "BYPASSED", "paused": "TOO SLOW"}[key]
+    on = STATUS | {key: True}
+    assert words in line(on) and words not in line(STATUS)
+    assert words in drawn(on, [], 40) and words not in drawn(STATUS, [], 40)
+    plain = PlainView(line, ("state", "muted", "recording", "bypass", "paused"))
+    for status in (STATUS, STATUS, on, on, STATUS):  # at once, not after ten seconds
+        plain.show(status)
+    assert [words in said for said in capsys.readouterr().err.splitlines()] == [False, True, False]
+    JsonView().show(on)
+    assert json.loads(capsys.readouterr().out)[key] is True
+
+
+def test_keys_fit_forty_columns() -> None:
+    shown = drawn(STATUS, [], 40)
+    for words in ("b bypass", "m mute", "r record", "strength", "q quit"):
+        assert any(words in text for text in shown.splitlines())
+    status = {"state": "waiting", "model": "mid-side", "output": None, "title": "A", "song": 1, "songs": 1}
+    status |= {"seconds": 0.0, "vocals": None, "original": False, "solo": False, "key": 0, "volume": 0.0}
+    status |= {"late": 0, "xruns": 0}
+    from rich.console import Console
+
+    console = Console(width=40, record=True, file=io.StringIO())
+    console.print(screen(status, {}, 40, []))
+    shown = console.export_text()
+    for words in ("space pause", "n p song", "g guide", "[ ] key", "q quit", "no device yet", "WAITING"):
+        assert any(words in text for text in shown.splitlines()), words
+    assert "None" not in shown
+
+
+def test_names_of_devices_that_look_like_markup_are_shown_as_they_are() -> None:
+    names = {"input": "USB [Pro]", "output": "Desk [/b] C++"}
+    assert "USB [Pro] → Desk [/b] C++" in drawn(STATUS | names, ["USB [/red] is back."])
+    strange = [device(7, "C++ Synth", JACK, 0, 0), device(8, "USB [Pro]", JACK, 2, 2)]
+    assert find(strange, "[pro]", "input").index == 8
+    with pytest.raises(InputError, match="takes for a pattern"):
+        find(strange, "c++", "input")
+
+
+def test_a_device_of_the_sound_server_is_found_by_its_names() -> None:
+    server = [
+        Device(1, "alsa_input.usb", "PulseAudio", 1, 0, RATE, True, False, description="USB Microphone"),
+        Device(1, "alsa_output.usb", "PulseAudio", 0, 2, RATE, False, True, description="USB Speakers"),
+    ]
+    devices = [device(0, "USB: Audio (hw:1,0)"), device(1, "pulse", default=True), *server]
+    assert find(devices, "usb microphone", "input") == server[0] == find(devices, "alsa_input", "input")
+    assert find(devices, "USB", "output") == server[1]  # which has the hardware
+    assert find(devices, None, "input").name == "pulse" and find(devices, "0", "input").index == 0
+    assert not two_clocks(*pair(devices, "usb", "usb"))
+
+
+@pytest.mark.parametrize(
+    "text,mix,channels", [(None, 0, 1), ("2", 2, 2), ("left", 1, 1), ("right", 2, 2), ("mean", -1, 8)]
+)
+def test_channels_of_the_input(text: str | None, mix: int, channels: int) -> None:
+    settings = LiveSettings(input_channels=text)
+    assert (settings.input_mix, settings.device_channels) == (mix, channels)
+    block = (np.arange(24).reshape(8, 3) + 1).astype(np.float32) / 8
+    with shared_block(1) as shared:
+        shared.state.input_mix = mix
+        take_in(shared.state.record, shared.heard, block)
+        wanted = block.mean(axis=1) if mix < 0 else block[:, max(0, mix - 1)]
+        assert np.allclose(shared.heard[0, :8], wanted, atol=1e-7)
+
+
+def test_channels_that_cannot_be_are_refused() -> None:
+    for text in ("0", "9", "both", "-1"):
+        with pytest.raises(InputError, match="--input-channels"):
+            LiveSettings(input_channels=text)

@@ -37,6 +37,7 @@ from rtsep.live.backends.portaudio import (
 from rtsep.live.backends.shared_state import Fields, SharedBlock
 from rtsep.live.processes import PASSTHROUGH, PLAYER
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, player_block_size, two_clocks
+from rtsep.live.routing.sound_server import devices_of_server
 from rtsep.model import MAX_RATE, MIN_RATE
 
 _PATIENCE_S = 15.0  # until the first callbacks must have come
@@ -61,11 +62,18 @@ class Streams:
         """Open them, without starting. Raises InputError or RtsepError when that fails."""
         self._backend, self._block, self._settings = backend, block, settings
         devices = backend.devices()
+        devices += devices_of_server(devices)
         self.source: Device | None = None
         if settings["callback"] == PLAYER:
             self.target = find(devices, settings["output"], "output")
         else:
             self.source, self.target = pair(devices, settings["input"], settings["output"])
+        # ALSA's way to the server looks for the names of its devices there.
+        self.server_input = self.source.name if self.source and self.source.of_server else None
+        self.server_output = self.target.name if self.target.of_server else None
+        for variable, name in (("PULSE_SOURCE", self.server_input), ("PULSE_SINK", self.server_output)):
+            if name is not None:
+                os.environ[variable] = name
         # A mix of channels or a later one needs more of them than are heard.
         wanted = max(block.channels, settings.get("input_channels") or 1)
         self.channels = (min(wanted, self.source.inputs) if self.source else 0, min(2, self.target.outputs))
@@ -171,6 +179,8 @@ def run(handle: str, settings: dict[str, Any]) -> None:
         "opened",
         input=streams.source.name if streams.source else None,
         output=streams.target.name,
+        server_input=streams.server_input,
+        server_output=streams.server_output,
         host=streams.target.host,
         separate_clocks=streams.separate,
         rate=streams.rate,

@@ -276,7 +276,7 @@ class SharedBlock:
         return ((int(place),) if kind == "fd" else ()) + ((wake,) if wake >= 0 else ())
 
     def configure(self, rate: int, block: int, delay: int, period: int = 0) -> None:
-        """Set what follows from the device: Hz, frames a callback, samples of slack, frames at once if they are more."""
+        """Set what follows from the device: Hz, frames a callback, samples of slack, frames that come at once."""
         state = self.state
         state.rate, state.block, state.period = rate, block, max(block, period)
         state.delay = state.last_delay = delay

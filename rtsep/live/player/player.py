@@ -94,7 +94,7 @@ class Player(Supervised):
 
     # Beginning and end
 
-    def start(self, patience: float = 60.0) -> None:
+    def start(self, patience: float = 90.0) -> None:
         """Open everything and return when sound runs. Raises InputError or RtsepError when it cannot."""
         look_for_one(self.settings.songs)
         # What a model looks ahead by comes all at once where a song ends, at four times the model's rate perhaps.

@@ -35,13 +35,14 @@ class PlayerSession:
         view: Callable[[Player], View],
         singer: str | None = None,
         quit: threading.Event | None = None,
+        opened: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         """view: makes the view of the player. singer: a microphone that is denoised and mixed in, by name.
 
-        quit: ends the session when it is set, from before it began. Raises InputError, see Player.
+        quit: ends the session when it is set, from before it began. opened: see Player. Raises InputError, see Player.
         """
         self._quit = quit or threading.Event()
-        self.player = Player(settings, tell=self._say, quit=self._quit)
+        self.player = Player(settings, tell=self._say, opened=opened, quit=self._quit)
         self.view = ShownUntilBroken(view(self.player), self._quit)
         self._singer = singer
         self._vocals_before: float | None = None  # they were taken away

@@ -32,6 +32,7 @@ from rtsep.model import Model, load
 AHEAD_S = 1.0
 _WARM_S = 0.3  # before the place of a seek, so that the model knows what it is in
 _LEAD_S = 0.05  # is there before a jump is made
+_FIRST_LEAD_S = 0.5  # and before a device begins: one with large buffers takes as much at once
 _MARGIN_S = 0.15  # from asking for another key until it is heard; longer for a model that looks ahead
 _PIECE = 2048
 _KEPT = 3  # songs that stay decoded
@@ -236,7 +237,8 @@ class PlayerWorker:
         if song.length is not None and self._cursor >= song.length:
             self._finish(song)
         self._log(began, len(piece))
-        if self._jump is not None and (state.processed - self._base >= self._samples(_LEAD_S) or self._song is None):
+        lead = self._samples(_LEAD_S if state.running else _FIRST_LEAD_S)
+        if self._jump is not None and (state.processed - self._base >= lead or self._song is None):
             self._ask_for_jump(self._jump)
         return True
 

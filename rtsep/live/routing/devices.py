@@ -15,12 +15,18 @@ OWN_NAME = "rtsep"  # our JACK client, our virtual microphone
 _HOSTS = ("JACK Audio Connection Kit", "Core Audio", "ASIO", "Windows WASAPI", "Windows WDM-KS", "ALSA")
 _EASY_HOSTS = ("Windows WASAPI", "Windows DirectSound", "MME")  # their shared mode works in 10 ms
 JACK = _HOSTS[0]
+SERVER_HOSTS = ("PipeWire", "PulseAudio")
+_PATTERN = set("[](){}+*?.^$|\\")  # letters in names of JACK clients that PortAudio does not find ports with
 PLAYER_BLOCK, MAX_PLAYER_BLOCK = 2048, 8192  # frames
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of one host API. inputs, outputs: channels; rate: the device's own, Hz."""
+    """One device of one audio system. inputs, outputs: channels; rate: the device's own, Hz.
+
+    index: number in PortAudio's list; of a sound server's device that of the way to the server. name: that is asked for
+    and shown. description: what people read where that is another.
+    """
 
     index: int
     name: str
@@ -30,6 +36,12 @@ class Device:
     rate: int
     default_input: bool
     default_output: bool
+    description: str = ""
+
+    @property
+    def of_server(self) -> bool:
+        """Whether it is a sound server's, by the server's own name."""
+        return self.host in SERVER_HOSTS
 
     def channels(self, kind: str) -> int:
         return self.inputs if kind == "input" else self.outputs
@@ -46,17 +58,26 @@ def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | N
     """
     able = [device for device in devices if device.channels(kind)]
     if wanted is None:
-        found = [d for d in able if (d.default_input if kind == "input" else d.default_output) and not is_own(d)]
+        defaults = [d for d in able if (d.default_input if kind == "input" else d.default_output)]
+        found = [d for d in defaults if not (is_own(d) or d.of_server)]
         if not found:
             raise InputError(f"There is no default {kind} device; plug one in, or name one that `rtsep devices` lists.")
         return _best(found, host)
     if wanted.isdecimal():
-        found = [device for device in able if device.index == int(wanted)]
+        found = [device for device in able if device.index == int(wanted) and not device.of_server]
     else:
         low = wanted.lower()
-        found = [device for device in able if low in (device.name.lower(), str(device).lower())]
-        found = found or [device for device in able if low in str(device).lower()]
+        found = [d for d in able if low in (d.name.lower(), str(d).lower(), d.description.lower())]
+        found = found or [d for d in able if low in str(d).lower() or low in d.description.lower()]
+        # Hardware that a server has is the server's to open.
+        found = [d for d in found if d.of_server] or found
     if not found:
+        for device in devices:
+            if wanted.lower() in device.name.lower() and device.host == JACK and _PATTERN & set(device.name):
+                raise InputError(
+                    f"{device.name} cannot be opened by its name, which PortAudio takes for a pattern; name another "
+                    "device and connect rtsep's ports by a JACK patch bay, or rename it."
+                )
         known = ", ".join(sorted({device.name for device in able})) or "none"
         raise InputError(f"There is no {kind} device {wanted!r}; there are: {known}.")
     if kind == "input" and all(is_own(device) for device in found):
@@ -108,8 +129,10 @@ def player_block_size(wanted: int | None, source: Device, target: Device) -> int
 
 
 def by_server(host: str, name: str) -> bool:
-    """Whether the device is ALSA's plugin for a sound server, whose callbacks come in bursts."""
-    return host == "ALSA" and ("pulse" in name or "pipewire" in name or name in ("default", "sysdefault"))
+    """Whether a sound server or ALSA's plugin for one is in between, whose callbacks come in bursts."""
+    return host in SERVER_HOSTS or (
+        host == "ALSA" and ("pulse" in name or "pipewire" in name or name in ("default", "sysdefault"))
+    )
 
 
 def silent_s(host: str, name: str) -> float:

@@ -16,6 +16,7 @@ from rtsep.live.routing.devices import OWN_NAME
 from rtsep.live.routing.sound_server import (
     MONITOR,
     PIPEWIRE,
+    PULSE_DEVICE,
     description_of,
     names,
     numbered,
@@ -23,7 +24,6 @@ from rtsep.live.routing.sound_server import (
     unload_own_modules,
 )
 
-_PULSE_DEVICE = "pulse"  # ALSA's plugin for PulseAudio, from libasound2-plugins
 _QUANTUM = 128  # frames at 48 kHz that PipeWire is asked for
 _REPLACED = " ()[].:*$"  # PortAudio takes names for patterns; pipewire-jack puts a space for these, if asked
 _PATTERN = set("\\+^{}|?")  # and leaves these
@@ -73,7 +73,7 @@ class Route:
                 "launcher": ("pw-jack",),
                 "environment": tuple(environment.items()),
             }
-        return {"input": _PULSE_DEVICE, "output": _PULSE_DEVICE, "environment": self._pins()}
+        return {"input": PULSE_DEVICE, "output": PULSE_DEVICE, "environment": self._pins()}
 
     def _jack_names(self) -> dict[str, str]:
         """What PortAudio will call both ends; nothing where that way is closed.
@@ -158,12 +158,27 @@ class Route:
             ("source-output", "source", pins["PULSE_SOURCE"]),
             ("sink-input", "sink", pins["PULSE_SINK"]),
         ):
+            if not place:
+                continue
             numbers = {name: number for number, name in numbered(f"{owner}s")}
             listing = pactl("list", f"{kind}s")
             for number, text in re.findall(r"#(\d+)\n(.*?)(?=\n\n\S|\Z)", listing, re.DOTALL):
                 ours = f'application.process.id = "{self._process}"' in text
                 if ours and f"{owner.capitalize()}: {numbers.get(place)}\n" not in text:
                     pactl(f"move-{kind}", number, place, check=False)
+
+
+class ServerPins(Route):
+    """Keeps streams on devices that were asked for by the server's own names; nothing is made, nothing else is done."""
+
+    def __enter__(self) -> ServerPins:
+        return self
+
+    def pin(self, device: dict[str, Any]) -> None:
+        """See Route; what is not the server's is left alone."""
+        self.source, self.sink = device["server_input"] or "", device["server_output"] or ""
+        if self.source or self.sink:
+            super().pin(device)
 
 
 def free_suffix(*base_names: str) -> str:

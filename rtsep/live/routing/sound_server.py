@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtsep.errors import RtsepError
+from rtsep.live.routing.devices import Device
 
 PIPEWIRE, PULSEAUDIO = "pipewire", "pulseaudio"
+PULSE_DEVICE = "pulse"  # ALSA's plugin for PulseAudio, from libasound2-plugins
 MONITOR = ".monitor"  # what the server calls the source that hears a sink
 _OWNER = "rtsep.owner"  # property of what a module makes: number and start of the process that loaded it
 _OURS = re.compile(r"(?:sink_name|source_name)=(rtsep[_-]\S*)")
@@ -109,6 +111,24 @@ def fitting(wanted: str, kind: str) -> list[str]:
         return [wanted]
     low = wanted.lower()
     return [device.name for device in devices if low in device.name.lower() or low in device.description.lower()]
+
+
+def devices_of_server(devices: list[Device]) -> list[Device]:
+    """The server's devices as those of an audio system, where ``devices`` hold ALSA's way to the server."""
+    way = next((device for device in devices if device.host == "ALSA" and device.name == PULSE_DEVICE), None)
+    server = running_server() if way is not None else None
+    if way is None or server is None:
+        return []
+    host = "PipeWire" if server == PIPEWIRE else "PulseAudio"
+    found = []
+    for kind, inputs in (("sources", True), ("sinks", False)):
+        for device in server_devices(kind):
+            channels = (device.channels, 0) if inputs else (0, device.channels)
+            defaults = (device.default and inputs, device.default and not inputs)
+            found.append(
+                Device(way.index, device.name, host, *channels, device.rate, *defaults, description=device.description)
+            )
+    return found
 
 
 # Modules

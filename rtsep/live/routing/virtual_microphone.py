@@ -9,6 +9,7 @@ made through ``pactl``. A second session's names end in _2. On other systems a v
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.doctor import CABLES
@@ -37,7 +38,10 @@ class VirtualMicrophone(Route):
     """
 
     def __init__(self, wanted_input: str | None = None) -> None:
-        """wanted_input: the real microphone, by name or part of it; None is the server's default, pinned."""
+        """wanted_input: the real microphone, by name or part of it; None is the server's default, pinned.
+
+        What is no name of the server's is left to the audio system, so that all that `rtsep devices` lists will do.
+        """
         super().__init__()
         self.name, self.description, self._suffix = SOURCE, DESCRIPTION, ""
         self._wanted = wanted_input
@@ -71,11 +75,22 @@ class VirtualMicrophone(Route):
             arguments = ("media.class=Audio/Source/Virtual", f"sink_name={self.name}", *_MONO)
             load_module("module-null-sink", self.description, *arguments)
             return
-        arguments = (f"sink_name={self.sink}", "rate=48000", "format=float32le", "norewinds=1", *_MONO)
-        load_module("module-null-sink", f"rtsep_output{self._suffix}", *arguments)
-        arguments = (f"source_name={self.name}", f"master={self.sink}.monitor", "master_channel_map=mono", *_MONO)
-        load_module("module-remap-source", self.description, *arguments)
+        sink = (f"sink_name={self.sink}", "rate=48000", "format=float32le", "norewinds=1", *_MONO)
+        load_module("module-null-sink", f"rtsep_output{self._suffix}", *sink)
+        source = (f"source_name={self.name}", f"master={self.sink}.monitor", "master_channel_map=mono", *_MONO)
+        load_module("module-remap-source", self.description, *source)
         self._load_input()
+
+    def settings(self) -> dict[str, Any]:
+        """See Route."""
+        if self.source:
+            return super().settings()
+        return {"input": self._wanted, "output": self.sink}
+
+    def pin(self, device: dict[str, Any]) -> None:
+        """See Route."""
+        if self.source:
+            super().pin(device)
 
     def _jack_names(self) -> dict[str, str]:
         found = super()._jack_names()
@@ -87,12 +102,14 @@ class VirtualMicrophone(Route):
             self._load_input()  # it went away with its microphone
 
     def _load_input(self) -> None:
+        if not self.source:
+            return
         arguments = (f"source_name={INPUT}{self._suffix}", f"master={self.source}", "remix=no")
         load_module("module-remap-source", f"rtsep_input{self._suffix}", *arguments)
 
     def _pins(self) -> tuple[tuple[str, str], ...]:
         pins = dict(super()._pins())
-        if self.server == PULSEAUDIO:
+        if self.server == PULSEAUDIO and self.source:
             pins["PULSE_SOURCE"] = INPUT + self._suffix
         return tuple(pins.items())
 
@@ -107,6 +124,8 @@ class VirtualMicrophone(Route):
         found = fitting(self._wanted, "sources")
         if found and all(name in own for name in found):
             raise InputError(f"{found[0]} is rtsep's own output; recording it would feed the sound back to itself.")
+        if not found and self.server == PULSEAUDIO:
+            return ""
         if len(found) != 1:
             real = ", ".join(name for name in known if name not in own)
             raise InputError(f"--input {self._wanted!r} fits {len(found)} microphones; there are: {real}.")
