@@ -13,6 +13,7 @@ from rtsep.errors import InputError
 KEYS = (
     "model",
     "input",
+    "input_channels",
     "output",
     "strength",
     "block",

@@ -1,4 +1,4 @@
-"""The parts of a session that need no sound: devices by name, howling, the governor, keys, presets, the choice."""
+"""The parts of a session that need no sound: devices by name, feedback, the governor, keys, presets, views."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def _live_callback(pings: bool, waits: bool) -> Any:
     def live(source, target, frames, times, status, user):
         """PaStreamCallback: input and output float32, interleaved; ``user`` is the shared block.
 
-        With two streams this is the output's, and what is heard comes over the bridge.
+        With two streams this is the output's, and what is heard comes by way of ``clock_bridge``.
         """
         state = carray(user, (1,), STATE)[0]
         words = carray(user, (state.total_words,), np.int64)

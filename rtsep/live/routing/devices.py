@@ -5,7 +5,7 @@ A device is chosen once and then pinned by its full name: sound never follows a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rtsep.errors import InputError
@@ -67,10 +67,15 @@ def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | N
         found = [device for device in able if device.index == int(wanted) and not device.of_server]
     else:
         low = wanted.lower()
-        found = [d for d in able if low in (d.name.lower(), str(d).lower(), d.description.lower())]
-        found = found or [d for d in able if low in str(d).lower() or low in d.description.lower()]
-        # Hardware that a server has is the server's to open.
-        found = [d for d in found if d.of_server] or found
+        ways: tuple[Callable[[Device], bool], ...] = (  # the first that finds any is what is meant
+            lambda device: low in (device.name.lower(), str(device).lower()),
+            lambda device: low == device.description.lower(),
+            lambda device: low in str(device).lower(),
+            lambda device: low in device.description.lower(),
+        )
+        found = next((matches for way in ways if (matches := [d for d in able if way(d)])), [])
+        if any(device.of_server for device in found):  # hardware that a server has is the server's to open
+            found = [device for device in found if device.host != "ALSA"]
     if not found:
         for device in devices:
             if wanted.lower() in device.name.lower() and device.host == JACK and _PATTERN & set(device.name):
