@@ -30,6 +30,7 @@ from rtsep.live.player.player import Player
 from rtsep.live.player.player_session import PlayerSession
 from rtsep.live.player.player_settings import PlayerSettings
 from rtsep.live.player.playlist import clock_text
+from rtsep.live.processes import Children
 from rtsep.live.routing.devices import PLAYER_BLOCK
 from rtsep.live.supervisor import WORKER_TRIES
 from rtsep.live.ui.keys import DOWN, UP
@@ -438,6 +439,7 @@ def test_keys_turn_what_they_should_and_the_screen_shows_it(stereo_model: str, t
     session = PlayerSession(PlayerSettings(("a.wav", "b.wav"), stereo_model), lambda player: player_view(player, False))
     player = session.player
     player.block = new_player_block(1 << 14)
+    player.children = Children(player.block)
     player.songs[0] = {"title": "A song", "seconds": 100.0, "peaks": [0.1, 1.0] * 200}
     for key in (UP, UP, " ", "b", "]", "]", "[", ","):
         session.press(key)

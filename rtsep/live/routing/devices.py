@@ -74,7 +74,9 @@ def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | N
             lambda device: low in device.description.lower(),
         )
         found = next((matches for way in ways if (matches := [d for d in able if way(d)])), [])
-        if any(device.of_server for device in found):  # hardware that a server has is the server's to open
+        if any(device.host == JACK for device in found):  # the shorter way to the same device
+            found = [device for device in found if not device.of_server]
+        elif any(device.of_server for device in found):  # hardware that a server has is the server's to open
             found = [device for device in found if device.host != "ALSA"]
     if not found:
         for device in devices:
