@@ -18,6 +18,7 @@ else:
 KEYS = (
     "model",
     "input",
+    "input_channels",
     "output",
     "strength",
     "block",

@@ -9,20 +9,32 @@ blocks it would jump by a block whenever the two devices' blocks pass each other
 from __future__ import annotations
 
 import numpy as np
+from numba import float32, float64, from_dtype, int64, void
 from numpy.typing import NDArray
 
 from rtsep.engine.numba_cache import compiled
 
 HALF = 16  # taps on either side: a delay of 0.33 ms at 48 kHz
 PHASES = 512  # linearly interpolated: below -110 dB
+TABLE_SHAPE = (PHASES + 1, 2 * HALF)
 BETA = 9.0  # Kaiser window, 90 dB
 LIMIT_PPM = 1000.0  # no two sound cards are further apart
-
-# Words of a reader's state, float64
-PLACE, RATIO, SUM, ERROR, STARTED, NOMINAL = range(6)
-STATE = 8
-_DAMPED = 0.25  # rad/s: settles within half a minute, far below anything that could be heard as vibrato
+_DAMPING = 0.25  # rad/s: settles within half a minute, far below anything that could be heard as vibrato
 _SMOOTH_S = 0.25  # callbacks do not come to the sample
+
+RESAMPLER = np.dtype(
+    [
+        ("place", np.float64),  # position in the ring that is read next
+        ("ratio", np.float64),  # samples of the ring for each one put out
+        ("nominal", np.float64),  # the ratio without drift
+        ("integral", np.float64),  # of the loop: the drift found so far, as a share of the ratio
+        ("error", np.float64),  # smoothed, samples
+        ("started", np.int64),
+    ],
+    align=True,
+)
+_TYPE = from_dtype(RESAMPLER)
+_SOUND = float32[:, ::1]
 
 
 def table(nominal: float = 1.0) -> NDArray[np.float32]:
@@ -37,28 +49,28 @@ def table(nominal: float = 1.0) -> NDArray[np.float32]:
     return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
 
 
-@compiled("void(float64[::1], float64, float64, float64, float64)")
+@compiled(void(_TYPE, float64, float64, float64, float64))
 def steer(state, written, target, rate, seconds):
-    """Set the ratio for the next ``seconds`` of output, near ``state[NOMINAL]``.
+    """Set the ratio for the next ``seconds`` of output, near ``state.nominal``.
 
     written: position that the other clock's device has reached by now, samples, between blocks too. target: samples
     that ``place`` is to stay behind it. rate: Hz of the ring.
     """
-    if state[STARTED] == 0.0:
-        state[STARTED] = 1.0
-        state[PLACE] = written - target
-        state[RATIO] = state[NOMINAL]
-        state[SUM] = state[ERROR] = 0.0
-    fault = written - state[PLACE] - target
-    state[ERROR] += (fault - state[ERROR]) * min(1.0, seconds / _SMOOTH_S)
+    if state.started == 0:
+        state.started = 1
+        state.place = written - target
+        state.ratio = state.nominal
+        state.integral = state.error = 0.0
+    fault = written - state.place - target
+    state.error += (fault - state.error) * min(1.0, seconds / _SMOOTH_S)
     limit = LIMIT_PPM * 1e-6
-    state[SUM] += _DAMPED * _DAMPED * state[ERROR] / rate * seconds
-    state[SUM] = min(limit, max(-limit, state[SUM]))
-    change = 2.0 * _DAMPED * state[ERROR] / rate + state[SUM]
-    state[RATIO] = state[NOMINAL] * (1.0 + min(limit, max(-limit, change)))
+    state.integral += _DAMPING * _DAMPING * state.error / rate * seconds
+    state.integral = min(limit, max(-limit, state.integral))
+    change = 2.0 * _DAMPING * state.error / rate + state.integral
+    state.ratio = state.nominal * (1.0 + min(limit, max(-limit, change)))
 
 
-@compiled("void(float64[::1], float32[:,::1], float32[:,::1], int64, float32[:,::1])")
+@compiled(void(_TYPE, _SOUND, _SOUND, int64, _SOUND))
 def read(state, taps, ring, behind, out):
     """Fill ``out`` [samples, channels] from ``ring`` [channels, length], ``behind`` samples before the place; move on.
 
@@ -66,8 +78,9 @@ def read(state, taps, ring, behind, out):
     """
     mask = ring.shape[1] - 1
     phases = taps.shape[0] - 1
+    begin, ratio = state.place, state.ratio
     for i in range(out.shape[0]):
-        place = state[PLACE] + i * state[RATIO]
+        place = begin + i * ratio
         base = int(np.floor(place))
         fine = (place - base) * phases
         phase = min(int(fine), phases - 1)
@@ -78,9 +91,9 @@ def read(state, taps, ring, behind, out):
                 weight = taps[phase, t] + share * (taps[phase + 1, t] - taps[phase, t])
                 total += weight * ring[channel, (base - behind - taps.shape[1] // 2 + 1 + t) & mask]
             out[i, channel] = total
-    state[PLACE] += out.shape[0] * state[RATIO]
+    state.place = begin + out.shape[0] * ratio
 
 
-def drift_ppm(state: NDArray[np.float64]) -> float:
-    """How much faster the other clock runs, in parts per million, as far as is known yet."""
-    return 1e6 * float(state[SUM])
+def drift_ppm(state: object) -> float:
+    """How much faster the other clock runs, in parts per million, as far as is known yet; state: a RESAMPLER record."""
+    return 1e6 * float(state.integral)  # type: ignore[attr-defined]

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtsep.live.backends import shared_state as b
-from rtsep.live.backends.callback import compile_callback, hear, speak
-from rtsep.live.backends.shared_state import Block
+from rtsep.live.backends.live_callback import (
+    PING_VARIANT,
+    WAIT_VARIANT,
+    compile_callback,
+    compile_capturing_callback,
+    put_out,
+    take_in,
+)
+from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE, SharedBlock
 
 RATE = 48000
 LATENCY = 128
@@ -19,24 +25,25 @@ class Rig:
     """A shared block, a pretended worker whose result is ``gain`` x the delayed input, and a log of flags."""
 
     def __init__(self, size: int = 128, slack: int = 2, gain: float = 0.5, length: int = 1 << 15) -> None:
-        self.block = Block.create(1, length)
+        self.block = SharedBlock.create(1, length)
         self.block.configure(RATE, size, slack * size)
-        self.head, self.gain = self.block.head, gain
-        self.head[b.LATENCY] = LATENCY
+        self.state, self.gain = self.block.state, gain
+        self.state.stream_latency = LATENCY
         self.flags: list[tuple[int, int]] = []
 
     def work(self) -> None:
         """Everything heard so far, at once."""
-        block, end = self.block, int(self.head[b.WRITTEN])
-        at = np.arange(int(self.head[b.DONE]), end)
-        block.made[:, at % block.length] = self.gain * block.heard[:, (at - LATENCY) % block.length]
-        self.head[b.DONE] = end
+        block, end = self.block, self.state.position
+        at = np.arange(self.state.processed, end)
+        block.results[:, at % block.length] = self.gain * block.heard[:, (at - LATENCY) % block.length]
+        self.state.processed = end
 
     def call(self, sound: np.ndarray, works: bool = True) -> np.ndarray:
         out = np.full((len(sound), 1), np.nan, np.float32)
         block = self.block
-        hear(block.head, block.gains, block.heard, sound.astype(np.float32)[:, None])
-        flags = speak(block.head, block.gains, block.heard, block.made, block.played, out)
+        record = block.state.record
+        take_in(record, block.heard, sound.astype(np.float32)[:, None])
+        flags = put_out(record, block.heard, block.results, block.played, out)
         self.flags += [(flags, len(sound))]
         if works:
             self.work()
@@ -62,7 +69,7 @@ def test_any_blocks_up_to_the_announced_size_give_the_same_bits(sizes: list[int]
     out = np.concatenate([rig.call(part) for part in parts])
     rig.close()
     assert np.array_equal(out, np.float32(0.5) * delayed(sound, LATENCY + 128))
-    assert rig.head[b.LATE] == rig.head[b.LOST] == 0
+    assert rig.state.late_blocks == rig.state.lost_blocks == 0
 
 
 @given(st.lists(st.booleans(), min_size=20, max_size=80), st.sampled_from([32, 64, 128, 256]), st.integers(1, 3))
@@ -78,14 +85,14 @@ def test_every_block_is_the_result_or_counted(works: list[bool], size: int, slac
         place = slice(k * size, (k + 1) * size)
         # Due is what was heard `slack` blocks ago; the worker has it if it ran once since.
         due = k - slack
-        assert bool(flags & b.FLAG_LATE) == (due >= 0 and not any(works[due:k]))
-        late += bool(flags & b.FLAG_LATE)
-        lost += bool(flags & (b.FLAG_LATE | b.FLAG_JOIN))
-        if not flags & (b.FLAG_LATE | b.FLAG_JOIN):
+        assert bool(flags & FLAG_LATE) == (due >= 0 and not any(works[due:k]))
+        late += bool(flags & FLAG_LATE)
+        lost += bool(flags & (FLAG_LATE | FLAG_JOIN))
+        if not flags & (FLAG_LATE | FLAG_JOIN):
             assert np.array_equal(out[place], wanted[place])
-        elif flags == b.FLAG_LATE:  # a long gap: the join has died away
+        elif flags == FLAG_LATE:  # a long gap: the join has died away
             assert np.array_equal(out[place], dry[place])
-    assert (rig.head[b.LATE], rig.head[b.LOST]) == (late, lost)
+    assert (rig.state.late_blocks, rig.state.lost_blocks) == (late, lost)
 
 
 def test_a_late_block_makes_no_step() -> None:
@@ -95,7 +102,7 @@ def test_a_late_block_makes_no_step() -> None:
     works = np.random.default_rng(2).random(blocks) > 0.3
     out = np.concatenate([rig.call(sound[k * size :][:size], on) for k, on in enumerate(works)])
     rig.close()
-    assert rig.head[b.LATE] > 5
+    assert rig.state.late_blocks > 5
     # The join takes at most |dry - wet| = 0.25 away within 96 samples, besides what the sound does itself.
     assert np.abs(np.diff(out)).max() <= np.abs(np.diff(sound)).max() + 0.26 / 96
     step = np.abs(np.diff(out))[np.arange(1, blocks) * size - 1]
@@ -110,14 +117,14 @@ def test_bypass_a_thousand_times_without_a_click() -> None:
     outs, toggles = [], 0
     for k in range(6000):
         if rng.random() < 0.2:
-            rig.block.gains[b.BYPASS_AIM] = 1 - rig.block.gains[b.BYPASS_AIM]
+            rig.state.bypass_target = 1 - rig.state.bypass_target
             toggles += 1
         outs.append(rig.call(sound[k * size :][:size]))
     out = np.concatenate(outs)
     rig.close()
     assert toggles > 1000
     assert np.abs(np.diff(out)).max() <= np.abs(np.diff(sound)).max() * 1.001
-    assert rig.head[b.LATE] == 0
+    assert rig.state.late_blocks == 0
 
 
 def test_bypass_is_the_delayed_input_bit_for_bit_and_back() -> None:
@@ -125,14 +132,14 @@ def test_bypass_is_the_delayed_input_bit_for_bit_and_back() -> None:
     sound = np.random.default_rng(4).standard_normal(size * 60).astype(np.float32)
     outs = []
     for k in range(60):
-        rig.block.gains[b.BYPASS_AIM] = 1.0 if 20 <= k < 40 else 0.0
+        rig.state.bypass_target = 1.0 if 20 <= k < 40 else 0.0
         outs.append(rig.call(sound[k * size :][:size], works=not 32 <= k < 38))  # late is no matter while bypassed
     out, dry = np.concatenate(outs), delayed(sound, LATENCY + 2 * size)
     rig.close()
     assert np.array_equal(out[: 20 * size], np.float32(0.5) * dry[: 20 * size])
     assert np.array_equal(out[28 * size : 40 * size], dry[28 * size : 40 * size])  # 20 ms are 7.5 blocks
     assert np.array_equal(out[48 * size :], np.float32(0.5) * dry[48 * size :])
-    assert rig.head[b.LATE] == 0
+    assert rig.state.late_blocks == 0
 
 
 def test_more_slack_while_running_makes_no_step_and_is_then_exact() -> None:
@@ -141,7 +148,7 @@ def test_more_slack_while_running_makes_no_step_and_is_then_exact() -> None:
     outs = []
     for k in range(40):
         if k == 20:
-            rig.head[b.DELAY] = 3 * size
+            rig.state.delay = 3 * size
         outs.append(rig.call(sound[k * size :][:size]))
     out = np.concatenate(outs)
     rig.close()
@@ -160,23 +167,28 @@ def test_faulty_samples_become_harmless() -> None:
 
 def test_mute_fades() -> None:
     rig = Rig(128, gain=1.0)
-    rig.block.gains[[b.LOUD, b.LOUD_AIM]] = 0.0
+    rig.state.volume = rig.state.volume_target = 0.0
     ones = np.ones(128, np.float32)
     assert not np.concatenate([rig.call(ones) for _ in range(20)]).any()
-    rig.block.gains[b.LOUD_AIM] = 1.0
+    rig.state.volume_target = 1.0
     out = np.concatenate([rig.call(ones) for _ in range(200)])
     rig.close()
     assert np.diff(out).min() >= 0 and np.diff(out).max() <= 1.01 / (0.5 * RATE) and out[-1] == 1.0
 
 
-@pytest.mark.parametrize("catching", [False, True])
-def test_the_compiled_callback_allocates_nothing(catching: bool) -> None:
-    code = compile_callback(cache=False, catching=catching).inspect_llvm()
+@pytest.mark.parametrize("variant", ["", PING_VARIANT, WAIT_VARIANT, "capturing"])
+def test_the_compiled_callback_allocates_nothing(variant: str) -> None:
+    capturing = variant == "capturing"
+    function = compile_capturing_callback(cache=False) if capturing else compile_callback(variant, cache=False)
+    code = function.inspect_llvm()
     assert "NRT_MemInfo_alloc" not in code and "NRT_Allocate" not in code
     assert "fence seq_cst" in code and "pthread_mutex" not in code
+    # What is only for measurements is not in the code that users run.
+    assert ("usleep" in code) == (variant == WAIT_VARIANT)
+    assert ("_play_ping" in code) == (variant == PING_VARIANT)
 
 
 @pytest.mark.parametrize("channels,length", [(0, 1 << 14), (1, 1000), (9, 1 << 14)])
 def test_a_block_of_impossible_shape_is_refused(channels: int, length: int) -> None:
     with pytest.raises(ValueError):
-        Block.create(channels, length)
+        SharedBlock.create(channels, length)

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from rtsep.live.backends import shared_state as b
-from rtsep.live.backends.clock_bridge import catch, cross, nominal_rate
-from rtsep.live.backends.clock_drift import HALF, NOMINAL, PLACE, RATIO, STATE, drift_ppm, read, steer, table
-from rtsep.live.backends.shared_state import Block
+from rtsep.live.backends.adaptive_resampler import HALF, RESAMPLER, drift_ppm, read, steer, table
+from rtsep.live.backends.clock_bridge import capture, cross, nominal_rate
+from rtsep.live.backends.shared_state import SharedBlock
 
 RATE = 48000.0
 BLOCK = 128
@@ -37,10 +36,10 @@ def simulate(state, taps, ring, ppm, jitter, out, lags, ratios):
         if written < 8 * BLOCK:
             continue
         steer(state, written + (now - arrived) * RATE, float(TARGET), RATE, BLOCK / RATE)
-        lags[k] = written - state[PLACE]
+        lags[k] = written - state.place
         read(state, taps, ring, 0, piece)
         out[k * BLOCK : (k + 1) * BLOCK] = piece[:, 0]
-        ratios[k] = state[RATIO]
+        ratios[k] = state.ratio
 
 
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
@@ -49,8 +48,7 @@ def test_ten_minutes_of_drift(ppm: float) -> None:
     rng = np.random.default_rng(1)
     jitter = np.abs(rng.normal(0, 5e-5, 4099)) + (rng.random(4099) < 0.002) * 2e-3  # and now and then 2 ms late
     count = int(seconds * RATE) // BLOCK * BLOCK
-    state, out = np.zeros(STATE), np.zeros(count, np.float32)
-    state[NOMINAL] = 1.0
+    state, out = resampler(nominal=1.0), np.zeros(count, np.float32)
     lags, ratios = np.full(count // BLOCK, np.nan), np.full(count // BLOCK, np.nan)
     simulate(state, table(), np.zeros((1, 1 << 13), np.float32), ppm, jitter, out, lags, ratios)
     seen = ~np.isnan(lags)
@@ -74,23 +72,30 @@ def test_without_drift_a_whole_place_is_nearly_the_sample_itself() -> None:
     spectrum = np.fft.rfft(rng.standard_normal(4096))
     spectrum[int(0.8 * len(spectrum)) :] = 0  # up to 19 kHz
     ring = np.fft.irfft(spectrum).astype(np.float32)[None]
-    state = np.zeros(STATE)
-    state[PLACE], state[RATIO] = 1000.0, 1.0
+    state = resampler(place=1000.0, ratio=1.0)
     out = np.zeros((512, 1), np.float32)
     read(state, table(), ring, 0, out)
     assert np.abs(out[:, 0] - ring[0, 1000:1512]).max() < 1e-3 * np.abs(ring).max()
-    assert state[PLACE] == 1512.0
+    assert state.place == 1512.0
+
+
+def resampler(**values: float) -> np.record:
+    """A resampler's record with these values."""
+    record = np.zeros(1, RESAMPLER).view(np.recarray)[0]
+    for name, value in values.items():
+        setattr(record, name, value)
+    return record
 
 
 class Clocks:
     """Two devices by clocks of their own, on a real block and the real kernels: one catches, the other crosses."""
 
     def __init__(self, in_rate: float, out_rate: float, in_size: int, out_size: int) -> None:
-        self.block = Block.create(1, 1 << 14)
-        self.head, self.gains = self.block.head, self.block.gains
+        self.block = SharedBlock.create(1, 1 << 14)
+        self.state, self.clocks = self.block.state, self.block.clocks
         self.block.configure(nominal_rate(round(out_rate)), out_size, 2 * out_size)
-        self.head[b.IN_RATE], self.head[b.MARGIN] = nominal_rate(round(in_rate)), round(0.002 * in_rate)
-        self.block.taps[:] = table(self.head[b.IN_RATE] / self.head[b.RATE])
+        self.clocks.rate, self.clocks.margin = nominal_rate(round(in_rate)), round(0.002 * in_rate)
+        self.block.taps[:] = table(self.clocks.rate / self.state.rate)
         self.rates, self.sizes, self.counts = (in_rate, out_rate), (in_size, out_size), [0, 0]
         self.rng = np.random.default_rng(3)
 
@@ -108,9 +113,11 @@ class Clocks:
                 if arrives > due + late[k]:
                     break
                 part = sound[caught * self.sizes[0] :][: self.sizes[0], None]
-                catch(self.head, self.block.caught, part, int(arrives * 1e9))
+                capture(self.clocks.record, self.block.captured, part, 0, int(arrives * 1e9))
                 self.counts[0] += 1
-            cross(self.head, self.gains, self.block.caught, self.block.taps, piece, int((due + late[k]) * 1e9))
+            block = self.block
+            records = (block.state.record, block.clocks.record, block.resampler.record)
+            cross(*records, block.captured, block.taps, piece, int((due + late[k]) * 1e9))
             outs.append(piece[:, 0].copy())
         return np.concatenate(outs)
 
@@ -141,29 +148,29 @@ def test_what_crosses_is_whole(in_rate: float, out_rate: float, in_size: int, ou
     clocks = Clocks(in_rate, out_rate, in_size, out_size)
     sound = tone(40, in_rate)
     out = clocks.run(40, sound)
-    head = clocks.head
-    assert (head[b.STARVED], head[b.SLIPS]) == (0, 0)
+    assert (clocks.clocks.underruns, clocks.clocks.slips) == (0, 0)
     assert impurity_db(out[-(1 << 17) :]) < -60
     # What lies between: a block of each, the taps and 2 ms.
-    assert head[b.TARGET] == int(in_size + out_size * head[b.IN_RATE] / head[b.RATE] + HALF + round(0.002 * in_rate))
-    place = clocks.gains[b.READER + PLACE]
+    assert clocks.clocks.target == int(
+        in_size + out_size * clocks.clocks.rate / clocks.state.rate + HALF + round(0.002 * in_rate)
+    )
+    place = clocks.block.resampler.place
     reached = len(out) / out_rate * in_rate + out_size / out_rate * in_rate
-    assert abs(reached - place - head[b.TARGET]) < 0.0025 * in_rate + out_size * in_rate / out_rate
+    assert abs(reached - place - clocks.clocks.target) < 0.0025 * in_rate + out_size * in_rate / out_rate
     clocks.block.close()
 
 
 def test_an_input_that_stalls_is_silence_without_a_step_and_then_the_stated_delay() -> None:
     clocks = Clocks(48000.0, 48000.0, 128, 128)
     out = clocks.run(6, tone(6, 48000, 200.0), stall=(3.0, 3.1))
-    head = clocks.head
-    assert head[b.STARVED] >= 1 and head[b.SLIPS] >= 1 and head[b.OUT_OF] == 0
+    assert clocks.clocks.underruns >= 1 and clocks.clocks.slips >= 1 and clocks.clocks.empty == 0
     assert not out[int(3.06 * 48000) : int(3.09 * 48000)].any()
     # No step: 0.5 x 200 Hz moves by 0.0131 a sample, and a join of 96 samples takes at most 1.0 away.
     assert np.abs(np.diff(out)).max() < 0.0132 + 1.05 / 96
     assert impurity_db(out[-(1 << 16) :]) < -60
-    place, reached = clocks.gains[b.READER + PLACE], len(out) + 128
-    assert abs(reached - place - head[b.TARGET]) < 48 + 128
-    assert head[b.TARGET] <= 2 * 128 + HALF + 0.030 * 48000  # the margin may have grown, but within its bounds
+    place, reached = clocks.block.resampler.place, len(out) + 128
+    assert abs(reached - place - clocks.clocks.target) < 48 + 128
+    assert clocks.clocks.target <= 2 * 128 + HALF + 0.030 * 48000  # the margin may have grown, but within its bounds
     clocks.block.close()
 
 
@@ -173,6 +180,6 @@ def test_an_input_that_stalls_is_silence_without_a_step_and_then_the_stated_dela
 def test_any_blocks_and_rates(in_size: int, out_size: int, ppm: float, in_rate: int) -> None:
     clocks = Clocks(in_rate * (1 + ppm * 1e-6), 48000.0, in_size, out_size)
     out = clocks.run(3, tone(3, in_rate))
-    assert clocks.head[b.STARVED] == clocks.head[b.SLIPS] == 0
+    assert clocks.clocks.underruns == clocks.clocks.slips == 0
     assert impurity_db(out[-(1 << 16) :]) < -45  # the loop has not settled yet
     clocks.block.close()
