@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Bound here and now: loading the module of the same name later would put the module in the function's place.
-from rtsep.engine.enhance import enhance  # noqa: E402
-from rtsep.errors import InputError, RtsepError  # noqa: E402
-from rtsep.model import Model, ModelSpec, load  # noqa: E402
+from rtsep.engine.enhance import enhance
+from rtsep.errors import InputError, RtsepError
+from rtsep.model import Model, ModelSpec, load
 
 if TYPE_CHECKING:
     from rtsep.engine.stream import Stream
