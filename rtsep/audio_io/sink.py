@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtsep.audio_io.headers import Extent, extent
-from rtsep.audio_io.source import FLOATS, Source, no_room
+from rtsep.audio_io.source import FLOATS, Source, no_room, openable
 from rtsep.errors import InputError, RtsepError
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ class Sink:
         self._gain = 1 / source.scale if self.subtype in FLOATS else 1.0
         self._written = 0
         self._part: Path | None = _new_part(target, ".flac" if suffix in ENCODED else suffix)
-        name = os.fsencode(self._part) if os.name != "nt" else self._part  # also names that are no text
         try:
             rate, channels = source.sample_rate, source.channels
-            self._sound = soundfile.SoundFile(name, "w", rate, channels, self.subtype, format=major)
+            self._sound = soundfile.SoundFile(openable(self._part), "w", rate, channels, self.subtype, format=major)
         except (soundfile.SoundFileError, OSError, ValueError, TypeError):
             self._discard()
             raise InputError(
@@ -263,7 +262,7 @@ def _arrived(part: Path, samples: int) -> bool:
 
     if extent(part) is not Extent.WHOLE:
         return False
-    with soundfile.SoundFile(os.fsencode(part) if os.name != "nt" else part) as sound:
+    with soundfile.SoundFile(openable(part)) as sound:
         if sound.frames < samples:
             return False
         if sound.format in ("FLAC", "OGG"):  # their headers do not tell where the last sample lies

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 15  # samples read, processed and written at once
 FLOATS = ("FLOAT", "DOUBLE")
 _HELD_BACK = 0.02  # seconds that libsndfile does not give of an Opus file without an end page
+_STEP, _LONGEST_GAP = 512, 1 << 16  # samples: how finely, and how far behind damage, the next good frame is looked for
 _LOUDEST = 8.0  # streams clamp what is louder, see Stream.process
 _FULL_SCALES = (8, 15, 23, 31)  # as powers of two: what floats hold that are too loud for full scale 1
 
@@ -118,10 +119,31 @@ class Source:
                     # What could be decoded stands there all the same, and behind a broken frame it often goes on.
                     block = place[: int(np.argmax(np.isnan(place[:, -1])))] if np.isnan(place[-1, -1]) else place
                     self._hurt = done if self._hurt is None else self._hurt
+                if not len(block) and self._hurt is not None and sound.format == "FLAC":
+                    sound, gap = self._behind_damage(done)
+                    block = np.zeros((gap, self.channels), np.float32)
                 if not len(block):
                     break
                 done += len(block)
                 yield block
+
+    def _behind_damage(self, done: int) -> tuple[soundfile.SoundFile, int]:
+        """A FLAC opened anew at the first frame behind sample ``done`` that can be decoded, and the samples until then.
+
+        0 samples where nothing follows. A reader that has met damage goes no further, so each try needs a new one.
+        """
+        import soundfile
+
+        for gap in range(_STEP, min(_LONGEST_GAP, self.samples - done), _STEP):
+            sound = soundfile.SoundFile(openable(self.readable))
+            try:
+                sound.seek(done + gap)
+                sound.read(1)
+                sound.seek(done + gap)
+                return self._stack.enter_context(sound), gap
+            except soundfile.LibsndfileError:
+                sound.close()
+        return self._sounds[0], 0
 
     def _find_scale(self) -> float:
         """1, or the power of two that brings a float file down to full scale if it goes far beyond."""
@@ -143,7 +165,7 @@ class Source:
         """What libsndfile can open: one file, or one for each of those joined to it; empty when it cannot."""
         import soundfile
 
-        places: list[Any] = [os.fsencode(self.path) if os.name != "nt" else self.path]  # also names that are no text
+        places: list[Any] = [openable(self.path)]
         with contextlib.ExitStack() as opening:
             if header.links:
                 places = [opening.enter_context(PatchedFile(self.path, (), *link)) for link in header.links]
@@ -174,6 +196,11 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+
+def openable(path: Path) -> Any:
+    """``path`` as soundfile can open it whatever its name: names on POSIX need not be text."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 def _one_block_less(told: int, decoded: int) -> bool:
