@@ -1,4 +1,4 @@
-"""A stretch of a file as a file of its own, with some bytes read as others: what libsndfile needs to see."""
+"""What libsndfile is given to open: a name that need not be text, or a stretch of a file with some bytes put right."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+
+def openable(path: Path) -> Any:
+    """``path`` as soundfile can open it whatever its name: names on POSIX need not be text."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 class PatchedFile(io.RawIOBase):

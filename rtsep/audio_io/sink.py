@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtsep.audio_io.headers import Extent, extent
-from rtsep.audio_io.source import FLOATS, Source, no_room, openable
+from rtsep.audio_io.patched_file import openable
+from rtsep.audio_io.source import FLOATS, Source, no_room
 from rtsep.errors import InputError, RtsepError
 
 if TYPE_CHECKING:

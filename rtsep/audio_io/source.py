@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rtsep.audio_io.headers import Extent, Header, look
-from rtsep.audio_io.patched_file import PatchedFile
+from rtsep.audio_io.patched_file import PatchedFile, openable
 from rtsep.audio_io.video import extract_sound, ffmpeg
 from rtsep.errors import InputError, RtsepError
 
@@ -196,11 +196,6 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-
-def openable(path: Path) -> Any:
-    """``path`` as soundfile can open it whatever its name: names on POSIX need not be text."""
-    return path if os.name == "nt" else os.fsencode(path)
 
 
 def _one_block_less(told: int, decoded: int) -> bool:

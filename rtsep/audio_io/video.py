@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rtsep.audio_io.headers import Extent, extent
+from rtsep.audio_io.patched_file import openable
 from rtsep.errors import InputError, RtsepError
 
 _POLL = 0.1  # seconds between two looks at whether the user wants to stop
@@ -18,11 +18,12 @@ _CUT = ("partial file", "ended prematurely")
 _NO_ROOM = ("No space left on device", "File too large", "Disk quota exceeded")
 # A file from elsewhere may be a playlist: it must not make ffmpeg fetch anything.
 _LOCAL = ("-protocol_whitelist", "file")
-# Codec of the sound by suffix; 128 kbit/s a channel where the codec takes a rate.
+# Codec of the sound by suffix, AAC for all others; 128 kbit/s a channel where the codec takes a rate.
 _CODECS = {
     ".mp3": ("libmp3lame", "-q:a", "0"),
-    ".avi": ("libmp3lame", "-q:a", "0"),
+    ".avi": ("pcm_s16le",),  # MP3 there comes late by its delay
     ".webm": ("libopus", "-b:a", "{rate}"),
+    ".mkv": ("flac",),
 }
 _AAC = ("aac", "-b:a", "{rate}")
 _FORMATS = {".m4a": "ipod", ".m4v": "mp4", ".mkv": "matroska"}  # where ffmpeg's name is not the suffix
@@ -73,13 +74,17 @@ def put_sound(sound: Path, source: Path, made: Path, target: Path, check: Callab
     if ffmpeg() is None:
         raise InputError(f"{target} can only be written with ffmpeg, which is not installed; choose .wav or .flac.")
     suffix = made.suffix.lower()
-    with soundfile.SoundFile(str(sound)) as clean:
+    with soundfile.SoundFile(openable(sound)) as clean:
         rate = f"{min(512, 128 * clean.channels)}k"
     codec = [word.format(rate=rate) for word in _CODECS.get(suffix, _AAC)]
-    others = ["-map", "0:v?"] if suffix in (".mp3", ".m4a") else ["-map", "0:v?", "-map", "0:a?", "-map", "-0:a:0?"]
-    others += ["-map", "0:s?"] if suffix not in (".mp3", ".m4a", ".avi") else []
+    pictures = ["-map", "0:v?"]
+    further = ["-map", "0:a?", "-map", "-0:a:0?"]
+    if suffix in (".mp3", ".m4a"):
+        pictures, further = ["-map", "0:v?", "-map", "-0:V?"], []  # covers only
+    elif suffix != ".avi":
+        further += ["-map", "0:s?"]
     code, said = _run(
-        *(*_LOCAL, "-i", _url(source), *_LOCAL, "-i", _url(sound), "-map", "1:a:0", *others),
+        *(*_LOCAL, "-i", _url(source), *_LOCAL, "-i", _url(sound), *pictures, "-map", "1:a:0", *further),
         *("-map_metadata", "0", "-map_chapters", "0", "-c", "copy", "-c:a:0", *codec),
         *("-disposition:a:0", "default", "-f", _FORMATS.get(suffix, suffix[1:]), _url(made)),
         check=check,
@@ -89,10 +94,9 @@ def put_sound(sound: Path, source: Path, made: Path, target: Path, check: Callab
     if "Unknown encoder" in said:
         raise InputError(f"This ffmpeg has no encoder {codec[0]}, which {target} needs; choose .flac.")
     if code:
-        reason = said.strip().splitlines()[-1] if said.strip() else f"exit code {code}"
         raise InputError(
-            f"{target}: ffmpeg cannot put this sound, and what stands beside it in {source}, into {suffix} "
-            f"({re.sub(r'^(?:.[^]]*. )+', '', reason)[:200]}); choose the suffix of the input, or .flac."
+            f"{target}: ffmpeg cannot put the sound, and what stands beside it in {source}, into one {suffix}; "
+            "choose the suffix of the input, or .flac."
         )
 
 
