@@ -125,6 +125,8 @@ def _expand(entry: str, mark: str, template: str, recursive: bool) -> list[_Foun
         if sys.stdin.isatty():
             return [_Found(entry, problem="Standard input is a terminal; redirect a WAV file to it, or name a file.")]
         return [_Found(entry)]
+    if "\0" in entry:
+        return [_Found(entry, problem="One of the names holds a zero byte; no file has such a name.")]
     if not entry:
         return [_Found(entry, problem="One of the names is empty; name a file or a folder.")]
     if not os.path.isdir(entry):

@@ -47,7 +47,7 @@ def verb(function: Verb) -> Verb:
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
             what = error.filename or "Standard output"
-            complain(f"{what} could not be read or written: {error.strerror or error}.")
+            complain(f"{what} could not be written: {error.strerror or error}.")
             _forget_output()
             raise typer.Exit(RtsepError.exit_code) from None
         except KeyboardInterrupt:
