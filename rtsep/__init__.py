@@ -9,7 +9,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime reads it once, when it is imported, and reports to its maker otherwise. Child processes inherit it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Bound here and now: loading the module of the same name later would put the module in the function's place.
 from rtsep.engine.enhance import enhance

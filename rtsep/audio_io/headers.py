@@ -1,13 +1,15 @@
 """Whether a sound file is whole: what its header promises, held against the bytes that are there.
 
-libsndfile quietly plays what is left of a WAV or Ogg file that lost its end, and believes the length that an MP3
-without a table of contents merely suggests; users of a file tool want to be told.
+libsndfile quietly plays what is left of a WAV or Ogg file that lost its end, believes the length that an MP3 without a
+table of contents merely suggests, and stops after the first of several Ogg files joined to one; users of a file tool
+want all of the sound, or to be told.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +17,8 @@ from typing import BinaryIO
 _OGG_PAGE = 65_307  # longest Ogg page in bytes (RFC 3533)
 _MP3_FRAME = 2_881  # longest MP3 frame in bytes
 _MP3_TRAILER = 8_192  # bytes of tags (ID3v1, APE) that may follow the sound
+_MPEG_IN_WAV = (0x50, 0x55)  # format codes of a WAV that holds MPEG frames, whose number nothing tells
+_MP3_PADDING = 1 << 16  # bytes of anything that players skip before the first MP3 frame
 
 
 class Extent(Enum):
@@ -25,36 +29,83 @@ class Extent(Enum):
     UNKNOWN = "unknown"  # the header does not say how long the sound is, or says something else than the file
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the first look at a file tells.
+
+    patches: (offset, bytes) that must stand there for libsndfile to read all of a WAV whose header is wrong.
+    links: byte ranges (begin, end) of the Ogg files that are joined to this one; empty when it is a single one.
+    mpeg: MP3 by itself, whose decoder in libsndfile complains on standard error about what is damaged.
+    samples: length that a ``fact`` chunk gives (compressed WAV decodes to whole blocks, which are longer), or None.
+    """
+
+    extent: Extent
+    patches: tuple[tuple[int, bytes], ...] = ()
+    links: tuple[tuple[int, int], ...] = ()
+    mpeg: bool = False
+    samples: int | None = None
+
+
 def extent(path: Path) -> Extent:
+    """Whether ``path`` is whole, see `look`."""
+    return look(path).extent
+
+
+def look(path: Path) -> Header:
     """Look at the header (and the last Ogg page) of ``path``. Raises OSError when the file cannot be read."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        start = _after_id3(file)
+        start, tagged = _after_id3(file)
         file.seek(start)
         magic = file.read(4)
-        if magic in (b"RIFF", b"RF64"):
-            return _riff(file, start, size)
+        if magic in (b"RIFF", b"RF64", b"BW64"):
+            return _riff(file, start, size, magic)
         if magic == b"OggS":
-            return _ogg(file, size)
+            return _ogg(file, start, size)
         if magic == b"fLaC":
-            return _flac(file, start)
-        if len(magic) == 4 and magic[0] == 0xFF and magic[1] & 0xE0 == 0xE0 and magic[1] & 0x06:
-            return _mp3(file, start, size)
-    return Extent.WHOLE
+            return Header(_flac(file, start))
+        frame = _first_mp3_frame(file, start, tagged)
+        return Header(Extent.WHOLE) if frame is None else Header(_mp3(file, frame, size), mpeg=True)
 
 
-def _after_id3(file: BinaryIO) -> int:
-    """Offset behind an ID3v2 tag at the beginning of the file (0 without one)."""
-    head = file.read(10)
-    if len(head) < 10 or head[:3] != b"ID3":
-        return 0
-    size = 0
-    for byte in head[6:10]:  # seven bits a byte
-        size = size << 7 | byte & 0x7F
-    return 10 + size
+def _after_id3(file: BinaryIO) -> tuple[int, bool]:
+    """Offset behind the ID3v2 tags at the beginning of the file, and whether there was one; taggers leave several."""
+    start = 0
+    while True:
+        file.seek(start)
+        head = file.read(10)
+        if len(head) < 10 or head[:3] != b"ID3":
+            return start, start > 0
+        size = 0
+        for byte in head[6:10]:  # seven bits a byte
+            size = size << 7 | byte & 0x7F
+        start += 10 + size
 
 
-def _unsized(length: int, align: int) -> bool:
+def _is_mp3_frame(head: bytes) -> bool:
+    """Whether four bytes are the header of an MPEG audio frame: sync, a layer, a bit rate and a rate that exist."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0 or not head[1] & 0x06:
+        return False
+    return head[1] & 0x18 != 0x08 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
+
+
+def _first_mp3_frame(file: BinaryIO, start: int, tagged: bool) -> int | None:
+    """Offset of the first MP3 frame: at ``start``, or behind padding if that is zeros or a tag has gone before."""
+    file.seek(start)
+    head = file.read(_MP3_PADDING)
+    if _is_mp3_frame(head[:4]):
+        return start
+    if not tagged and head[:4] != bytes(4):
+        return None
+    place = head.find(b"\xff")
+    while place >= 0:
+        if _is_mp3_frame(head[place : place + 4]):
+            return start + place
+        place = head.find(b"\xff", place + 1)
+    return None
+
+
+def is_unsized(length: int, align: int) -> bool:
     """Whether a WAV's data length [bytes] is what programs write to a pipe, when they cannot know it yet.
 
     0xFFFFFFFF (FFmpeg, RF64), 0x7FFFFFFF or 0x7FFFFF00, all of them also less a header's size; 0x80000000 (arecord);
@@ -64,38 +115,77 @@ def _unsized(length: int, align: int) -> bool:
     return length >= 0xFFFFFF00 or 0x7FFFFF00 <= length <= 0x80000000 or length == sox - sox % max(1, align)
 
 
-def _riff(file: BinaryIO, start: int, size: int) -> Extent:
-    position, long_size, align = start + 12, None, 1
+def _riff(file: BinaryIO, start: int, size: int, magic: bytes) -> Header:
+    file.seek(start + 4)
+    length, form = struct.unpack("<I4s", file.read(8).ljust(8, b"\0"))
+    if form != b"WAVE":  # AVI and others
+        return Header(Extent.CUT if form == b"AVI " and 8 < size - 8 < length < 0x7FFFFF00 else Extent.WHOLE)
+    patches: list[tuple[int, bytes]] = [(start, b"RF64")] if magic == b"BW64" else []  # the same to a reader
+    position, long_size, long_place, align, samples, mpeg = start + 12, None, 0, 1, None, False
     while position + 8 <= size:
         file.seek(position)
         name, length = struct.unpack("<4sI", file.read(8))
-        body = file.read(16) if name in (b"ds64", b"fmt ") else b""
+        body = file.read(16) if name in (b"ds64", b"fmt ", b"fact") else b""
         if name == b"ds64":
-            long_size = int.from_bytes(body[8:16], "little")
+            long_size, long_place = int.from_bytes(body[8:16], "little"), position + 16
         if name == b"fmt ":
             align = int.from_bytes(body[12:14], "little")
+            mpeg = int.from_bytes(body[:2], "little") in _MPEG_IN_WAV
+        if name == b"fact" and len(body) >= 4:
+            samples = int.from_bytes(body[:4], "little")
         if name == b"data":
-            if _unsized(length, align):
+            begin, rest = position + 8, size - position - 8
+            if is_unsized(length, align):
                 if long_size is None:
-                    return Extent.WHOLE  # written to a pipe: the sound goes on to the end of the file
+                    # written to a pipe: the sound goes on to the end of the file
+                    return Header(Extent.WHOLE, tuple(patches), samples=samples)
                 length = long_size
-            return Extent.CUT if position + 8 + length > size else Extent.WHOLE
+            if not length and rest and not _is_chunk(file, begin, size):  # a recorder that was killed
+                length = rest - rest % max(1, align)
+                written = struct.pack("<I", min(length, 0xFFFFFFFF))
+                patches.append((position + 4, written) if not long_place else (long_place, struct.pack("<Q", length)))
+            # Some programs write the length of the whole file here; who does is not cut.
+            found = Extent.CUT if length > max(rest, size) else Extent.UNKNOWN if mpeg else Extent.WHOLE
+            return Header(found, tuple(patches), samples=samples)
         position += 8 + length + (length & 1)
-    return Extent.CUT
+    return Header(Extent.CUT, tuple(patches))
 
 
-def _ogg(file: BinaryIO, size: int) -> Extent:
-    offset = max(0, size - 2 * _OGG_PAGE)
+def _is_chunk(file: BinaryIO, place: int, size: int) -> bool:
+    """Whether a RIFF chunk stands at ``place``: four printable characters and a length that fits the file."""
+    file.seek(place)
+    name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\xff"))
+    return all(0x20 <= byte < 0x7F for byte in name) and place + 8 + length <= size + 1
+
+
+def _ogg(file: BinaryIO, start: int, size: int) -> Header:
+    offset = max(start, size - 2 * _OGG_PAGE)
     file.seek(offset)
     tail = file.read()
     page = tail.rfind(b"OggS")
     if page < 0 or page + 27 > len(tail):
-        return Extent.CUT
+        return Header(Extent.CUT)
     segments = tail[page + 26]
     if page + 27 + segments > len(tail):
-        return Extent.CUT
+        return Header(Extent.CUT)
     end = page + 27 + segments + sum(tail[page + 27 : page + 27 + segments])
-    return Extent.CUT if end > len(tail) else Extent.WHOLE
+    return Header(Extent.CUT if end > len(tail) else Extent.WHOLE, links=_links(file, start, size))
+
+
+def _links(file: BinaryIO, start: int, size: int) -> tuple[tuple[int, int], ...]:
+    """Byte ranges of joined Ogg files (RFC 3533, "chaining"): each begins with pages marked as first ones."""
+    begins, position, opening = [start], start, True
+    while position + 27 <= size:
+        file.seek(position)
+        head = file.read(27 + 255)
+        if len(head) < 27 or head[:4] != b"OggS":
+            break
+        first = bool(head[5] & 2)
+        if first and not opening:
+            begins.append(position)
+        opening = first
+        position += 27 + head[26] + sum(head[27 : 27 + head[26]])
+    return tuple(zip(begins, [*begins[1:], size], strict=True)) if len(begins) > 1 else ()
 
 
 def _flac(file: BinaryIO, start: int) -> Extent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rtsep.cli import bench, denoise, devices, karaoke, models
+from rtsep.cli.shared import ready_standard_streams
 
 app = typer.Typer(
     name="rtsep",
@@ -40,4 +41,5 @@ def _root(
 
 def main() -> None:
     """What the `rtsep` script calls."""
+    ready_standard_streams()
     app(prog_name="rtsep")

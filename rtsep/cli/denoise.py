@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Annotated
 
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, parse_strength, verb
+from rtsep.cli.shared import MODEL_HELP, check_target, cores, parse_strength, verb
 
 _LIVE, _GATE = "Live", "Gate, for models that hear when there is a voice"
+TARGET = "speech"
 FILE_LOOKBACK_MS = 20.0  # in files it costs nothing
 
 
@@ -22,18 +22,33 @@ def denoise(
         list[str] | None,
         typer.Argument(
             metavar="FILE...",
-            help="Sound or video files, folders of them (without subfolders), or - for WAV from standard input.",
+            help="Sound or video files, folders of them, or - for WAV from standard input.",
         ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="OUT|DIR|-", help="Default: NAME.denoised.EXT beside the input."),
+        typer.Option("--output", "-o", metavar="OUT|DIR|-|DEV", help="Default: NAME.denoised.EXT beside the input."),
     ] = None,
     strength: Annotated[
         str | None, typer.Option(metavar="max|DB", help="Most attenuation of the noise, in dB.", show_default="max")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="denoise")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="An output that is there is no failure (nor ever in a batch).")
+    ] = False,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="A file that was cut off is no failure; what there is, is always written.")
+    ] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with their subfolders.")] = False,
+    template: Annotated[
+        str | None,
+        typer.Option("--name", metavar="TEMPLATE", help="Names of outputs.", show_default="{name}.denoised{ext}"),
+    ] = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(metavar="KIND:RATE:CHANNELS", help="What a headerless standard input holds: s16le:48000:1."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON on standard output.")] = False,
@@ -89,17 +104,33 @@ def denoise(
 ) -> None:
     """Take the noise out of recordings of speech, or out of a microphone while you speak.
 
-    WAV, FLAC, Ogg and MP3 are read; WAV, FLAC and Ogg are written, with the
-    rate, channels, length, sample format and tags of the input. Everything
-    else, MP3 and the sound of videos (by ffmpeg) too, becomes FLAC.
+    Whatever libsndfile or ffmpeg reads is read; WAV, FLAC and Ogg are
+    written, with the rate, channels, length, sample format and tags of the
+    input. Everything else, MP3 and the sound of videos too, becomes FLAC,
+    unless -o names MP3, M4A or a video (by ffmpeg): the clean sound is then
+    put beside the untouched picture.
 
-    Exit code: 0, or 2 for bad input, 1 for a failure, 130 after Ctrl-C. No
-    output is ever left half-written, and no input is touched.
+    From - to -, sound comes out while it goes in.
+
+    Exit code: 0, or 2 for bad input, 1 for a failure or a file that was cut
+    off, 130 after Ctrl-C. No output is ever left half-written, and no input
+    is touched.
     """
     from rtsep.audio_io import batch
+    from rtsep.audio_io.raw import parse_raw
     from rtsep.errors import InputError
 
-    if live or virtual_mic or monitor or preset is not None:
+    if model not in (None, "auto"):
+        check_target(model, TARGET, "denoise")
+    gating = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
+    if preset is not None and files and not (live or virtual_mic or monitor):
+        from rtsep.live.presets import load_preset
+
+        # what a preset says about devices is for live sound
+        chosen = load_preset(preset)
+        model, strength = model or chosen.get("model"), strength or chosen.get("strength")
+        gating = {key: chosen.get(key) if value is None else value for key, value in gating.items()}
+    elif live or virtual_mic or monitor or preset is not None:
         from rtsep.cli.live import run_live
 
         run_live(
@@ -108,7 +139,7 @@ def denoise(
             input_channels,
         )
         return
-    strength, model = strength or "max", model or "denoise"
+    strength, model = str(strength or "max"), model or "denoise"
     only_live = {
         "--input": source,
         "--input-channels": input_channels,
@@ -123,16 +154,22 @@ def denoise(
     if not files:
         typer.echo(context.get_help())
         return
-    jobs = batch.plan(files, output)
-    cores = workers or os.cpu_count() or 1
+    if raw is not None and batch.STANDARD not in files:
+        raise InputError("--raw says what standard input holds; name - as the file.")
+    unheaded = None if raw is None else parse_raw(raw)
+    jobs = batch.plan(files, output, recursive=recursive, template=template)
     limit, make = parse_strength(strength), None
-    if gate not in (None, "off"):
+    if gating["gate"] not in (None, "off"):
         from rtsep.cli.live import parse_gate
         from rtsep.engine.gate import GatedEnhancer, check_gate
         from rtsep.model import load
 
-        values = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
-        settings = parse_gate(values, lookback=FILE_LOOKBACK_MS)
+        settings = parse_gate(gating, lookback=FILE_LOOKBACK_MS)
         check_gate(load(model).spec)
         make = functools.partial(GatedEnhancer, strength=limit, settings=settings)
-    run_jobs(jobs, model, overwrite, cores, quiet, as_json, strength=limit, make=make)
+    run_jobs(
+        *(jobs, model, overwrite, workers or cores(), quiet, as_json, limit, make),
+        salvage=salvage,
+        skip_existing=skip_existing,
+        raw=unheaded,
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import json
 import os
 import sys
@@ -22,7 +24,12 @@ MODEL_HELP = "A shipped model (see `rtsep models`) or the path of an .onnx file.
 
 
 def complain(sentence: str) -> None:
-    typer.echo(f"rtsep: {sentence}", err=True)
+    typer.echo(f"rtsep: {printable(sentence)}", err=True)
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters, and bytes that are no text, spelled out: no name commands a terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 def verb(function: Verb) -> Verb:
@@ -31,10 +38,18 @@ def verb(function: Verb) -> Verb:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is found now or never
+            return result
         except RtsepError as error:
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            what = error.filename or "Standard output"
+            complain(f"{what} could not be written: {error.strerror or error}.")
+            _forget_output()
+            raise typer.Exit(RtsepError.exit_code) from None
         except KeyboardInterrupt:
             complain("Stopped; nothing half-written was left behind.")
             raise typer.Exit(INTERRUPTED) from None
@@ -42,9 +57,27 @@ def verb(function: Verb) -> Verb:
     return wrapped  # type: ignore[return-value]
 
 
+def _forget_output() -> None:
+    """Keep Python from trying once more at exit to write what cannot be written."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def ready_standard_streams() -> None:
+    """Closed standard streams become empty ones, so that no file takes their numbers; any name can be said."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def parse_strength(text: str) -> float | None:
-    """`max` (no limit, None) or a number of dB."""
-    if text == "max":
+    """`max` or `inf` (no limit, None) or a number of dB."""
+    if text.lower() in ("max", "inf"):
         return None
     try:
         value = float(text)
@@ -53,6 +86,25 @@ def parse_strength(text: str) -> float | None:
     if not 0 <= value < float("inf"):
         raise InputError(f"--strength is {text!r}; it must be max or a number of dB from 0 up.")
     return value
+
+
+def check_target(model: str, target: str, verb: str) -> None:
+    """Raise InputError for a model that does not put out ``target``, or none at all."""
+    from rtsep.model import load
+
+    spec = load(model).spec
+    if spec.target != target:
+        raise InputError(f"The model {spec.name} puts out {spec.target}; {verb} needs one that puts out {target}.")
+
+
+def cores() -> int:
+    """CPU cores this process may use, by affinity and by the limits of its control group."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(allowed, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # another system, or no limit ("max")
+        return allowed
 
 
 def check_writable(target: str) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -92,49 +88,13 @@ def test_workers_give_the_same_bits_as_one_process(tmp_path, model):
         assert outcome.job.target.read_bytes() == (tmp_path / "alone.flac").read_bytes()
 
 
-# A small pipe, so that a hundred files fill it rather than thousands.
-_SMALL_PIPE = """
-import fcntl, multiprocessing, sys
-from pathlib import Path
-from rtsep.audio_io.batch import Job, run
-
-context = multiprocessing.get_context("spawn")
-whole = context.Queue
-
-def small():
-    queue = whole()
-    fcntl.fcntl(queue._writer.fileno(), 1031, 4096)  # F_SETPIPE_SZ
-    return queue
-
-context.Queue = small
-jobs = [Job(sys.argv[1], Path(f"{n}.wav")) for n in range(400)]
-print(sum(outcome.error is None for outcome in run(jobs, sys.argv[2], workers=2)))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only there pipes can be made small")
-def test_workers_end_when_nobody_wants_to_know_how_far_they_are(tmp_path, model):
-    soundfile.write(tmp_path / "in.wav", noisy()[:160], 16000)
-    command = [sys.executable, "-c", _SMALL_PIPE, "in.wav", str(model.path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(rtsep.__file__).parent.parent)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment, start_new_session=True
-    )
-    try:
-        assert process.communicate(timeout=300)[0] == "400\n"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # the workers too
-            process.wait()
-
-
 def test_a_mistake_of_ours_costs_one_file_only(tmp_path, model, monkeypatch):
     def broken(source, *arguments):
         if source.name == "bad.flac":
             raise struct.error("unpack requires\na buffer.")
         return enhance_file(source, *arguments)
 
-    monkeypatch.setattr("rtsep.audio_io.batch.enhance_file", broken)
+    monkeypatch.setattr("rtsep.audio_io.job.enhance_file", broken)
     jobs = [Job(str(tmp_path / "bad.flac"), tmp_path / "a.flac"), Job(str(CLEAN), tmp_path / "b.flac")]
     bad, good = run(jobs, str(model.path))
     assert bad.error == f"{tmp_path / 'bad.flac'} failed unexpectedly (error: unpack requires a buffer)."

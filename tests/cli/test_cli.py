@@ -70,7 +70,7 @@ def test_standard_input_to_standard_output(here, model):
     Path("out.wav").write_bytes(result.stdout)
     assert soundfile.info("out.wav").frames == 16000
     assert len(result.stdout) == len(sound)
-    broken = spawn("denoise", "-", "--model", model, input=sound[:1000])
+    broken = spawn("denoise", "-", "--model", model, input=b"RIFF" + sound[:1000])
     assert broken.returncode == 2
     assert_one_sentence(broken, "standard input")
 

@@ -177,7 +177,7 @@ def test_a_batch_keeps_names_tags_and_what_exists(here, model) -> None:
     assert FLAC("album/0.karaoke.flac")["composer"] == ["Somebody"]
     assert soundfile.info("album/0.karaoke.flac").frames == 44100
     again = run("album", "--render", "--model", model)  # its own outputs are no songs
-    assert again.exit_code == 2 and again.stderr.count("already exists") == 3
+    assert again.exit_code == 0 and again.stderr == "3 were there already; --overwrite makes them anew.\n"
 
 
 def test_a_key_is_rendered(here, model) -> None:
@@ -212,11 +212,9 @@ def test_bad_songs_are_one_sentence_and_cost_nothing(here, model) -> None:
     Path("empty.wav").write_bytes(b"")
     soundfile.write("none.wav", np.zeros((0, 2)), 48000)
     Path("drm.m4p").write_bytes(b"\0\0\0\x20ftypM4P " + bytes(4000))
-    soundfile.write("whole.wav", song(), 48000)
-    Path("cut.wav").write_bytes(Path("whole.wav").read_bytes()[:-5000])
     soundfile.write("six.wav", np.zeros((4800, 6)), 48000)
     before = names(here)
-    cases = [("empty.wav", "empty"), ("none.wav", "no sound"), ("drm.m4p", "drm.m4p"), ("cut.wav", "broken copy")]
+    cases = [("empty.wav", "empty"), ("none.wav", "no sound"), ("drm.m4p", "drm.m4p")]
     for name, word in [*cases, ("six.wav", "1 or 2"), ("gone.wav", "does not exist")]:
         refused(run(name, "-o", "out.wav", "--model", model), name, word)
         assert names(here) == before

@@ -1,0 +1,145 @@
+"""Worker processes for many files: each has one pipe to the first process, by which jobs come and news go.
+
+Nothing else is shared: no semaphores, which need /dev/shm, and no queue that somebody must empty. When the first
+process ends, however it ends, the pipe does too, and the workers stop and clean up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from rtsep.audio_io.job import Job, Outcome, Stopped, Work, do_job
+
+Progress = Callable[[int, int, int], Any]  # (number of the job, samples done, samples in all)
+_NEWS = 0.1  # seconds between two reports of one worker
+
+
+@dataclass
+class _Worker:
+    """A process and the job that it is at."""
+
+    process: BaseProcess
+    number: int
+
+
+def run_parallel(
+    jobs: Sequence[Job], todo: Sequence[int], work: Work, workers: int, progress: Progress | None
+) -> dict[int, Outcome]:
+    """Outcomes of the jobs whose numbers are in ``todo``; those that no process could be started for are left out.
+
+    Raises what ``progress`` raises, after the workers have stopped.
+    """
+    waiting = deque(todo)
+    done: dict[int, Outcome] = {}
+    at_work: dict[Connection, _Worker] = {}
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < workers:
+                try:
+                    connection, process = _start(work, progress is not None)
+                except OSError:  # no more processes on this machine
+                    workers = len(at_work)
+                    break
+                at_work[connection] = _Worker(process, waiting[0])
+                _give(connection, waiting[0], jobs[waiting.popleft()])
+            if not at_work:
+                return done
+            for connection in [one for one in wait(list(at_work)) if isinstance(one, Connection)]:
+                worker = at_work[connection]
+                try:
+                    news = connection.recv()
+                except (EOFError, OSError):
+                    del at_work[connection]
+                    connection.close()
+                    worker.process.join()
+                    job = jobs[worker.number]
+                    done[worker.number] = Outcome(
+                        job, error=f"{job.source}: its worker process ended early.", exit_code=1
+                    )
+                    continue
+                if isinstance(news, Outcome):
+                    done[worker.number] = news
+                    if waiting:
+                        worker.number = waiting.popleft()
+                        _give(connection, worker.number, jobs[worker.number])
+                    else:
+                        del at_work[connection]
+                        connection.close()
+                        worker.process.join()
+                elif progress is not None:
+                    progress(worker.number, *news)
+        return done
+    finally:
+        for connection in at_work:
+            connection.close()
+        for worker in at_work.values():
+            worker.process.join()
+
+
+def _give(connection: Connection, number: int, job: Job) -> None:
+    with contextlib.suppress(OSError):  # a worker that has ended will be noticed
+        connection.send((number, job))
+
+
+def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
+    # Fresh processes: forked ones would inherit the threads of whoever calls, in an undefined state.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work, with_news))
+    try:
+        with _deaf_to_interrupts():
+            process.start()
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return ours, process
+
+
+def _serve(connection: Connection, work: Work, with_news: bool) -> None:
+    """What a worker does: one job after another, until the pipe ends."""
+    from rtsep.model import load
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    last = 0.0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if connection.poll():  # nothing comes while there is a job, but the end of the pipe
+            raise Stopped
+        if with_news and (time.monotonic() - last > _NEWS or done == total):
+            last = time.monotonic()
+            connection.send((done, total))
+
+    with contextlib.suppress(Stopped, EOFError, OSError):
+        model = load(work.model)
+        while True:
+            _, job = connection.recv()
+            connection.send(do_job(job, model, work, tell))
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from their first moment on.
+
+    It reaches the whole group of processes; the first one alone decides, and ends the others by their pipes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
