@@ -88,9 +88,7 @@ def summary() -> str:
             row = rows.setdefault(f"{entry['name']} (cited)", [f"{entry['latency_ms']:.1f}", ""])
             row += [cell(name, entry["scores"].get(name, math.nan)) for name in measures]
     titles = [f"{evaluate.MEASURES[name][0]}, {found}" for found in sets for name in measures]
-    return markdown(
-        ["method", "latency ms", "of one core", *titles], ([name, *cells] for name, cells in rows.items())
-    )
+    return markdown(["method", "latency ms", "of one core", *titles], ([name, *cells] for name, cells in rows.items()))
 
 
 def _share(cpu_per_s: float | None) -> str:
