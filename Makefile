@@ -8,8 +8,8 @@ APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipew
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo
-# Neither sound servers nor training: see tests/conftest.py for the marks.
-QUICK := -m "not servers and not training"
+# Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
+QUICK := -m "not servers and not training and not long"
 
 .PHONY: demo picture test check quick lint docs system clean
 

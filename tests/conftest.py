@@ -26,7 +26,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rtsep"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what `make quick` leaves out: files that import `servers`, and all of training and benchmarks."""
+    """Marks what `make quick` leaves out: tests of files that import `servers`, of training and of benchmarks."""
     for item in items:
         room = item.path.relative_to(Path(__file__).parent).parts[0]
         if room in ("training", "benchmarks"):

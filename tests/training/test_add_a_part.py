@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+import rtsep
 
 HOME = Path(__file__).parents[2]
 TINY = HOME / "tests" / "data" / "tiny"
@@ -65,6 +68,7 @@ def train(home: Path, recipe: dict, *arguments: str) -> dict:
     environment = {**os.environ, "PYTHONPATH": str(home)}
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
+    assert (home / "run" / "checkpoint.pt").exists()
     return json.loads((home / "run" / "log.jsonl").read_text("utf-8").splitlines()[-1])
 
 
@@ -80,6 +84,20 @@ def test_a_loss(home: Path) -> None:
     losses = add(section("A loss"), home)
     last = train(home, RECIPE | {"losses": RECIPE["losses"] + losses}, "--data", str(TINY / "manifest.csv"))
     assert any("mean_error" in key for key in flat(last)), last
+
+
+def test_a_separator(home: Path) -> None:
+    """It also becomes a model that a stream runs as it was trained: `training.export` holds both forms together."""
+    assert not add(section("A separator"), home)
+    recipe = RECIPE | {"network": RECIPE["network"] | {"separator": "gru"}}
+    train(home, recipe, "--data", str(TINY / "manifest.csv"))
+    command = [sys.executable, "-m", "training.export", "run/checkpoint.pt", "toy.onnx"]
+    environment = {**os.environ, "PYTHONPATH": str(home)}
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    model = rtsep.load(home / "toy.onnx")
+    assert model.spec.state == 12 and model.spec.layers == 0
+    assert np.isfinite(model.stream().process(np.ones(4800, np.float32))).all()
 
 
 def test_a_dataset(home: Path) -> None:
