@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,18 +146,13 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
             check_value(f"data.{key}", data[key], usual[key])
     for copy in data.get("copies") or []:
         check_dataclass("data.copies", Copy, copy)
-    network = {network_key(key): value for key, value in _section(tree, "network").items()}
     mix, training = data.get("mix") or {}, _section(tree, "training")
-    for place, spec, given in (
-        ("network", NetworkSpec, network),
-        ("data.mix", kind.mix, mix),
-        ("training", TrainingSpec, training),
-    ):
-        check_dataclass(place, spec, given)
+    check_dataclass("data.mix", kind.mix, mix)
+    check_dataclass("training", TrainingSpec, training)
     recipe = Recipe(
         name=tree["name"],
         target=tree["target"],
-        network=NetworkSpec(**network),
+        network=_network(_section(tree, "network")),
         mix=kind.mix(**{key: tuple(value) if isinstance(value, list) else value for key, value in mix.items()}),
         losses=read_losses(tree.get("losses") or [], LOSSES),
         training=TrainingSpec(**training),
@@ -170,6 +165,15 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
     if not 0 <= recipe.training.loss_skip_seconds < recipe.mix.seconds:
         raise ValueError(f"training.loss_skip_seconds is a part of a piece of {recipe.mix.seconds} s, in seconds.")
     return recipe
+
+
+def _network(section: dict[str, Any]) -> NetworkSpec:
+    """The network; parts of it may have options that are no fields of `NetworkSpec`, and check them themselves."""
+    build = getattr(NetworkSpec, "from_section", None)
+    section = {network_key(key): value for key, value in section.items()}
+    own = {each.name for each in fields(NetworkSpec)}
+    check_dataclass("network", NetworkSpec, {key: section[key] for key in section if not build or key in own})
+    return build(section) if build else NetworkSpec(**section)
 
 
 def _section(tree: dict[str, Any], key: str) -> dict[str, Any]:
