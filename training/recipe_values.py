@@ -63,9 +63,11 @@ def check_dataclass(place: str, spec: type, given: Any) -> None:
     known = {each.name: each for each in fields(spec)}
     check_keys(place, given, known)
     for key, value in given.items():
-        usual = default(known[key])
+        usual, kind = default(known[key]), str(known[key].type)  # annotations are text
+        if usual is None and value is not None and "float" in kind:
+            check_number(f"{place}.{key}", value)
         check_value(f"{place}.{key}", value, usual)
-        if isinstance(usual, tuple) and type(usual[0]) is float and len(value) != len(usual):
+        if kind.startswith("tuple[") and "..." not in kind and len(value) != len(usual):
             raise ValueError(f"{place}.{key} is a range of {len(usual)} numbers, not {value!r}.")
 
 
