@@ -23,7 +23,8 @@ class Network:
     """Sizes and random weights of one network; ``identity`` makes the first source the input itself, the rest zero.
 
     Encoder -> bottleneck -> per layer (1x1, tanh, depthwise dilated convolution over the past, tanh, 1x1, residual)
-    -> a recurrent cell if ``state``, which runs every ``slow_rate``-th hop -> sigmoid masks -> decoder with a sqrt-Hann window.
+    -> a recurrent cell if ``state``, which runs every ``slow_rate``-th hop -> sigmoid masks -> decoder with a sqrt-Hann
+    window.
     """
 
     hop: int = 16
