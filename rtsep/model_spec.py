@@ -156,6 +156,8 @@ class ModelSpec:
         if not re.fullmatch("[0-9a-f]{64}", digest):
             raise read.wrong("weights_sha256", "is not a sha256 in hexadecimal")
         dilations = read.positive_integers("dilations")
+        if dilations and not numbers["hidden"]:
+            raise read.wrong("hidden", "must be positive, for there are convolutions")
         found_in, found_out = list(inputs), list(outputs)
         values: dict[str, Any] = texts | numbers
         spec = cls(

@@ -150,7 +150,7 @@ def test_half_precision_leaves_the_way_of_the_sound_alone() -> None:
 def test_a_filterbank_learns_slower_or_not_at_all(name: str, share: float) -> None:
     torch.manual_seed(0)
     network = Network(SMALL)
-    bank = {"long", "short", "decoder"}
+    bank = {"encoder.long", "encoder.short", "decoder.basis"}
     before = {part: weight.detach().clone() for part, weight in network.named_parameters()}
     spec = TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
     learning(network, spec)
