@@ -106,9 +106,8 @@ def save(file: Path, content: dict[str, Any]) -> None:
 
 
 def _reason(error: Exception) -> str:
-    while isinstance(error.__context__, OSError):
-        error = error.__context__
-    return (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+    """In words; torch's own about a write that was cut short say nothing to anybody."""
+    return (error.strerror if isinstance(error, OSError) else None) or "the disk takes no more"
 
 
 def keep(run: Path, content: dict[str, Any], loss: float, best: float) -> float:

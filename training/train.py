@@ -71,10 +71,10 @@ def without_beginning(waves: Tensor, sources: Tensor, activity: Tensor, hops: in
 
 
 @torch.no_grad()
-def validate(network: Network, objective: Objective, task: Task, batches: list[Tensor]) -> dict[str, float]:
-    """Means over fixed batches: the loss, its parts, and the task's scores."""
+def validate(network: Network, objective: Objective, task: Task) -> dict[str, float]:
+    """Means over the task's fixed batches: the loss, its parts, and the task's scores."""
     totals: dict[str, list[float]] = {}
-    for sources in batches:
+    for sources in task.fixed:
         waves, activity = network.estimate(sources.sum(1))
         waves = waves.float()
         loss, parts = objective(waves, sources, activity=activity)
@@ -110,7 +110,7 @@ def train(
     checkpoint cannot be written; the last good one is kept.
     """
     spec, hop, rate = recipe.training, recipe.network.hop, recipe.network.sample_rate
-    network, average, objective, fixed = state.network, state.average, state.objective, task.valid()
+    network, average, objective = state.network, state.average, state.objective
     learner: torch.nn.Module = Learner(network)
     criterion: Any = objective
     if spec.compile:
@@ -162,7 +162,7 @@ def train(
             logger.step(state.step, progress, seconds, sum(sums["loss"]) / len(sums["loss"]))
         if (done or state.step % every == 0) and state.step != shown:
             shown = state.step
-            scores = validate(average.network, objective, task, fixed)
+            scores = validate(average.network, objective, task)
             check_finite({"the valid loss": scores["loss"]}, state.step, saved)
             if fabric.is_global_zero:
                 hours = state.step * seconds / 3600

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 from rich.console import Console
 
 import rtsep
@@ -232,15 +233,16 @@ def test_a_loss_that_is_no_number_ends_the_run(trained: Path, tmp_path: Path) ->
         check_finite({"loss": 1.0}, 5, 0, stuck=50)
 
 
-def test_a_cut_checkpoint_is_one_sentence(trained: Path, tmp_path: Path) -> None:
+def test_a_cut_checkpoint_is_one_sentence(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     whole = (folder / "checkpoint.pt").read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"nonsense"):
         (folder / "checkpoint.pt").write_bytes(content)
-        done = run("training.train", trained / "recipe.yaml", "--run", folder, "--data", TINY, "--threads", 1)
-        assert done.returncode == 2 and "checkpoint.pt is cut or no checkpoint" in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr and "best.pt" in done.stderr
+        with pytest.raises(typer.Exit) as ended:
+            train.main(trained / "recipe.yaml", folder, TINY)
+        said = capsys.readouterr().err
+        assert ended.value.exit_code == 2 and "checkpoint.pt is cut or no checkpoint" in said and "best.pt" in said
         assert (folder / "checkpoint.pt").read_bytes() == content
 
 
@@ -261,17 +263,19 @@ def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path) ->
     assert not list(folder.glob("*.partial"))
 
 
-def test_recordings_that_are_too_short_are_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
+def test_recordings_that_are_too_short_are_one_sentence(
+    tmp_path: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A valid file shorter than half a second, though there is one; and no folder is left of what was not begun."""
     for kind, seconds in (("speech", 0.2), ("noise", 2.0)):
         (tmp_path / kind).mkdir()
         for index, length in enumerate((2.0, seconds)):  # the last by name is the valid one
             sound = np.random.default_rng(index).standard_normal(int(48000 * length)) * 0.1
             soundfile.write(tmp_path / kind / f"{index}.wav", sound, 48000)
-    words = ["--speech", tmp_path / "speech", "--noise", tmp_path / "noise", "--threads", 1]
-    done = run("training.train", recipe_file, "--run", tmp_path / "run", *words)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "No speech of the valid split is half a second long" in done.stderr
+    with pytest.raises(typer.Exit) as ended:
+        train.main(recipe_file, tmp_path / "run", speech=[tmp_path / "speech"], noise=[tmp_path / "noise"])
+    assert ended.value.exit_code == 2
+    assert "No speech of the valid split is half a second long" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

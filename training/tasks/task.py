@@ -29,7 +29,8 @@ class Task(ABC):
 
     `sources` are the references of every example, in this order; a network puts out some of them. `mix` is the
     dataclass of `data.mix`, `data_keys` are the other keys of `data`, `losses` the names of those that fit, and
-    `rows` the kinds of recordings that are used. Raises ValueError with one sentence if the rows do not do.
+    `rows` the kinds of recordings that are used. `fixed` are the batches to validate on. Raises ValueError with one
+    sentence if the rows do not do.
     """
 
     sources: ClassVar[tuple[str, ...]]
@@ -42,6 +43,7 @@ class Task(ABC):
     def __init__(self, recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.device):
         self.recipe, self._rows, self._cache, self._device = recipe, rows, cache, device
         self.mixer: Endless = self.build_mixer(recipe, rows, "train", cache, recipe.training.seed, device)
+        self.fixed = self.valid()
 
     @classmethod
     @abstractmethod
