@@ -10,6 +10,8 @@ import typer
 from rtsep.cli.shared import parse_strength
 from rtsep.errors import InputError
 
+TARGET = "speech"
+
 
 def run_live(
     files: list[str] | None,
@@ -92,6 +94,7 @@ def _run(
         "muted": bool(chosen.get("monitor")),
     }
     LiveSettings(**values)  # what cannot be is said before anything is made
+    _check_target(values["model"])
     if chosen.get("virtual_mic"):
         from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
@@ -107,6 +110,15 @@ def _run(
         with ServerPins() as pins:
             settings = LiveSettings(**values)
             LiveSession(settings, live_view(as_json), record, monitor, opened=pins.pin, quit=quit).run(seconds)
+
+
+def _check_target(name: str) -> None:
+    """Raises InputError for a model of songs: it would take the voice away."""
+    from rtsep.model import load
+
+    spec = load(name).spec
+    if spec.target != TARGET and TARGET not in spec.sources:
+        raise InputError(f"{spec.name} keeps {spec.target}, not {TARGET}; choose another that `rtsep models` lists.")
 
 
 def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:

@@ -56,7 +56,16 @@ def as_dicts(findings: list[Finding]) -> list[dict[str, Any]]:
 
 def unit() -> str:
     """A systemd user unit: ~/.config/systemd/user/rtsep.service."""
-    return UNIT.format(program=shutil.which("rtsep") or f"{sys.executable} -m rtsep")
+    found = shutil.which("rtsep")
+    words = [found] if found else [sys.executable, "-m", "rtsep"]
+    return UNIT.format(program=" ".join(map(_quoted, words)))
+
+
+def _quoted(word: str) -> str:
+    """A word of ExecStart, in which spaces, quotes, backslashes, percent and dollar signs mean something."""
+    for letter, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(letter, escaped)
+    return f'"{word}"'
 
 
 def _portaudio() -> list[Finding]:

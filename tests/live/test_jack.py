@@ -94,8 +94,11 @@ def test_delay_and_bits(random_model: str, period: int, slack: int, added: int) 
 
 
 @pytest.mark.parametrize("period", [4096, 8192])
-def test_a_large_period_is_not_taken_for_a_slow_machine(identity_model: str, period: int, unjudged: None) -> None:
+def test_a_large_period_is_not_taken_for_a_slow_machine(
+    identity_model: str, period: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PortAudio hands it over in pieces, all at once: their results are due a period later, not a piece later."""
+    monkeypatch.undo()  # judged as users are
     with jack_server(period), LiveEngine(LiveSettings(model=identity_model, slack=2)) as live:
         status = live.status()
         assert (status["block"], status["period"]) == (1024, period)
@@ -104,8 +107,8 @@ def test_a_large_period_is_not_taken_for_a_slow_machine(identity_model: str, per
             late, callbacks = live.status()["late"], live.status()["callbacks"]
             assert wait(lambda callbacks=callbacks: live.status()["callbacks"] > callbacks + 40)
             if live.status()["late"] == late:
-                return
-        pytest.fail(f"late again and again: {live.status()}")
+                break
+        assert live.status()["late"] == late and not live.bypassed, live.events
 
 
 def test_a_rate_that_no_model_can_be_brought_to_is_refused(random_model: str) -> None:

@@ -228,8 +228,10 @@ def test_gate_options() -> None:
         parse_gate({"gate": "loud"})
 
 
-def test_the_unit_starts_the_virtual_microphone() -> None:
-    assert "denoise --virtual-mic" in unit() and "[Install]" in unit()
+def test_the_unit_starts_the_virtual_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert " denoise --virtual-mic" in unit() and "[Install]" in unit()
+    monkeypatch.setattr("shutil.which", lambda _: '/home/a b/50% "x"/rtsep')
+    assert 'ExecStart="/home/a b/50%% \\"x\\"/rtsep" denoise --virtual-mic\n' in unit()
 
 
 STATUS: dict[str, Any] = {

@@ -29,6 +29,9 @@ def rtsep(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[
         (["denoise", "--live", "a.wav", "--monitor"], "leave the files out"),
         (["denoise", "--slack", "2", "a.wav"], "--slack is for live sound"),
         (["denoise", "--live", "--output", "x", "--block", "many"], "--block"),
+        (["denoise", "--live", "--output", "x", "--model", "mid-side"], "not speech"),
+        (["denoise", "--live", "--output", "x", "--input-channels", "both"], "--input-channels"),
+        (["denoise", "--input-channels", "2", "a.wav"], "--input-channels is for live sound"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments: list[str], words: str) -> None:

@@ -20,7 +20,6 @@ import time
 from typing import Any
 
 from rtsep.errors import RtsepError
-from rtsep.live import worker
 from rtsep.live.backends import live_callback, passthrough_callback, player_callback, realtime
 from rtsep.live.backends.adaptive_resampler import table
 from rtsep.live.backends.clock_bridge import MIN_MARGIN_S, nominal_rate
@@ -169,6 +168,8 @@ def run(handle: str, settings: dict[str, Any]) -> None:
     realtime.lock_memory()
     streams = Streams(PortAudio(settings["client"]), block, settings)
     if settings.get("model"):  # the portable way: the worker is a thread of this process
+        from rtsep.live import worker
+
         worker.thread(block, settings["model"])
     before = state.callbacks, block.clocks.callbacks
     streams.start()
