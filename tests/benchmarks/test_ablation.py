@@ -142,7 +142,7 @@ def test_a_run_is_recorded_and_not_run_again(tmp_path: Path, monkeypatch: pytest
 
 
 def test_tables_of_documents() -> None:
-    """What README takes from the committed results: the proxy's correlations, and the ablation as far as it is run."""
+    """What the documents take from results: the proxy's correlations, and the ablation as far as it is run."""
     from benchmarks.tables import TABLES as DOCUMENTED
 
     proxy = DOCUMENTED["pesq_proxy"]().splitlines()
