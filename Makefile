@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipewire pipewire-bin pipewire-jack pipewire-pulse wireplumber dbus ffmpeg sox strace build-essential python3-dev
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: demo test check system clean
+.PHONY: demo test check lowest system clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo $(if $(MODEL),--model $(MODEL))
@@ -19,6 +19,15 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy rtsep training benchmarks
 	$(BIN)/python -m pytest -q -rs --durations=10
+
+# The lower bounds of pyproject.toml hold: the oldest versions that it allows, with the newest of what they bring along.
+LOWEST := .venv-lowest
+lowest: pyproject.toml | $(BIN)/python
+	$(PIP) uv
+	$(BIN)/uv venv -q --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev --extra report pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pytest -q tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke
 
 # As root the missing packages are installed, as anybody else they are named.
 system:
@@ -48,4 +57,4 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(LOWEST) demo

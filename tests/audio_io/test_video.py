@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import rtsep
-from rtsep.audio_io.video import ffmpeg
 from rtsep import InputError
 from rtsep.audio_io.files import enhance_file
+from rtsep.audio_io.video import ffmpeg
 from tests.program import assert_one_sentence, names
 from tests.program import rtsep as program
 from tests.recordings import NOISY, identity_model
