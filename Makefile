@@ -11,7 +11,7 @@ DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data
 # Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
 QUICK := -m "not servers and not training and not long"
 
-.PHONY: demo picture test check quick lint docs system clean
+.PHONY: demo picture test check quick lint docs lowest system clean
 
 demo: $(VENV)/.demo
 	$(DEMO) $(if $(MODEL),--model $(MODEL))
@@ -36,6 +36,15 @@ lint: $(VENV)/.test
 # Strict: a warning is a failure. The notice is an advertisement for another program.
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# The lower bounds of pyproject.toml hold: the oldest versions that it allows, with the newest of what they bring along.
+LOWEST := .venv-lowest
+lowest: pyproject.toml | $(BIN)/python
+	$(PIP) uv
+	$(BIN)/uv venv -q --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev --extra report pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pytest -q tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke
 
 # As root the missing packages are installed, as anybody else they are named.
 system:
@@ -65,4 +74,4 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo site
+	rm -rf $(VENV) $(LOWEST) demo site

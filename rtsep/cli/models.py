@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from rtsep.cli.shared import verb, write_json
+from rtsep.cli.shared import complain, flag, printable, verb, write_json
+from rtsep.errors import InputError, RtsepError
 
 
 @verb
@@ -14,30 +15,50 @@ def models(
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL.onnx]...", help="Describe these instead of the shipped ones.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the shipped models: what they put out, at which rate and latency, how large, under which licence.
+    """List the shipped models, one a line: the name for --model, what it does, its
+    latency, the share of one CPU core that it takes here, and its licence.
 
-    Below them the baselines: methods that need no training.
+    Below them the baselines: methods that need no training, to compare with.
     """
     from rtsep.model import baselines, shipped
-    from rtsep.report.models import describe
+    from rtsep.report.models import describe, share_of_core
 
-    described = [describe(name) for name in paths or (*shipped(), *baselines())]
+    described: list[dict[str, Any]] = []
+    code = 0
+    for name in paths or (*shipped(), *baselines()):
+        try:
+            described.append({"model": name, **describe(name), "share_of_core": share_of_core(name)})
+        except RtsepError as error:  # one bad file hides no good one
+            complain(str(error))
+            code = max(code, InputError.exit_code)
     if as_json:
         write_json(described, "-")
-        return
-    from rich.console import Console
-    from rich.table import Table
+    elif described:
+        _print(described)
+    if code:
+        raise typer.Exit(code)
 
-    table = Table(box=None, header_style="bold")
-    for heading in ("name", "version", "target", "rate Hz", "latency ms", "MB", "licence"):
-        table.add_column(heading, overflow="fold")
-    for m in described:
-        baseline = m["form"] == "baseline"
-        table.add_row(
-            m["name"],
-            *("baseline" if baseline else m["version"], m["target"], str(m["sample_rate"])),
-            *(f"{m['algorithmic_latency_ms']:.2f}", "-" if baseline else f"{m['megabytes']:.1f}", m["licence"]),
+
+def _print(described: list[dict[str, Any]]) -> None:
+    """One line a model, however narrow the terminal: for people and for grep."""
+    rows = [("name", "task", "latency", "of a core", "licence")]
+    for one in described:
+        baseline = " (baseline)" if one["form"] == "baseline" else ""
+        rows.append(
+            (
+                *(one["model"], _task(one) + baseline, f"{one['algorithmic_latency_ms']:.2f} ms"),
+                *(f"{100 * one['share_of_core']:.0f} %", one["licence"].partition(";")[0]),
+            )
         )
-    Console().print(table)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo(printable(line).rstrip())
+
+
+def _task(one: dict[str, Any]) -> str:
+    """What the model puts out, and what it takes away."""
+    others = [source for source in one["sources"] if source != one["target"]]
+    return f"{one['target']} without {' and '.join(others)}" if others else one["target"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rtsep.model import load
 
@@ -32,3 +35,19 @@ def describe(name_or_path: str | Path) -> dict[str, Any]:
         "weights_sha256": spec.weights_sha256,
         "path": str(model.path),
     }
+
+
+def share_of_core(name_or_path: str | Path, hops: int = 100) -> float:
+    """Time that one hop of one stream takes here over the time that it lasts; the median of ``hops``.
+
+    Raises InputError when there is no such model.
+    """
+    model = load(name_or_path)
+    spec, step = model.spec, model.step()
+    window = np.random.default_rng(1).standard_normal((spec.channels, spec.analysis_window)).astype(np.float32)
+    took = []
+    for _ in range(20 + hops):
+        begin = time.perf_counter()
+        step.step(window)
+        took.append(time.perf_counter() - begin)
+    return float(np.median(took[20:])) * spec.sample_rate / spec.hop

@@ -14,18 +14,18 @@ pytest.importorskip("pesq")
 pytest.importorskip("pystoi")
 
 from tests.graphs import Network
-from training import guard
+from training import regression_gate
 
 DEMO = Path(__file__).parents[1] / "data"
 
 
 def test_limits() -> None:
     base = {"si_sdr": 10.0, "estoi": 0.8, "pesq_wb": 2.0}
-    assert guard.lost(base, base) == []
-    assert guard.lost({"si_sdr": 9.81, "estoi": 0.7951, "pesq_wb": 1.0}, base) == []
-    assert guard.lost({"si_sdr": 9.79, "estoi": 0.9, "pesq_wb": 4.0}, base) == ["si_sdr"]
-    assert guard.lost({"si_sdr": 12.0, "estoi": 0.7949, "pesq_wb": 4.0}, base) == ["estoi"]
-    assert guard.lost({"si_sdr": math.nan, "estoi": 0.8, "pesq_wb": 4.0}, base) == ["si_sdr"]
+    assert regression_gate.lost(base, base) == []
+    assert regression_gate.lost({"si_sdr": 9.81, "estoi": 0.7951, "pesq_wb": 1.0}, base) == []
+    assert regression_gate.lost({"si_sdr": 9.79, "estoi": 0.9, "pesq_wb": 4.0}, base) == ["si_sdr"]
+    assert regression_gate.lost({"si_sdr": 12.0, "estoi": 0.7949, "pesq_wb": 4.0}, base) == ["estoi"]
+    assert regression_gate.lost({"si_sdr": math.nan, "estoi": 0.8, "pesq_wb": 4.0}, base) == ["si_sdr"]
 
 
 def test_a_model_that_spoils_the_signal_is_refused(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_model_that_spoils_the_signal_is_refused(tmp_path: Path) -> None:
     good = Network(identity=True, sample_rate=16000).save(tmp_path / "good.onnx")
     bad = Network(sample_rate=16000).save(tmp_path / "bad.onnx")
     app = typer.Typer()
-    app.command()(guard.main)
+    app.command()(regression_gate.main)
     accepted = CliRunner().invoke(app, [str(good), str(good), str(tmp_path / "pairs")])
     assert accepted.exit_code == 0 and "Accepted" in accepted.output, accepted.output
     refused = CliRunner().invoke(app, [str(bad), str(good), str(tmp_path / "pairs")])
