@@ -22,8 +22,8 @@ def fan(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     )
     spectrum = np.fft.rfft(air)
     hertz = np.arange(len(spectrum)) * (rate / samples)
-    spectrum /= np.sqrt(1 + (hertz / rng.uniform(200, 4000)) ** rng.uniform(0.5, 3))
-    air = np.fft.irfft(spectrum, samples).astype(np.float32)
+    fall = 1 / np.sqrt(1 + (hertz / rng.uniform(200, 4000)) ** rng.uniform(0.5, 3))
+    air = np.fft.irfft(spectrum * fall.astype(np.float32), samples).astype(np.float32)
     air /= air.std() + 1e-9
     blades = np.exp(rng.uniform(np.log(80), np.log(1500)))
     slow = np.interp(np.arange(samples), np.linspace(0, samples, 6), rng.uniform(-1, 1, 6)) * rng.uniform(0, 0.01)

@@ -10,6 +10,7 @@ import numpy as np
 
 TABLE = 8192  # samples of one period of a waveform
 BELL = (0.5, 1.0, 1.19, 1.5, 2.0, 2.51, 2.66, 3.01, 4.1)  # partials of a church bell (Fletcher & Rossing 1998, ch. 21)
+BAR = (1.0, 2.76, 5.4)  # of a bar that hangs free, as in wind chimes
 
 
 def siren(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
@@ -43,21 +44,20 @@ def chime(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     """Bells, glasses and wind chimes: up to five pitches of 200 to 3000 Hz, each struck at random and dying away."""
     size = min(samples, 2 * rate)
     time = np.arange(size) / rate
-    total = np.zeros(samples)
+    spectrum = np.zeros(samples // 2 + 1, np.complex64)
     for _ in range(int(rng.integers(1, 6))):
         base, decay = _log_uniform(rng, 200, 3000), _log_uniform(rng, 0.08, 1.2)
-        bell = np.zeros(size)
-        for ratio in (
-            rng.choice(BELL, int(rng.integers(2, 7)), replace=False) if rng.random() < 0.6 else (1.0, 2.76, 5.4)
-        ):
+        bell = np.zeros(size, np.float32)
+        ratios = rng.choice(BELL, int(rng.integers(2, 7)), replace=False) if rng.random() < 0.6 else BAR
+        for ratio in ratios:
             if base * ratio < 0.45 * rate:
                 fall = -time * (ratio**0.5 / decay)
                 bell += rng.uniform(0.1, 1) * np.exp(fall) * np.sin(2 * np.pi * base * ratio * time + rng.uniform(0, 6))
-        strikes = np.zeros(samples)
+        strikes = np.zeros(samples, np.float32)
         number = max(1, rng.poisson(samples / rate * rng.uniform(0.3, 4)))
-        np.add.at(strikes, rng.integers(0, samples, number), rng.lognormal(0, 0.6, number))
-        total += np.fft.irfft(np.fft.rfft(strikes) * np.fft.rfft(bell, samples), samples)
-    return total.astype(np.float32)
+        np.add.at(strikes, rng.integers(0, samples, number), rng.lognormal(0, 0.6, number).astype(np.float32))
+        spectrum += np.fft.rfft(strikes) * np.fft.rfft(bell, samples)
+    return np.fft.irfft(spectrum, samples)
 
 
 def saw(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
@@ -135,7 +135,7 @@ def resonant(sound: np.ndarray, rate: int, resonances: list[tuple[float, float]]
     gain = np.full(len(spectrum), floor)
     for centre, width in resonances:
         gain += np.exp(-0.5 * ((octave - np.log2(centre)) / width) ** 2)
-    return np.fft.irfft(spectrum * gain, len(sound)).astype(np.float32)
+    return np.fft.irfft(spectrum * gain.astype(np.float32), len(sound)).astype(np.float32)
 
 
 def smoothed(gate: np.ndarray, samples: int) -> np.ndarray:
