@@ -20,6 +20,8 @@ _IRREGULAR = 20  # callbacks of another size after which that is the block
 class LiveSupervisor(Supervisor):
     """See Supervisor. While there is no worker the dry signal plays; a machine that is too slow is told so."""
 
+    until_worker_is_back = "; the dry signal plays until it is back"
+
     def __init__(self, engine: LiveEngine) -> None:
         super().__init__(engine)
         self._engine = engine

@@ -74,6 +74,7 @@ class Supervised(ABC):
 class Supervisor(ABC):
     """Watches one session from ``start`` to ``stop``. refusal: why sound could not begin, None as long as it may."""
 
+    until_worker_is_back = " and is started again"  # how a sentence about a lost worker goes on
     threaded_worker = False  # the worker is a thread of the audio process, and there is no worker process
 
     def __init__(self, session: Supervised) -> None:
@@ -282,7 +283,7 @@ class Supervisor(ABC):
             self.given_up = True
             self.worker_given_up(f"{why}, {self._failures} times in a row")
         elif self._failures <= 1:
-            session.say(f"{why} and is started again.")
+            session.say(f"{why}{self.until_worker_is_back}.")
 
 
 def wait_until_running(session: Supervised, supervisor: Supervisor, quit: threading.Event, patience: float) -> None:

@@ -76,6 +76,15 @@ def test_a_signal_while_it_starts(random_model: str, empty: list[str], number: i
     assert pulse_list("modules").splitlines() == empty
 
 
+def test_a_signal_while_a_sink_is_made(empty: list[str]) -> None:
+    process = start("karaoke", "--virtual-sink", "--model", "mid-side", "--json")
+    while not ours() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGHUP)
+    assert ended(process) == 0
+    assert pulse_list("modules").splitlines() == empty
+
+
 def test_a_terminal_that_closes_while_it_records(random_model: str, empty: list[str], tmp_path: Path) -> None:
     process = virtual_microphone(random_model, "--record", str(tmp_path))
     assert until_running(process)["recording"]

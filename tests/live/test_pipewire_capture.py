@@ -162,6 +162,16 @@ def test_capture_finds_the_monitor_and_says_the_delay(jack: Callable) -> None:
             assert not probe(noise, "Speakers:playback_FL", right)[0].any()
 
 
+def test_both_channels_are_linked_where_the_right_one_is_heard(identity_model: str) -> None:
+    with PipeWireServer():
+        node("stereo_in", "Stereo", "Audio/Source/Virtual")
+        with VirtualMicrophone("stereo_in") as microphone:
+            settings = LiveSettings(model=identity_model, input_channels="right", **microphone.settings())
+            with LiveEngine(settings, opened=microphone.pin):
+                wanted = {(f"stereo_in:capture_F{side}", f"rtsep:in_{port}") for port, side in enumerate("LR")}
+                until(lambda: wanted <= links("rtsep"))
+
+
 def test_devices_described_alike_are_told_apart_and_linked_again(identity_model: str) -> None:
     """Card and microphone of one name are one JACK client, in which the monitor may come first."""
     with PipeWireServer():

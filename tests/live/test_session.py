@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from servers import jack_server
 
+from rtsep.errors import RtsepError
 from rtsep.live.live_engine import LiveSettings
 from rtsep.live.session import LiveSession
 from rtsep.live.ui.views import JsonView
@@ -63,6 +64,28 @@ def test_live_from_the_command_line(random_model: str, tmp_path: Path) -> None:
         assert process.wait(90) == 0
         assert last["added_ms"] == 8.0
         assert len(list(tmp_path.glob("*.wav"))) == 2
+
+
+def test_a_recording_that_fails_ends_and_the_sound_goes_on(random_model: str) -> None:
+    class Full:
+        """A recorder whose disk is full."""
+
+        summary = "a.wav and b.wav"
+
+        def pull(self) -> None:
+            raise RtsepError("a.wav could not be written (No space left on device).")
+
+    class Telling(JsonView):
+        def tell(self, sentence: str) -> None:
+            told.append(sentence)
+
+    told: list[str] = []
+    session = LiveSession(LiveSettings(model=random_model), Telling())
+    session._recorder = Full()  # type: ignore[assignment]
+    session._pull()
+    session._pull()
+    assert len(told) == 1 and "The recording ended: a.wav could not be written" in told[0]
+    assert session._recorder is None and not session._quit.is_set()
 
 
 def test_monitor_fades_in_and_keys_work(random_model: str) -> None:
