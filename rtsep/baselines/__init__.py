@@ -65,6 +65,10 @@ class Baseline(Model):
         self.path = Path(name)
         self.spec = SPECS[name]
 
+    def __reduce__(self) -> tuple[type[Baseline], tuple[str]]:
+        """Pickled as its name."""
+        return type(self), (self.spec.name,)
+
     def step(self) -> Spatial:
         """See Model.step."""
         from rtsep.baselines.azimuth import Azimuth

@@ -141,7 +141,10 @@ def enhance(
     Returns float32 of x's shape, aligned with it to the sample. Raises InputError for another shape or type, and for
     samples that are not finite.
     """
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise InputError("x is no array: its channels are not as long as each other.") from None
     if x.ndim not in (1, 2):
         raise InputError(f"x has shape {list(x.shape)}; it must be [samples] or [samples, channels].")
     if x.ndim == 2 and not 1 <= x.shape[1] <= MAX_CHANNELS:
