@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`. Both make .venv first and need nothing but Python 3.10 or newer.
+# `make demo` and `make test` are what one needs first; `make quick` is for everyday work, `make docs` builds the site in
+# site/, `make picture` draws the one in README anew. All make .venv first and need nothing but Python 3.10 or newer.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -6,19 +7,35 @@ BIN := $(VENV)/bin
 APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipewire pipewire-bin pipewire-jack pipewire-pulse wireplumber dbus ffmpeg sox strace build-essential python3-dev
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: demo test check lowest system clean
+DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo
+# Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
+QUICK := -m "not servers and not training and not long"
+
+.PHONY: demo picture test check quick lint lowest docs system clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo $(if $(MODEL),--model $(MODEL))
+	$(DEMO) $(if $(MODEL),--model $(MODEL))
+
+picture: $(VENV)/.demo
+	$(DEMO) --picture docs/assets/before-after.png
 
 test: system $(VENV)/.test
 	$(MAKE) --no-print-directory check
 
-check:
+check: lint docs
+	$(BIN)/python -m pytest -q -rs --durations=10
+
+quick: $(VENV)/.test lint
+	$(BIN)/python -m pytest -q -rs --durations=10 $(QUICK)
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy rtsep training benchmarks
-	$(BIN)/python -m pytest -q -rs --durations=10
+	$(BIN)/mypy rtsep training benchmarks examples
+
+# Strict: a warning is a failure. The notice is an advertisement for another program.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # The lower bounds of pyproject.toml hold: the oldest versions that it allows, with the newest of what they bring along.
 LOWEST := .venv-lowest
@@ -53,8 +70,8 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 # torch first and by its exact version, so that the extras do not pull a CUDA build.
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) torch==2.13.0
-	$(PIP) -e '.[train,bench,report,dev]'
+	$(PIP) -e '.[train,bench,report,docs,dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) demo
+	rm -rf $(VENV) $(LOWEST) demo site

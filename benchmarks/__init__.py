@@ -1,4 +1,4 @@
-"""Programs that print the numbers README states; each prints a table and writes JSON."""
+"""Programs that print the numbers that the documents state; each prints a table and writes JSON."""
 
 import os
 

@@ -31,17 +31,19 @@ from typing import Annotated, Any
 
 import torch
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import environment
 from rtsep.errors import InputError, RtsepError
 from training.checkpoints import revision
+from training.data.rows import gather_rows
 from training.data.tools.pairs import write_pairs
 from training.evaluation import evaluate
 from training.export import export, load_checkpoint
-from training.recipe import Recipe, read_recipe
-from training.train import build_mixer, gather_rows
+from training.recipe import Recipe, parse_recipe, read_recipe
+from training.tasks.speech import SpeechTask
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "ablation.yaml"
@@ -62,14 +64,14 @@ def synthesis(hop: int, analysis: int) -> list[str]:
 
 CELLS: dict[str, list[str]] = {
     BASE: [],
-    "one-mask": ["network.sources=[speech]"],
-    "lambda-0.1": ["objective.noise=0.1"],
-    "lambda-1": ["objective.noise=1.0"],
+    "one-mask": ["network.sources=[speech]", "losses.snr noise=null"],
+    "lambda-0.1": ["losses.snr noise.weight=0.01"],  # λ is its share of the weight of `snr speech`, 0.1
+    "lambda-1": ["losses.snr noise.weight=0.1"],
     "sum-to-one": ["network.masks=sum_to_one"],
     "consistent": ["network.consistency=true"],
-    "consistency-loss": ["objective.consistency=0.03"],
-    "pesq-proxy": ["objective.perceptual=0.05"],
-    "metricgan": ["objective.perceptual=0.3", "objective.proxy=metricgan"],
+    "consistency-loss": ["losses+={loss: consistency, weight: 0.03}"],
+    "pesq-proxy": ["losses+={loss: pesq_proxy, of: speech, weight: 0.05, from: 0.7}"],
+    "metricgan": ["losses+={loss: metricgan, of: speech, weight: 0.3, from: 0.7}"],
     "analysis-256": ["network.analysis_window=256"],
     "analysis-512": ["network.analysis_window=512"],
     "analysis-2048": ["network.analysis_window=2048"],
@@ -147,7 +149,7 @@ class Run:
 
     @property
     def sha256(self) -> str:
-        """Of the recipe's text: a result counts only for the very recipe it was made with."""
+        """Of the recipe's text: names the folder it is trained in."""
         return hashlib.sha256(self.recipe.text.encode()).hexdigest()
 
 
@@ -162,13 +164,17 @@ def plan(seeds: int, hours: float, base: Path = RECIPE) -> list[Run]:
 
 
 def recorded(run: Run, results: Path) -> dict[str, Any] | None:
-    """The run's result, or None if it has not been run with this recipe."""
+    """The run's result, or None if it has not been run with this recipe.
+
+    A result holds the whole recipe, which is migrated as it is read: what was measured stays so when keys are renamed.
+    """
     try:
         found = json.loads(run.result(results).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    same = found.get("recipe_sha256") == run.sha256 and found.get("budget_hours") == run.hours
-    return found if same else None
+    if found.get("budget_hours") != run.hours or "recipe" not in found:
+        return None
+    return found if parse_recipe(found["recipe"]).same_as(run.recipe) else None
 
 
 def budgets(results: Path) -> list[float]:
@@ -192,18 +198,26 @@ def check_budget(runs: Sequence[Run]) -> None:
 def shape(recipe: Recipe) -> str:
     """A short hash of the network that a recipe describes: what a network costs depends on nothing else.
 
-    What is off is left out, so that options which came later change no hash.
+    Keys that are renamed, or that came later, change no hash.
     """
-    said = {name: value for name, value in recipe.network.to_dict().items() if value}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(recipe.network.canonical(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def costs(results: Path) -> dict[str, dict[str, float]]:
-    """`macs_per_s` and `cpu_s_per_s` by `shape`, as `benchmarks.cell_cost` measured them; empty if it has not."""
+    """`macs_per_s` and `cpu_s_per_s` by `shape`, as `benchmarks.cell_cost` measured them; empty if it has not.
+
+    Each is kept beside the network's part of a recipe, which is migrated as it is read.
+    """
     try:
-        return json.loads((results / COST).read_text(encoding="utf-8"))["networks"]
+        measured = json.loads((results / COST).read_text(encoding="utf-8"))["networks"]
     except FileNotFoundError:
         return {}
+    found = {}
+    for each in measured:
+        about = {"name": "cost", "target": "speech", "recipe_version": each["recipe_version"]}
+        recipe = parse_recipe(yaml.safe_dump(about | {"network": each["network"]}))
+        found[shape(recipe)] = {key: each[key] for key in ("macs_per_s", "cpu_s_per_s")}
+    return found
 
 
 def fixed_pairs(data: Path, work: Path, base: Path, cache: Path | None, count: int) -> list[evaluate.Pair]:
@@ -214,7 +228,8 @@ def fixed_pairs(data: Path, work: Path, base: Path, cache: Path | None, count: i
     folder = work / f"pairs-{count}"
     if not folder.exists():
         recipe = replace(read_recipe(base), rooms=0)
-        mixer = build_mixer(recipe, gather_rows(data, [], []), "valid", cache, 20201, torch.device("cpu"))
+        rows = gather_rows(data, [], [])
+        mixer = SpeechTask.build_mixer(recipe, rows, "valid", cache, 20201, torch.device("cpu"))
         with tempfile.TemporaryDirectory(prefix="partial-", dir=work, ignore_cleanup_errors=True) as partial_folder:
             write_pairs(recipe, mixer, Path(partial_folder, "pairs"), count, 6.0)
             try:
@@ -246,7 +261,7 @@ def perform(run: Run, data: Path, work: Path, pairs: Sequence[evaluate.Pair], ca
         "seed": run.seed,
         "budget_hours": run.hours,
         "changes": list(run.changes),
-        "recipe_sha256": run.sha256,
+        "recipe": run.recipe.text,
         "revision": revision(),
         "steps": state["step"],
         "hours": state["hours"],

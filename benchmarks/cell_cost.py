@@ -29,16 +29,18 @@ from benchmarks.cost import multiply_adds
 from benchmarks.machine import environment
 from benchmarks.throughput import signal
 from rtsep.errors import InputError
+from training.checkpoints import named_weights
 from training.evaluation.evaluate import one_sentence, write_json
 from training.export import export
 from training.network import Network
 from training.recipe import Recipe
+from training.recipe_migration import VERSION
 
 
 def untrained(recipe: Recipe, folder: Path) -> rtsep.Model:
     """The recipe's network as it begins, exported and loaded."""
     torch.manual_seed(0)
-    state = {"average": Network(recipe.network).state_dict(), "recipe": recipe.text, "hours": 0.0, "step": 0}
+    state = {"average": named_weights(Network(recipe.network)), "recipe": recipe.text, "hours": 0.0, "step": 0}
     torch.save(state | {"trained_on": "nothing"}, folder / "checkpoint.pt")
     return rtsep.load(export(folder / "checkpoint.pt", folder / "model.onnx")[0])
 
@@ -70,6 +72,11 @@ def measure(recipes: dict[str, Recipe], seconds: float, rounds: int) -> dict[str
     return found
 
 
+def network_of(recipe: Recipe) -> dict[str, Any]:
+    """By what a network is known in the results: its part of a recipe, and the version of that."""
+    return {"recipe_version": VERSION, "network": recipe.network.to_dict()}
+
+
 def main(
     seconds: Annotated[float, typer.Option(min=0.1, help="Sound of a round.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the quickest counts.")] = 10,
@@ -89,7 +96,7 @@ def main(
             **environment(),
             "seconds": seconds,
             "rounds": rounds,
-            "networks": found,
+            "networks": [{**network_of(recipes[name]), **cost} for name, cost in found.items()],
         }
         write_json(results / COST, content)
         for run in plan(1, 1.0, recipe):

@@ -1,8 +1,10 @@
 """Quality of the shipped model beside the noisy input and every peer that is installed, on one test set.
 
-    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--gtcrn PATH] [--dnsmos PATH] [--json PATH]
+    python -m benchmarks.quality --testset FOLDER [--model M.onnx ...] [--distillmos] [--words] [--json PATH]
 
 Every method is streamed frame by frame at full strength, its delay removed, scored at 16 kHz (PESQ-NB at 8 kHz).
+DNSMOS P.835 is among the measures where the package speechmos is installed (or `--dnsmos` names its file);
+`--distillmos` and `--words` ask further judges, see `training.evaluation.judges`.
 Rows marked "cited" were not run here: they come from cited.json, only for the very files it was measured on.
 """
 
@@ -33,7 +35,7 @@ from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.gtcrn import GTCRN
 from benchmarks.peers.peer import Run
 from rtsep.model import shipped
-from training.evaluation import dnsmos, evaluate
+from training.evaluation import distillmos, dnsmos, evaluate, judges, word_errors
 from training.evaluation.evaluate import (
     Enhancer,
     Pair,
@@ -50,6 +52,7 @@ from training.evaluation.evaluate import (
 
 MEASURES = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr")
 OPINION = "ovrl"  # beside them where DNSMOS has been measured
+MORE = ("sig", "bak", "distillmos", "pes_quiet", "wer")  # printed and written, not in the documents' tables
 CITED = Path(__file__).with_name("cited.json")
 
 
@@ -59,22 +62,6 @@ class Method:
 
     facts: dict[str, Any]
     make: Callable[[], Enhancer]
-
-
-@dataclass(frozen=True)
-class _MakeStreamed:
-    model: str
-
-    def __call__(self) -> Enhancer:
-        return Streamed(self.model)
-
-
-@dataclass(frozen=True)
-class _MakeRun:
-    peer: Callable[[], Peer]
-
-    def __call__(self) -> Enhancer:
-        return Run(self.peer)
 
 
 def methods(models: Sequence[str], gtcrn: Path | None = None) -> Iterator[Method]:
@@ -90,13 +77,13 @@ def methods(models: Sequence[str], gtcrn: Path | None = None) -> Iterator[Method
             "name": f"rtsep {about['name']}" if model in shipped() else f"{about['name']} ({about['file']})",
         }
         facts |= {"latency_ms": about["algorithmic_latency_ms"], "parameters": parameters(loaded.path)}
-        yield Method(facts, _MakeStreamed(model))
+        yield Method(facts, partial(Streamed, model))
     for peer in PEERS:
-        if peer.installed():
-            yield Method({"version": peer.version(), **_about(peer)}, _MakeRun(peer))
+        if peer.installed() and not (gtcrn and peer is GTCRN):
+            yield Method({"version": peer.version(), **_about(peer)}, partial(Run, peer))
     if gtcrn:
         GTCRN(str(gtcrn))  # refuse a wrong file before an hour of scoring, not after
-        yield Method({"file": gtcrn.name, **_about(GTCRN)}, _MakeRun(partial(GTCRN, str(gtcrn))))
+        yield Method({"file": gtcrn.name, **_about(GTCRN)}, partial(Run, partial(GTCRN, str(gtcrn))))
 
 
 def _about(peer: type[Peer]) -> dict[str, Any]:
@@ -113,12 +100,17 @@ def fingerprint(pairs: Sequence[Pair]) -> str:
     return found.hexdigest()
 
 
-def cited(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Rows of cited.json that were measured on exactly these files: facts and the means under `scores`."""
+def cited(pairs: Sequence[Pair], results: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Rows of cited.json that were measured on exactly these files: facts and the means under `scores`.
+
+    What is among the `results` needs no citing.
+    """
+    here = {result["method"]["name"] for result in results}
     content = json.loads(CITED.read_text())
     mine = fingerprint(pairs)
     sets = [name for name, sha in content["sets"].items() if sha == mine]
-    return [{**row, "scores": row["scores"][name]} for name in sets for row in content["rows"]]
+    rows = [row for row in content["rows"] if row["name"] not in here]
+    return [{**row, "scores": row["scores"][name]} for name in sets for row in rows]
 
 
 def _facts(facts: dict[str, Any]) -> list[str]:
@@ -128,15 +120,19 @@ def _facts(facts: dict[str, Any]) -> list[str]:
 
 
 def measured(results: Sequence[dict[str, Any]]) -> list[str]:
-    """MEASURES, and DNSMOS OVRL if every result has it."""
-    return [*MEASURES, *([OPINION] if all(OPINION in result["summary"] for result in results) else [])]
+    """MEASURES, and DNSMOS OVRL if every result has it: the columns of the documents."""
+    return [*MEASURES, *_held((OPINION,), results)]
+
+
+def _held(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
+    return [name for name in names if all(name in result["summary"] for result in results)]
 
 
 def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[Pair]) -> Table:
     """Methods down, measures across, with half the width of the 95 % interval; then cited and missing peers."""
     table = Table(title=f"{name}, {len(pairs)} clips")
     table.add_column("method")
-    shown = measured(results)
+    shown = [*measured(results), *_held(MORE, results)]
     for title in ("kHz", "latency ms", "parameters", *(evaluate.MEASURES[m][0] for m in shown), "CPU s per s"):
         table.add_column(title, justify="right")
     for result in results:
@@ -149,18 +145,18 @@ def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[
         cpu = result["cpu_per_s"]
         table.add_row(result["method"]["name"], *_facts(result["method"]), *cells, f"{cpu:.4f}" if cpu else "-")
     table.add_section()
-    for row in cited(pairs):
+    for row in cited(pairs, results):
         cells = [cell(measure, row["scores"].get(measure, math.nan)) for measure in shown]
         table.add_row(f"{row['name']} (cited, not run here)", *_facts(row), *cells, "-", style="dim")
     for peer in PEERS:
         if not peer.installed():
-            table.add_row(f"{peer.name} (not installed: pip install {peer.package})", style="dim")
+            table.add_row(f"{peer.name} (not installed: {peer.install()})", style="dim")
     return table
 
 
-def measure(method: Method, pairs: Sequence[Pair], workers: int, opinion: Path | None = None) -> dict[str, Any]:
+def measure(method: Method, pairs: Sequence[Pair], workers: int, choice: judges.Choice) -> dict[str, Any]:
     """Facts, summary, every clip, and CPU seconds per second of audio of one method on one set."""
-    rows = score_pairs(pairs, method.make, workers, f"{pairs[0].set}: {method.facts['name']}", opinion)
+    rows = score_pairs(pairs, method.make, workers, f"{pairs[0].set}: {method.facts['name']}", choice)
     cpu = sum(row["cpu_s"] for row in rows) / sum(row["seconds"] for row in rows)
     return {"method": method.facts, "cpu_per_s": cpu, "clips": len(rows), "summary": summarise(rows), "rows": rows}
 
@@ -170,6 +166,8 @@ def main(
     model: Annotated[list[str] | None, typer.Option(help="One more model to score; may be repeated.")] = None,
     gtcrn: Annotated[Path | None, typer.Option(help="GTCRN's published stream/onnx_models/gtcrn_simple.onnx.")] = None,
     opinion: Annotated[Path | None, typer.Option("--dnsmos", help=dnsmos.HELP)] = None,
+    distill: Annotated[bool, typer.Option("--distillmos", help=distillmos.HELP)] = False,
+    words: Annotated[bool, typer.Option("--words", help=word_errors.HELP)] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to score with.")] = 1,
 ) -> None:
@@ -178,16 +176,16 @@ def main(
         sets = find_pairs(testset)
         chosen = list(methods(model or [], gtcrn))
         absent = [peer.name for peer in PEERS if not peer.installed()]
+        choice = judges.choose(opinion, distill, words)
         report: dict[str, Any] = {"format": 1, **environment(), "not_installed": absent, "sets": {}}
-        if opinion:
-            report["dnsmos_sha256"] = dnsmos.DNSMOS(opinion).sha256
+        report |= judges.panel(choice).about
         console = Console()
         if not any(method.facts.get("target") == "speech" for method in chosen):
             console.print("No model that puts out speech is shipped; give one with --model.")
         for name, pairs in sets.items():
-            results = [measure(method, pairs, workers, opinion) for method in chosen]
+            results = [measure(method, pairs, workers, choice) for method in chosen]
             console.print(quality_table(name, results, pairs))
-            report["sets"][name] = {"sha256": fingerprint(pairs), "measured": results, "cited": cited(pairs)}
+            report["sets"][name] = {"sha256": fingerprint(pairs), "measured": results, "cited": cited(pairs, results)}
         if json_path:
             write_json(json_path, report)
 

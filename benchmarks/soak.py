@@ -4,7 +4,7 @@
     python -m benchmarks.soak --freewheel RECORDING ... [--minutes 10]
 
 The first runs in real time and reports once a minute. The second lets the server run as fast as it can while the
-callback waits for its results (the test-only flag), feeds real speech, compares every bit, and watches memory.
+callback waits for its results (a variant for measurements), feeds real speech, compares every bit, and watches memory.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rich.table import Table
 from benchmarks.machine import environment
 from rtsep.cli.shared import check_writable, verb, write_json
 from rtsep.errors import InputError, RtsepError
-from rtsep.live.backends import shared_state as b
 from rtsep.live.backends.jack_probe import probe
 from rtsep.live.backends.jack_server import JackServer
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.backends.live_callback import WAIT_VARIANT
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.model import load
 
 RATE = 48_000
@@ -35,7 +35,7 @@ PERIOD, SLACK = 128, 2
 _RUN_S = 60.0  # of free-wheeling sound at a time
 
 
-def memory(live: Live) -> float:
+def memory(live: LiveEngine) -> float:
     """Resident MB of both children."""
     total = 0
     for pid in live.processes.values():
@@ -48,11 +48,11 @@ def memory(live: Live) -> float:
 def soak(model: str, seconds: float, every: float = 60.0) -> list[dict[str, Any]]:
     """Real time: one row every ``every`` seconds, counters since the start."""
     rows = []
-    with JackServer(PERIOD, RATE), Live(LiveSettings(model=model, slack=SLACK)) as live:
+    with JackServer(PERIOD, RATE), LiveEngine(LiveSettings(model=model, slack=SLACK)) as live:
         began = time.monotonic()
         while (past := time.monotonic() - began) < seconds:
             time.sleep(min(every, seconds - past))
-            status = live.status()
+            status: dict[str, Any] = {**live.status()}
             keys = ("callbacks", "late", "lost", "xruns", "resets")
             rows.append(
                 {
@@ -72,9 +72,9 @@ def freewheel(model: str, speech: NDArray[np.float32], seconds: float) -> list[d
     """As fast as it goes, a minute of ``speech`` [samples] at a time: bits that differ, and memory after each."""
     rows = []
     loaded = load(model)
-    with JackServer(PERIOD, RATE), Live(LiveSettings(model=model, slack=SLACK, ring=1 << 23)) as live:
-        block, head = live.block, live.block.head
-        head[b.WAIT] = 1
+    settings = LiveSettings(model=model, slack=SLACK, ring=1 << 23, callback_variant=WAIT_VARIANT)
+    with JackServer(PERIOD, RATE), LiveEngine(settings) as live:
+        block = live.block
         stream, at, late = loaded.stream(block_multiple=loaded.spec.hop), 0, np.zeros(0, np.float32)
         for turn in range(max(1, round(seconds / _RUN_S))):
             size = round(_RUN_S * RATE)
@@ -82,14 +82,15 @@ def freewheel(model: str, speech: NDArray[np.float32], seconds: float) -> list[d
             began = time.monotonic()
             probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel")
             took = time.monotonic() - began
-            end = int(head[b.WRITTEN]) // PERIOD * PERIOD
+            end = block.state.position // PERIOD * PERIOD
             if end - at > block.length - RATE:
                 raise RtsepError("The machine is so busy that the ring went round between two looks; try again later.")
-            heard, played = block.last(block.heard, end, end - at)[:, 0], block.last(block.played, end, end - at)[:, 0]
+            rings = (block.heard, block.played)
+            heard, played = (block.samples_before(ring, end, end - at)[:, 0] for ring in rings)
             # What is played is the result of DELAY samples ago, so the newest results wait for the next turn.
             made = np.concatenate([late, stream.process(heard)])
             if turn == 0:
-                made = np.concatenate([np.zeros(int(head[b.DELAY]), np.float32), made])
+                made = np.concatenate([np.zeros(block.state.delay, np.float32), made])
             differing = int(np.sum(played != made[: len(played)]))
             late, at = made[len(played) :], end
             rows.append(

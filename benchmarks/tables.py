@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and of the model cards from the committed results.
+"""Writes the tables of README.md, of docs/ and of the model cards from the committed results.
 
     python -m benchmarks.tables [--check]
 
@@ -34,7 +34,7 @@ from training.evaluation.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "rtsep" / "models").glob("*.md")))
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "rtsep" / "models").glob("*.md")))
 PLACE = re.compile(r"(<!-- table (\w+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -70,6 +70,29 @@ def quality() -> str:
         header = [f"{name}, {found['measured'][0]['clips']} clips", "latency ms"]
         parts.append(markdown([*header, *(evaluate.MEASURES[measure][0] for measure in shown)], rows))
     return "\n".join(parts)
+
+
+def summary() -> str:
+    """README's one table: each method's latency, quality on both sets (means) and cost, as far as they are known."""
+    sets = results("quality")["sets"]
+    cost = {entry["name"]: entry["cpu_per_s"] for entry in results("throughput")["streams"]}
+    measures = ("pesq_wb", "estoi", "si_sdr")
+    rows: dict[str, list[str]] = {}
+    for found in sets.values():
+        for entry in found["measured"]:
+            method, scores = entry["method"], {name: entry["summary"][name]["mean"] for name in measures}
+            title = f"**{method['name']}**" if method.get("target") else method["name"]
+            row = rows.setdefault(title, [f"{method['latency_ms']:.1f}", _share(cost.get(method["name"]))])
+            row += [cell(name, scores[name]) for name in measures]
+        for entry in found["cited"]:
+            row = rows.setdefault(f"{entry['name']} (cited)", [f"{entry['latency_ms']:.1f}", ""])
+            row += [cell(name, entry["scores"].get(name, math.nan)) for name in measures]
+    titles = [f"{evaluate.MEASURES[name][0]}, {found}" for found in sets for name in measures]
+    return markdown(["method", "latency ms", "of one core", *titles], ([name, *cells] for name, cells in rows.items()))
+
+
+def _share(cpu_per_s: float | None) -> str:
+    return "" if cpu_per_s is None else f"{100 * cpu_per_s:.1f} %"
 
 
 def stability() -> str:
@@ -263,6 +286,7 @@ def karaoke(name: str = "karaoke") -> str:
 
 
 TABLES: dict[str, Callable[..., str]] = {
+    "summary": summary,
     "quality": quality,
     "stability": stability,
     "speed": speed,
@@ -288,7 +312,7 @@ def render(text: str) -> str:
 def main(
     check: Annotated[bool, typer.Option(help="Change nothing; fail if a document is out of date.")] = False,
 ) -> None:
-    """Bring the tables of README.md and the model cards up to date with benchmarks/results."""
+    """Bring the tables of README.md, docs/ and the model cards up to date with benchmarks/results."""
     stale = []
     for file in DOCUMENTS:
         text = file.read_text(encoding="utf-8")

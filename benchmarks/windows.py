@@ -2,7 +2,7 @@
 
     python -m benchmarks.windows [--hours H]
 
-Draws benchmarks/results/windows.svg and writes windows.json beside it: quality and cost against the window in ms, a
+Draws docs/assets/windows.svg and writes benchmarks/results/windows.json: quality and cost against the window in ms, a
 small net of one shape, one budget of audio a point. Cost is of the same net at more or fewer hops a second.
 """
 
@@ -22,6 +22,7 @@ from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, costs, plan, reco
 from rtsep.errors import InputError
 from training.evaluation.evaluate import one_sentence, write_json
 
+PICTURE = Path(__file__).parents[1] / "docs" / "assets" / "windows.svg"
 CURVE = TABLES["Synthesis window, ms"]  # label -> cell
 PANELS = {
     "pesq_wb": "PESQ-WB",
@@ -76,14 +77,15 @@ def main(
     hours: Annotated[float, typer.Option(min=0.001, help="The budget of the runs that are drawn.")] = HOURS,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds a point, at most.")] = SEEDS,
     results: Annotated[Path, typer.Option(help="Folder of the ablation's results.")] = RESULTS,
-    out: Annotated[Path, typer.Option(help="Folder for windows.svg and windows.json.")] = RESULTS.parent,
+    out: Annotated[Path, typer.Option(help="Folder for windows.json.")] = RESULTS.parent,
+    picture: Annotated[Path, typer.Option(help="Where the curve goes.")] = PICTURE,
 ) -> None:
     """Draw the window curve from what has been run."""
     with one_sentence():
         found = points(seeds, hours, results)
         if not found:
             raise InputError(f"No run of the window curve at {hours:g} h yet: python -m benchmarks.ablation --run.")
-        draw(found, hours, out / "windows.svg")
+        draw(found, hours, picture)
         write_json(out / "windows.json", {"format": 1, "budget_hours": hours, "points": found})
         print(f"{len(found)} runs drawn in {(out / 'windows.svg').name}.")
 

@@ -23,7 +23,7 @@ from rtsep.model import Model, ModelSpec, load
 if TYPE_CHECKING:
     from rtsep.engine.stream import Stream
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["InputError", "Model", "ModelSpec", "RtsepError", "Stream", "__version__", "enhance", "load"]
 

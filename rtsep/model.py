@@ -1,252 +1,29 @@
-"""Model and ModelSpec: an ONNX graph and what its metadata says about it.
-
-Everything the host has to know travels inside the file as ``rtsep.*`` metadata; nothing is guessed. A file whose
-metadata are missing, or contradicted by the graph's own inputs and outputs, is refused with a sentence naming the key.
-"""
+"""Model: an ONNX graph, opened; and what `load` finds by name: shipped models, and methods that need no training."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtsep.errors import InputError
+from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
     from rtsep.engine.inference import Step
     from rtsep.engine.stream import Stream
 
-FORMAT = "1"
-FORMS = ("step", "flat")
-MIN_RATE, MAX_RATE, MAX_CHANNELS = 8_000, 192_000, 8
-
-# key: (smallest, largest) value allowed
-_INTEGERS = {
-    "sample_rate": (MIN_RATE, MAX_RATE),
-    "hop": (1, 65_536),
-    "analysis_window": (1, 1 << 20),
-    "synthesis_window": (1, 65_536),
-    "lookahead": (0, 1 << 20),
-    "channels": (1, MAX_CHANNELS),
-    "kernel": (2, 1 << 10),
-    "hidden": (1, 1 << 16),
-    "condition": (0, 1 << 20),
-    "state": (0, 1 << 24),
-}
-_TEXTS = ("name", "version", "target", "licence", "trained_on", "recipe")
-
-Shapes = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What one model is: parsed from its metadata, checked against its graph.
-
-    Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer.
-    """
-
-    form: str
-    name: str
-    version: str
-    target: str
-    licence: str
-    trained_on: str
-    recipe: str
-    sample_rate: int
-    hop: int
-    analysis_window: int
-    synthesis_window: int
-    lookahead: int
-    channels: int
-    sources: tuple[str, ...]
-    kernel: int
-    dilations: tuple[int, ...]
-    hidden: int
-    condition: int
-    state: int
-    weights_sha256: str
-    activity: bool = False
-
-    @property
-    def layers(self) -> int:
-        """Number of dilated depthwise convolutions."""
-        return len(self.dilations)
-
-    @property
-    def target_index(self) -> int:
-        """Row of the target in the ``sources`` axis."""
-        return self.sources.index(self.target)
-
-    @property
-    def algorithmic_latency(self) -> int:
-        """Synthesis window + look-ahead, in samples at the model's rate; nothing else counts, nothing is left out."""
-        return self.synthesis_window + self.lookahead
-
-    @property
-    def receptive_field(self) -> int:
-        """Past samples (at the model's rate) one output sample can depend on; recurrent state reaches further."""
-        past_hops = (self.kernel - 1) * sum(self.dilations)
-        return self.analysis_window + self.hop * past_hops + self.synthesis_window
-
-    def inputs(self) -> Shapes:
-        """Names and shapes of the graph's inputs (float32), as the metadata promise them."""
-        if self.form == "flat":
-            return {"hop": (self.channels, self.hop), "state": (self.state,)}
-        shapes: Shapes = {
-            "window": (self.channels, self.analysis_window),
-            "taps": (self.layers, self.kernel - 1, self.hidden),
-        }
-        if self.condition:
-            shapes["condition"] = (self.condition,)
-        if self.state:
-            shapes["state"] = (self.state,)
-        return shapes
-
-    def outputs(self) -> Shapes:
-        """Names and shapes of the graph's outputs (float32), as the metadata promise them."""
-        sources = len(self.sources)
-        if self.form == "flat":
-            return {"audio": (sources, self.channels, self.hop), "next_state": (self.state,)}
-        shapes: Shapes = {
-            "frames": (sources, self.channels, self.synthesis_window),
-            "column": (self.layers, self.hidden),
-        }
-        if self.state:
-            shapes["next_state"] = (self.state,)
-        if self.activity:
-            shapes["activity"] = (sources,)
-        return shapes
-
-    @classmethod
-    def parse(
-        cls, metadata: Mapping[str, str], inputs: Iterable[Any], outputs: Iterable[Any], where: str = "the model"
-    ) -> ModelSpec:
-        """Read the ``rtsep.*`` keys of ``metadata`` and hold them against the graph.
-
-        ``inputs`` and ``outputs`` are onnxruntime's ``NodeArg`` (anything with ``name``, ``shape`` and ``type``);
-        ``where`` names the file in messages. Raises InputError naming the first key or tensor that is wrong.
-        """
-        if not any(key.startswith("rtsep.") for key in metadata):
-            raise InputError(f"{where} carries no rtsep metadata; use a model written by `python -m training.export`.")
-        read = _Metadata(metadata, where)
-        if read.text("format") != FORMAT:
-            raise read.wrong("format", f"must be {FORMAT}; update rtsep or export the model again")
-        form = read.text("form")
-        if form not in FORMS:
-            raise read.wrong("form", "must be step or flat")
-        numbers = {key: read.integer(key, low, high) for key, (low, high) in _INTEGERS.items()}
-        texts = {key: read.text(key) for key in _TEXTS}
-        sources = read.strings("sources")
-        if texts["target"] not in sources:
-            raise read.wrong("target", f"is not one of the sources {', '.join(sources)}")
-        if numbers["synthesis_window"] < numbers["hop"]:
-            raise read.wrong("synthesis_window", f"is shorter than the hop of {numbers['hop']} samples")
-        if numbers["analysis_window"] < numbers["synthesis_window"]:
-            window = numbers["synthesis_window"]
-            raise read.wrong("analysis_window", f"is shorter than the synthesis window of {window} samples")
-        if form == "flat" and numbers["condition"]:
-            raise read.wrong("condition", "must be 0 in the flat form, which has no such input")
-        if form == "flat" and not numbers["state"]:
-            raise read.wrong("state", "must be positive in the flat form, which keeps its windows in it")
-        digest = read.text("weights_sha256")
-        if not re.fullmatch("[0-9a-f]{64}", digest):
-            raise read.wrong("weights_sha256", "is not a sha256 in hexadecimal")
-        dilations = read.positive_integers("dilations")
-        found_in, found_out = list(inputs), list(outputs)
-        values: dict[str, Any] = texts | numbers
-        spec = cls(
-            form=form,
-            sources=sources,
-            dilations=dilations,
-            weights_sha256=digest,
-            activity=form == "step" and any(node.name == "activity" for node in found_out),
-            **values,
-        )
-        _compare(spec.inputs(), found_in, "input", where)
-        _compare(spec.outputs(), found_out, "output", where)
-        return spec
-
-
-class _Metadata:
-    """Typed reading of the rtsep keys; every refusal names its key."""
-
-    def __init__(self, metadata: Mapping[str, str], where: str) -> None:
-        self._metadata, self._where = metadata, where
-
-    def wrong(self, key: str, why: str) -> InputError:
-        value = self._metadata[f"rtsep.{key}"]
-        shown = value if len(value) <= 60 else value[:57] + "..."
-        return InputError(f"{self._where}: metadata key rtsep.{key} is {shown!r} and {why}.")
-
-    def text(self, key: str) -> str:
-        try:
-            return self._metadata[f"rtsep.{key}"]
-        except KeyError:
-            raise InputError(f"{self._where}: metadata key rtsep.{key} is missing; export the model again.") from None
-
-    def integer(self, key: str, low: int, high: int) -> int:
-        text = self.text(key)
-        if not re.fullmatch("[0-9]{1,18}", text):
-            raise self.wrong(key, "must be a decimal integer")
-        if not low <= int(text) <= high:
-            raise self.wrong(key, f"must lie between {low} and {high}")
-        return int(text)
-
-    def _array(self, key: str) -> list[Any]:
-        try:
-            values = json.loads(self.text(key))
-        except json.JSONDecodeError:
-            raise self.wrong(key, "must be a JSON array") from None
-        if not isinstance(values, list) or not values:
-            raise self.wrong(key, "must be a JSON array that is not empty")
-        return values
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        values = self._array(key)
-        if not all(isinstance(value, str) and value for value in values) or len(set(values)) < len(values):
-            raise self.wrong(key, "must hold different names")
-        return tuple(values)
-
-    def positive_integers(self, key: str) -> tuple[int, ...]:
-        values = self._array(key)
-        if not all(type(value) is int and 0 < value <= 1 << 20 for value in values):
-            raise self.wrong(key, "must hold positive integers")
-        return tuple(values)
-
-
-def _compare(promised: Shapes, found: list[Any], side: str, where: str) -> None:
-    nodes = {node.name: node for node in found}
-    for name, shape in promised.items():
-        if name not in nodes:
-            raise InputError(f"{where}: the graph has no {side} {name!r}, which its metadata promise.")
-        node = nodes[name]
-        if node.type != "tensor(float)":
-            raise InputError(f"{where}: {side} {name!r} is {node.type}, but must be float32.")
-        if tuple(node.shape) != shape:
-            raise InputError(
-                f"{where}: {side} {name!r} has shape {list(node.shape)}, but the metadata say {list(shape)} "
-                f"({_SHAPED_BY[name]})."
-            )
-    for name in nodes:
-        if name not in promised:
-            raise InputError(f"{where}: the graph has an {side} {name!r}, which its metadata do not promise.")
-
-
-_SHAPED_BY = {
-    "window": "rtsep.channels, rtsep.analysis_window",
-    "taps": "rtsep.dilations, rtsep.kernel, rtsep.hidden",
-    "condition": "rtsep.condition",
-    "state": "rtsep.state",
-    "hop": "rtsep.channels, rtsep.hop",
-    "frames": "rtsep.sources, rtsep.channels, rtsep.synthesis_window",
-    "column": "rtsep.dilations, rtsep.hidden",
-    "next_state": "rtsep.state",
-    "activity": "rtsep.sources",
-    "audio": "rtsep.sources, rtsep.channels, rtsep.hop",
-}
+__all__ = [
+    "MAX_CHANNELS",
+    "MAX_RATE",
+    "MIN_RATE",
+    "Baseline",
+    "Model",
+    "ModelSpec",
+    "baselines",
+    "is_mono",
+    "load",
+    "shipped",
+]
 
 
 class Model:
@@ -281,12 +58,15 @@ class Model:
     ) -> Stream:
         """A new stream: blocks of any size in, as many samples out, after a constant latency.
 
-        sample_rate: Hz, 8000 to 192000; None is the model's own.
-        channels: 1 to 8. A mono model runs once a channel (cost times channels); a stereo model takes 1 or 2.
-        strength: most attenuation in dB; None is no limit, 0 is the delayed input.
-        block_multiple: promise that every block is a multiple of it, which lowers the latency; needs the model's rate.
+        Args:
+            sample_rate: Hz, 8000 to 192000; None is the model's own.
+            channels: 1 to 8. A mono model runs once a channel (cost times channels); a stereo model takes 1 or 2.
+            strength: most attenuation in dB; None is no limit, 0 is the delayed input.
+            block_multiple: promise that every block is a multiple of it, which lowers the latency; needs the model's
+                rate.
 
-        Raises InputError for a value outside these ranges.
+        Raises:
+            InputError: a value lies outside these ranges.
         """
         from rtsep.engine.stream import Stream
 
@@ -309,6 +89,32 @@ class Model:
             f"Model({spec.name} {spec.version}: {spec.target} of {', '.join(spec.sources)}, {spec.sample_rate} Hz, "
             f"{1000 * spec.algorithmic_latency / spec.sample_rate:.2f} ms)"
         )
+
+
+class Baseline(Model):
+    """A method without weights in the place of a model: same spec, same streams, nothing to open.
+
+    ``path`` is its name, which is what ``load`` takes.
+    """
+
+    spatial = True
+
+    def __init__(self, name: str) -> None:
+        """name: one of ``baselines()``."""
+        from rtsep.baselines import SPECS
+
+        self.path = Path(name)
+        self.spec = SPECS[name]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its name."""
+        return type(self), (self.spec.name,)
+
+    def step(self) -> Step:
+        """See Model.step."""
+        from rtsep.baselines import step
+
+        return step(self.spec.name)
 
 
 def _session(path: Path) -> Any:
@@ -335,11 +141,6 @@ def _session(path: Path) -> Any:
         raise InputError(f"{path} is not an ONNX model that onnxruntime can open ({reason}).") from None
 
 
-def is_mono(mid: float, side: float) -> bool:
-    """Whether channels whose sum has the energy ``mid``, and difference ``side``, are the same but for lossy coding."""
-    return side <= 1e-6 * mid
-
-
 def shipped() -> dict[str, Path]:
     """The models that come with rtsep: name to path of the .onnx."""
     return {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.onnx"))}
@@ -355,7 +156,8 @@ def baselines() -> tuple[str, ...]:
 def load(name_or_path: str | Path) -> Model:
     """Load a shipped model ("denoise") or a baseline ("mid-side") by its name, or any rtsep model by its .onnx's path.
 
-    Raises InputError when there is no such model, or the file is not one.
+    Raises:
+        InputError: there is no such model, or the file is not one.
     """
     if not isinstance(name_or_path, str | Path):
         raise InputError(f"A model is named by a str or a Path, not by {type(name_or_path).__name__}.")
@@ -363,8 +165,6 @@ def load(name_or_path: str | Path) -> Model:
     if str(name_or_path) in ships:
         return Model(ships[str(name_or_path)])
     if str(name_or_path) in baselines():
-        from rtsep.baselines import Baseline
-
         return Baseline(str(name_or_path))
     path = Path(name_or_path)
     if path.exists() or path.suffix == ".onnx":

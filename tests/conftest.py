@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("rtsep", deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 settings.register_profile("thorough", parent=settings.get_profile("rtsep"), max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rtsep"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `make quick` leaves out: tests of files that import `servers`, of training and of benchmarks."""
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        if room in ("training", "benchmarks"):
+            item.add_marker("training")
+        elif _uses_servers(item.path):
+            item.add_marker("servers")
+
+
+@functools.cache
+def _uses_servers(file: Path) -> bool:
+    return re.search(r"^\s*from (tests\.live\.)?servers import", file.read_text("utf-8"), re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ class Network:
     """Sizes and random weights of one network; ``identity`` makes the first source the input itself, the rest zero.
 
     Encoder -> bottleneck -> per layer (1x1, tanh, depthwise dilated convolution over the past, tanh, 1x1, residual)
-    -> a recurrent cell if ``state`` -> sigmoid masks -> decoder with a sqrt-Hann window.
+    -> a recurrent cell if ``state``, which runs every ``slow_rate``-th hop -> sigmoid masks -> decoder with a sqrt-Hann
+    window.
     """
 
     hop: int = 16
@@ -36,6 +37,7 @@ class Network:
     kernel: int = 3
     hidden: int = 6
     state: int = 0
+    slow_rate: int = 1
     condition: int = 0
     activity: bool = False
     sample_rate: int = 48000
@@ -112,8 +114,9 @@ class Network:
         if self.state:
             cell = np.zeros(self.state)
             cells = []
-            for row in y:
-                cell = np.tanh(row @ w["listen"] + cell @ w["recall"])
+            for hop, row in enumerate(y):
+                if hop % self.slow_rate == self.slow_rate - 1:
+                    cell = np.tanh(row @ w["listen"] + cell @ w["recall"])
                 cells.append(cell)
             y = y + np.array(cells) @ w["tell"]
         late = self.synthesis_window + self.lookahead
@@ -135,6 +138,7 @@ class Network:
             digest.update(self.weights[name].astype("<f4").tobytes())
         numbers = ("sample_rate", "hop", "analysis_window", "synthesis_window", "lookahead", "channels")
         values = {name: str(getattr(self, name)) for name in (*numbers, "kernel", "hidden", "condition")}
+        values |= {"slow_rate": str(self.slow_rate)} if self.slow_rate > 1 else {}
         values |= {
             "format": "1",
             "form": form,
@@ -153,10 +157,11 @@ class Network:
 
     @property
     def flat_state(self) -> int:
-        """Numbers in the flat form's state: past window, tap history, recurrent state, overlap-add tail."""
+        """Numbers in the flat form's state: past window, tap history, recurrent state, overlap-add tail, phase."""
         history = (self.kernel - 1) * sum(self.dilations) * self.hidden
         tail = len(self.sources) * self.channels * (self.synthesis_window - self.hop)
-        return self.channels * (self.analysis_window - self.hop) + history + self.state + tail
+        phase = int(self.slow_rate > 1)
+        return self.channels * (self.analysis_window - self.hop) + history + self.state + tail + phase
 
     def save(self, path: Path, form: str = "step", /, **overrides: str | None) -> Path:
         """Write the graph to ``path``; ``overrides`` replace metadata (key without prefix), None removes a key."""
@@ -169,7 +174,8 @@ class Network:
     def step_graph(self) -> onnx.ModelProto:
         g = _Graph(self.weights)
         g.take_in("window", self.channels, self.analysis_window)
-        g.take_in("taps", len(self.dilations), self.kernel - 1, self.hidden)
+        if self.dilations:
+            g.take_in("taps", len(self.dilations), self.kernel - 1, self.hidden)
         taps = []
         for layer in range(len(self.dilations)):
             rows = g.slice("taps", 0, layer, layer + 1)
@@ -178,8 +184,11 @@ class Network:
             g.take_in("condition", self.condition)
         if self.state:
             g.take_in("state", self.state)
-        columns, cell = self._hop(g, "window", taps, "state")
-        g.give("Concat", columns, "column", (len(self.dilations), self.hidden), axis=0)
+        if self.slow_rate > 1:
+            g.take_in("phase", kind=TensorProto.INT64)
+        columns, cell = self._hop(g, "window", taps, "state", "phase")
+        if self.dilations:
+            g.give("Concat", columns, "column", (len(self.dilations), self.hidden), axis=0)
         g.outputs.append(("frames", (len(self.sources), self.channels, self.synthesis_window)))
         if self.state:
             g.give("Reshape", [cell, g.shape(self.state)], "next_state", (self.state,))
@@ -205,12 +214,14 @@ class Network:
             rows = [g.slice(history, 0, j * d, j * d + 1) for j in range(self.kernel - 1)]
             taps.append(g.node("Concat", *rows, axis=0))
         cell_before = part(self.state) if self.state else ""
-        columns, cell = self._hop(g, window, taps, cell_before)
         whole, overlap = "frames", self.synthesis_window - self.hop
+        before = part(len(self.sources), self.channels, overlap) if overlap else ""
+        count = part(1) if self.slow_rate > 1 else ""
+        phase = g.node("Cast", g.reshape(count), to=TensorProto.INT64) if count else ""
+        columns, cell = self._hop(g, window, taps, cell_before, phase)
         if overlap:
-            tail = part(len(self.sources), self.channels, overlap)
             silence = g.constant(np.zeros((len(self.sources), self.channels, self.hop), np.float32))
-            whole = g.node("Add", whole, g.node("Concat", tail, silence, axis=2))
+            whole = g.node("Add", whole, g.node("Concat", before, silence, axis=2))
         g.give("Identity", [g.slice(whole, 2, 0, self.hop)], "audio", (len(self.sources), self.channels, self.hop))
         keep = [g.slice(window, 1, self.hop, self.analysis_window)]
         for history, column, d in zip(histories, columns, self.dilations, strict=True):
@@ -219,10 +230,13 @@ class Network:
             keep.append(cell)
         if overlap:
             keep.append(g.slice(whole, 2, self.hop, self.synthesis_window))
+        if count:
+            following = g.node("Add", count, g.constant(np.ones(1, np.float32)))
+            keep.append(g.node("Mod", following, g.constant(np.full(1, self.slow_rate, np.float32)), fmod=1))
         g.give("Concat", [g.reshape(value, -1) for value in keep], "next_state", (self.flat_state,), axis=0)
         return g.model()
 
-    def _hop(self, g: _Graph, window: str, taps: list[str], state: str) -> tuple[list[str], str]:
+    def _hop(self, g: _Graph, window: str, taps: list[str], state: str, phase: str) -> tuple[list[str], str]:
         """The nodes of one hop, from window to ``frames`` (and ``activity``); columns and the new cell."""
         coded = g.node("MatMul", g.reshape(window, 1, -1), "encoder")
         y = g.node("MatMul", coded, "narrow")
@@ -239,6 +253,9 @@ class Network:
         if self.state:
             before = g.node("MatMul", g.reshape(state, 1, -1), "recall")
             cell = g.node("Tanh", g.node("Add", g.node("MatMul", y, "listen"), before))
+            if self.slow_rate > 1:
+                last = g.node("Equal", phase, g.constant(np.array(self.slow_rate - 1, np.int64)))
+                cell = g.node("Where", last, cell, g.reshape(state, 1, -1))
             y = g.node("Add", y, g.node("MatMul", cell, "tell"))
         frames = []
         for source in self.sources:
@@ -262,8 +279,8 @@ class _Graph:
         self.initialisers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
         self._count = 0
 
-    def take_in(self, name: str, *shape: int) -> None:
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    def take_in(self, name: str, *shape: int, kind: int = TensorProto.FLOAT) -> None:
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
 
     def give(self, kind: str, values: list[str], name: str, shape: tuple[int, ...], **attributes: int) -> None:
         self.node(kind, *values, name=name, **attributes)

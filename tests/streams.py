@@ -18,6 +18,7 @@ NETWORKS = {
     "one hop": Network(synthesis_window=16, channels=2),
     "stereo": Network(channels=2, activity=True),
     "recurrent": Network(state=5, activity=True),
+    "slow": Network(state=5, slow_rate=4, activity=True),
     "look-ahead": Network(lookahead=20, state=3, condition=2),
     "tiny hop": Network(hop=2, analysis_window=12, synthesis_window=4),
 }

@@ -64,7 +64,7 @@ def test_a_missing_key_is_named(tmp_path, form, key):
         ("lookahead", "x"),
         ("channels", "9"),
         ("kernel", "1"),
-        ("hidden", "0"),
+        ("hidden", "-1"),
         ("condition", ""),
         ("state", "many"),
         ("sources", "speech"),
@@ -73,11 +73,13 @@ def test_a_missing_key_is_named(tmp_path, form, key):
         ("sources", '["speech", 2]'),
         ("sources", '{"speech": 1}'),
         ("target", "vocals"),
-        ("dilations", "[]"),
         ("dilations", "[1, 0, 2]"),
         ("dilations", "[1, 2.5, 4]"),
         ("dilations", "[true, 2, 4]"),
         ("dilations", "[1, 2"),
+        ("slow_rate", "0"),
+        ("slow_rate", "four"),
+        ("slow_rate", "4"),  # without a state
         ("weights_sha256", "abc"),
     ],
 )
@@ -93,6 +95,8 @@ def test_a_wrong_value_is_named(tmp_path, key, value):
         ("step", "analysis_window", "80", "window"),
         ("step", "channels", "1", "window"),
         ("step", "dilations", "[1, 2]", "taps"),
+        ("step", "dilations", "[]", "taps"),
+        ("step", "slow_rate", "3", "phase"),
         ("step", "kernel", "4", "taps"),
         ("step", "hidden", "7", "taps"),
         ("step", "condition", "4", "condition"),
@@ -133,6 +137,26 @@ def test_every_tensor_must_be_float32(tmp_path):
     helper.set_model_props(graph, Network().metadata())
     onnx.save(graph, tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"'window' is tensor.double., but must be float32"):
+        rtsep.load(tmp_path / "m.onnx")
+
+
+def test_a_phase_is_promised_and_int64(tmp_path):
+    slow = Network(state=3, slow_rate=4)
+    spec = rtsep.load(slow.save(tmp_path / "m.onnx")).spec
+    assert spec.slow_rate == 4 and spec.inputs()["phase"] == () and Network().metadata().get("rtsep.slow_rate") is None
+    assert rtsep.load(slow.save(tmp_path / "flat.onnx", "flat")).spec.slow_rate == 4
+    with pytest.raises(InputError, match=r"an input 'phase', which its metadata do not promise"):
+        rtsep.load(slow.save(tmp_path / "m.onnx", slow_rate=None))
+    graph = slow.step_graph()
+    (phase,) = (value for value in graph.graph.input if value.name == "phase")
+    phase.type.tensor_type.elem_type = TensorProto.FLOAT
+    cast = helper.make_node("Cast", ["phase"], ["phase64"], to=TensorProto.INT64)
+    for node in graph.graph.node:
+        node.input[:] = ["phase64" if name == "phase" else name for name in node.input]
+    graph.graph.node.insert(0, cast)
+    helper.set_model_props(graph, slow.metadata())
+    onnx.save(graph, tmp_path / "m.onnx")
+    with pytest.raises(InputError, match=r"'phase' is tensor.float., but must be int64"):
         rtsep.load(tmp_path / "m.onnx")
 
 

@@ -117,6 +117,7 @@ def test_the_future_does_not_matter(model: rtsep.Model) -> None:
         assert np.array_equal(output(spoilt)[..., :before], clean[..., :before])
 
 
+@pytest.mark.long
 def test_it_recovers_from_any_fault(model: rtsep.Model) -> None:
     """NaN, infinity, full-scale squares and huge values: finite output, and the same sound again afterwards."""
     voice = np.tile(recording("demo.noisy.flac"), 3)[: 48000 * 8, None].repeat(2, 1)
@@ -133,6 +134,7 @@ def test_it_recovers_from_any_fault(model: rtsep.Model) -> None:
     assert np.array_equal(after[settled:], expected[settled:])
 
 
+@pytest.mark.long
 def test_a_long_stream_does_not_drift(model: rtsep.Model) -> None:
     """The same ten seconds, eight times in a row: once the memory is full every round gives the same samples."""
     noisy = np.resize(recording("demo.noisy.flac"), 48000 * 10)[:, None].repeat(2, 1)

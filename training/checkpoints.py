@@ -1,19 +1,61 @@
-"""The folder of a run: its last checkpoint, its best one, and that only one process trains in it."""
+"""Weights by their names, and the folder of a run: its last checkpoint, its best one, and who trains in it."""
 
 from __future__ import annotations
 
 import math
+import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
-from rtsep.errors import InputError
+from rtsep.errors import InputError, RtsepError
+from training.network import Network
+from training.network.weight_names import stable_name
+
+
+@contextmanager
+def run_folder(run: Path) -> Iterator[None]:
+    """Makes the folder of a run, and takes it away again if nothing came of it: an error before the first file."""
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if {file.name for file in run.iterdir()} <= {".lock"}:
+            (run / ".lock").unlink(missing_ok=True)
+            run.rmdir()
+        raise
+
+
+def named_weights(network: Network) -> dict[str, Tensor]:
+    """All weights, and the statistics of batch norms, by the names that checkpoints have for them."""
+    return {stable_name(attribute): weight for attribute, weight in network.state_dict().items()}
+
+
+def load_weights(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Lays `weights` into `network`; they may be called as they ever were.
+
+    Raises ValueError with one sentence if they are of another architecture.
+    """
+    attributes = {stable_name(attribute): attribute for attribute in network.state_dict()}
+    named = renamed(weights)
+    if attributes.keys() != named.keys():
+        raise ValueError("The weights are of another architecture.")
+    try:
+        network.load_state_dict({attributes[name]: weight for name, weight in named.items()})
+    except RuntimeError:  # torch lists every shape that differs
+        raise ValueError("The weights are of another architecture.") from None
+
+
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` by the names of today, whatever they were called when they were written."""
+    return {stable_name(name): weight for name, weight in weights.items()}
 
 
 @contextmanager
@@ -30,11 +72,42 @@ def alone(run: Path) -> Iterator[None]:
         lock.release()
 
 
+def read_last(run: Path, device: torch.device) -> dict[str, Any] | None:
+    """The last checkpoint of a run, on `device`; None if there is none yet. Raises InputError if it cannot be read."""
+    file = run / "checkpoint.pt"
+    if not file.exists():
+        return None
+    try:
+        state = torch.load(file, map_location=device, weights_only=True)
+        missing = {"weights", "average", "optimizers", "step", "spent", "recipe", "trained_on"} - set(state)
+    except (OSError, RuntimeError, EOFError, ValueError, TypeError, KeyError, pickle.UnpicklingError):
+        missing = {"all"}
+    if missing:
+        best = " or go on from best.pt in another folder with --begin" if (run / "best.pt").exists() else ""
+        raise InputError(f"{file} is cut or no checkpoint: put a copy of it back, remove it to begin anew,{best}.")
+    return state
+
+
 def save(file: Path, content: dict[str, Any]) -> None:
-    """Writes beside, then renames: an interrupted run never loses its last good checkpoint."""
+    """Writes beside, then renames: an interrupted run never loses its last good checkpoint.
+
+    Raises RtsepError, and leaves no half file, where the disk does not take it.
+    """
     partial = file.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(file)
+    try:
+        torch.save(content, partial)
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise RtsepError(
+            f"{file} cannot be written ({_reason(error)}): make room and start the same command again; "
+            "the checkpoint before it is kept."
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """In words; torch's own about a write that was cut short say nothing to anybody."""
+    return (error.strerror if isinstance(error, OSError) else None) or "the disk takes no more"
 
 
 def keep(run: Path, content: dict[str, Any], loss: float, best: float) -> float:
@@ -48,8 +121,12 @@ def keep(run: Path, content: dict[str, Any], loss: float, best: float) -> float:
     save(run / "checkpoint.pt", content | {"best": best})
     if better:
         partial = run / "best.partial"
-        shutil.copyfile(run / "checkpoint.pt", partial)
-        partial.replace(run / "best.pt")
+        try:
+            shutil.copyfile(run / "checkpoint.pt", partial)
+            partial.replace(run / "best.pt")
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise RtsepError(f"{run / 'best.pt'} cannot be written ({_reason(error)}): make room.") from None
     return best
 
 

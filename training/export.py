@@ -8,11 +8,9 @@ if __name__ == "__main__":
     require("train")
 
 import hashlib
-import io
 import json
 import pickle
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +19,15 @@ import onnx
 import torch
 import typer
 from rich.console import Console
-from torch import nn
 
 import rtsep
+from training import weight_layout
+from training.checkpoints import load_weights
 from training.network import Network
-from training.network.step import FlatForm, StepForm
+from training.network.forms import FlatForm, StepForm
+from training.onnx_graph import to_onnx
 from training.recipe import Recipe, parse_recipe
 
-OPSET = 17
 TOLERANCE = 1e-4
 console = Console(stderr=True)
 
@@ -42,7 +41,7 @@ def load_checkpoint(file: Path) -> tuple[Network, Recipe, dict[str, Any]]:
         state = torch.load(file, map_location="cpu", weights_only=True)
         recipe = parse_recipe(state["recipe"])
         network = Network(recipe.network)
-        network.load_state_dict(state["average"])
+        load_weights(network, state["average"])
     except FileNotFoundError:
         raise ValueError(f"There is no checkpoint {file}.") from None
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError, EOFError):
@@ -57,10 +56,13 @@ def heard(state: dict[str, Any]) -> tuple[float, int]:
 
 
 def metadata(
-    recipe: Recipe, step: StepForm, form: str, version: str, licence: str, trained_on: str, state: int = 0
+    recipe: Recipe, step: StepForm, form: str, version: str, licence: str, trained_on: str, state: int
 ) -> dict[str, str]:
-    """What the host must know, as strings, without the `rtsep.` prefix and the hash of the weights."""
-    spec = recipe.network
+    """What the host must know, as strings, without the `rtsep.` prefix and the hash of the weights.
+
+    `state` is the length of the form's state.
+    """
+    spec, carried = recipe.network, step.state_spec
     values = {"format": 1, "form": form, "name": recipe.name, "version": version, "sample_rate": spec.sample_rate}
     values |= {"hop": spec.hop, "analysis_window": step.window, "synthesis_window": spec.synthesis_window}
     values |= {
@@ -69,7 +71,8 @@ def metadata(
         "sources": json.dumps(spec.sources),
         "target": recipe.target,
     }
-    values |= {"kernel": spec.kernel, "dilations": json.dumps(spec.dilations), "hidden": step.width}
+    values |= {"kernel": carried.kernel, "dilations": json.dumps(carried.dilations), "hidden": carried.width}
+    values |= {"slow_rate": carried.rate} if carried.rate > 1 else {}
     values |= {"condition": 0, "state": state, "recipe": recipe.text, "trained_on": trained_on, "licence": licence}
     return {key: str(value) for key, value in values.items()}
 
@@ -83,31 +86,14 @@ def weights_sha256(model: onnx.ModelProto) -> str:
     return digest.hexdigest()
 
 
-def to_onnx(form: nn.Module, inputs: tuple[torch.Tensor, ...], names: tuple[list[str], list[str]]) -> onnx.ModelProto:
-    """The graph of `form` with fixed shapes, constants folded."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the TorchScript exporter is deprecated, but its graphs have fewer nodes
-        torch.onnx.export(
-            form,
-            inputs,
-            buffer,  # type: ignore[arg-type]
-            input_names=names[0],
-            output_names=names[1],
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return onnx.load_from_string(buffer.getvalue())
+def graph_of(form: StepForm | FlatForm) -> onnx.ModelProto:
+    """The graph of `form`, without metadata."""
+    return to_onnx(form, form.examples(), (form.inputs, form.outputs))
 
 
 def step_graph(network: Network) -> onnx.ModelProto:
     """The graph of one hop, without metadata."""
-    spec = network.spec
-    step = StepForm(network).eval()
-    taps = torch.zeros(len(spec.dilations), spec.kernel - 1, step.width)
-    names = ["frames", "column", "activity"] if spec.activity else ["frames", "column"]
-    inputs = (torch.zeros(spec.audio_channels, step.window), taps)
-    return to_onnx(step, inputs, (["window", "taps"], names))
+    return graph_of(StepForm(network))
 
 
 def write(model: onnx.ModelProto, values: dict[str, str], file: Path) -> None:
@@ -142,28 +128,23 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     Raises ValueError if the checkpoint cannot be read or a graph differs from the sequence form by more than 1e-4.
     """
     network, recipe, state = load_checkpoint(checkpoint)
-    spec = network.spec
     hours, steps = heard(state)
     trained_on = f"{hours:.1f} hours of mixtures, {steps} steps\n{state['trained_on']}"
-    flat = FlatForm(StepForm(network).eval()).eval()  # the exporter gives a module back in the mode it found it in
+    step = StepForm(network)
+    flat = FlatForm(step)
     flat_file = out.with_suffix(".flat.onnx")
-    graphs = {
-        out: (step_graph(network), "step", 0),
-        flat_file: (
-            to_onnx(
-                flat,
-                (torch.zeros(spec.audio_channels, spec.hop), torch.zeros(flat.state_size)),
-                (["hop", "state"], ["audio", "next_state"]),
-            ),
-            "flat",
-            flat.state_size,
-        ),
+    layout = weight_layout.find(network, step_graph)
+    told = {
+        out: metadata(recipe, step, "step", version, licence, trained_on, step.state_spec.state)
+        | ({"weights": layout} if layout else {}),
+        flat_file: metadata(recipe, step, "flat", version, licence, trained_on, flat.state_size),
     }
+    graphs = {out: graph_of(step), flat_file: graph_of(flat)}
     # Everything is written and checked in a folder beside, so that a good model is never replaced by a bad one.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-        for file, (model, form, size) in graphs.items():
-            part = Path(folder) / file.name
-            write(model, metadata(recipe, flat.step, form, version, licence, trained_on, size), part)
+        for file, model in graphs.items():
+            part, form = Path(folder) / file.name, told[file]["form"]
+            write(model, told[file], part)
             error = difference(network, part)
             if not error <= TOLERANCE:
                 raise ValueError(f"The {form} graph differs from the network by {error:.2e}, over {TOLERANCE:.0e}.")

@@ -5,22 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
 from training.network import Network
+from training.network.weight_names import begins_with, stable_name
 
 if TYPE_CHECKING:
     from training.recipe import TrainingSpec
 
 OPTIMIZERS = ("adamw", "muon")
+BANK = ("encoder/long", "encoder/short", "decoder/basis")  # the filterbank
 
 
 def learning(network: Network, spec: TrainingSpec) -> int:
     """Freezes all weights but those that shall learn (`only`, and `filterbank` above 0); returns how many learn."""
-    bank = {"long", "short", "decoder"}
-    for name, weight in network.named_parameters():
-        weight.requires_grad_(name.startswith(spec.only) and not (name in bank and not spec.filterbank))
+    for attribute, weight in network.named_parameters():
+        name = stable_name(attribute)
+        weight.requires_grad_(begins_with(name, spec.only) and not (name in BANK and not spec.filterbank))
     return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+
+
+def ordered(network: Network) -> dict[str, Parameter]:
+    """All that may learn by its name, in the order in which checkpoints have always kept moments."""
+    named = {stable_name(attribute): weight for attribute, weight in network.named_parameters()}
+    return dict(sorted(named.items(), key=lambda each: each[0].startswith("slow/")))
 
 
 def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
@@ -31,13 +40,13 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
     are small, a decoder's 2 / window, and Adam moves every weight by the learning rate, however small it is: with a
     `filterbank` share below 1 they are a group of their own. What `learning` froze is in no group.
     """
-    bank = [weight for weight in (network.long, network.short, network.decoder) if weight.requires_grad]
-    matrices = [weight for name, weight in network.separator.named_parameters() if name.endswith(".weight")]
-    matrices = [weight for weight in matrices if weight.ndim == 2 and weight.requires_grad]
-    matrices = matrices if spec.optimizer == "muon" else []
+    weights = {name: weight for name, weight in ordered(network).items() if weight.requires_grad}
+    bank = [weight for name, weight in weights.items() if name in BANK]
+    linear = {id(layer.weight) for layer in network.modules() if isinstance(layer, torch.nn.Linear)}
+    matrices = [weight for weight in weights.values() if id(weight) in linear] if spec.optimizer == "muon" else []
     chosen = {id(weight) for weight in matrices}
     apart = {id(weight) for weight in bank} if spec.filterbank < 1 else set()
-    rest = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in chosen | apart]
+    rest = [weight for weight in weights.values() if id(weight) not in chosen | apart]
     decayed = [weight for weight in rest if weight.ndim > 1]
     plain = [weight for weight in rest if weight.ndim <= 1]
     groups: list[dict[str, Any]] = [

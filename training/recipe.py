@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import yaml
 from training.data.augment.offline_augment import Copy
 from training.data.song_mixer import RemixSpec
 from training.data.speech_mixer import MixSpec
-from training.losses import ObjectiveSpec, SongObjectiveSpec
+from training.losses import LOSSES, LossSpec, read_losses
 from training.network import NetworkSpec
 from training.optimizers import OPTIMIZERS
+from training.recipe_changes import apply_changes
+from training.recipe_migration import migrated
+from training.recipe_values import check_dataclass, check_keys, check_value
+from training.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class TrainingSpec:
     `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began
     (but for the statistics of batch norms, which move with what is heard).
     `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
-    give back what no mask touches. The first `cold` seconds of every piece count for nothing: a network knows no past
-    there, and a song has one.
+    give back what no mask touches. The first `loss_skip_seconds` of every piece count for nothing: a network knows no
+    past there, and a song has one.
     """
 
     seed: int = 0
@@ -41,7 +46,7 @@ class TrainingSpec:
     optimizer: str = "adamw"  # or "muon"
     filterbank: float = 1.0
     only: str = ""
-    cold: float = 0.0
+    loss_skip_seconds: float = 0.0
     half: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
 
     def __post_init__(self) -> None:
@@ -51,13 +56,14 @@ class TrainingSpec:
             raise ValueError(f"only is how the names of weights begin, such as separator.head, not {self.only!r}.")
         if not 0 <= self.filterbank <= 1:
             raise ValueError(f"filterbank is a share of the learning rate, 0 to 1, not {self.filterbank}.")
+        for name in ("batch", "hours", "learning_rate", "warmup_steps", "decay_share", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"training.{name} is a number above 0, not {getattr(self, name)}.")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"training.ema is the share of the old average that stays, 0 to below 1, not {self.ema}.")
 
 
-# What a recipe is about, by `data.kind`: how it is mixed, and what is minimised.
-KINDS: dict[str, tuple[type[MixSpec] | type[RemixSpec], type[ObjectiveSpec] | type[SongObjectiveSpec]]] = {
-    "speech": (MixSpec, ObjectiveSpec),
-    "songs": (RemixSpec, SongObjectiveSpec),
-}
+KEYS = ("recipe_version", "name", "target", "task", "network", "data", "losses", "training")
 
 
 @dataclass(frozen=True)
@@ -71,74 +77,119 @@ class Recipe:
     target: str
     network: NetworkSpec
     mix: MixSpec | RemixSpec
-    objective: ObjectiveSpec | SongObjectiveSpec
+    losses: tuple[LossSpec, ...]
     training: TrainingSpec
-    kind: str = "speech"
+    task: str = "speech"
     rooms: int = 0
     speech_corpora: dict[str, float] = field(default_factory=dict)
     copies: list[Copy] = field(default_factory=list)
     text: str = ""
 
+    def same_as(self, other: Recipe) -> bool:
+        """Whether both say the same, in whatever words, order of losses, or version."""
+        one, two = (replace(each, text="", losses=_ordered(each.losses)) for each in (self, other))
+        return one == two
+
+
+def _ordered(losses: tuple[LossSpec, ...]) -> tuple[LossSpec, ...]:
+    return tuple(sorted(losses, key=lambda spec: spec.label))
+
 
 def read_recipe(file: Path, changes: list[str] | None = None) -> Recipe:
-    """Reads a recipe, with `changes` such as `training.batch=4` laid over it.
+    """Reads a recipe to train with, with `changes` such as `training.batch=4` laid over it (see `recipe_changes`).
 
-    Raises ValueError with one sentence for unknown keys or values that cannot be.
+    Old keys are told on stderr, with their new names. Raises ValueError with one sentence for unknown keys, values that
+    cannot be, and whatever would train in vain (see `recipe_checks`).
     """
-    tree = _tree(Path(file).read_text(encoding="utf-8"))
-    for change in changes or []:
-        place, _, value = change.partition("=")
-        *path, last = place.split(".")
-        branch = tree
-        for part in path:
-            branch = branch.setdefault(part, {})
-        branch[last] = _tree(value)
-    return parse_recipe(yaml.safe_dump(tree, sort_keys=False))
+    from training.recipe_checks import check_recipe
+
+    given = _table(load_yaml(Path(file).read_text(encoding="utf-8")))
+    tree, notes = apply_changes(given, changes or [], load_yaml)
+    for note in notes:
+        print(f"{Path(file).name}: {note} The old form is read for one version more.", file=sys.stderr)
+    recipe = _parse(tree, yaml.safe_dump(tree, sort_keys=False))
+    check_recipe(recipe)
+    return recipe
 
 
 def parse_recipe(text: str) -> Recipe:
-    """The recipe that a YAML text describes; raises ValueError as `read_recipe`."""
-    tree = _tree(text)
-    try:
-        data = dict(tree.get("data") or {})
-        if data.setdefault("kind", "speech") not in KINDS:
-            raise ValueError(f"data.kind must be one of {', '.join(KINDS)}, not {data['kind']!r}.")
-        mix_spec, objective_spec = KINDS[data["kind"]]
-        data["copies"] = [Copy(**copy) for copy in data.get("copies") or []]
-        recipe = Recipe(
-            name=tree["name"],
-            target=tree["target"],
-            network=NetworkSpec(**(tree.get("network") or {})),
-            mix=mix_spec(**_tuples(data.pop("mix", None))),
-            objective=objective_spec(**_tuples(tree.get("objective"))),
-            training=TrainingSpec(**(tree.get("training") or {})),
-            text=text,
-            **data,
-        )
-        for place, spec in (
-            ("network", recipe.network),
-            ("data.mix", recipe.mix),
-            ("objective", recipe.objective),
-            ("training", recipe.training),
-        ):
-            _check_numbers(place, spec)
-        if not 0 <= recipe.training.cold < recipe.mix.seconds:
-            raise ValueError(f"training.cold is a part of a piece of {recipe.mix.seconds} s, in seconds.")
-        return recipe
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"The recipe does not fit: {error}.") from None
+    """The recipe that a YAML text of any version describes, as it stands in models and checkpoints.
+
+    Raises ValueError with one sentence for unknown keys or values that cannot be; whether it can be trained is not
+    looked at.
+    """
+    given = _table(load_yaml(text))
+    tree, _ = migrated(given)
+    return _parse(tree, text if tree == given else yaml.safe_dump(tree, sort_keys=False))
 
 
-def _check_numbers(place: str, spec: Any) -> None:
-    """Raises ValueError where something else stands for what is a number unless a recipe says so."""
-    for each in fields(spec):
-        value, usual = getattr(spec, each.name), each.default
-        if type(usual) in (int, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ValueError(f"{place}.{each.name} is a number, not {value!r}.")
+def _table(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError(f"A recipe is a table of keys and values, not {given!r}.")
+    return given
+
+
+def _parse(tree: dict[str, Any], text: str) -> Recipe:
+    check_keys("The recipe", tree, KEYS)
+    for key in ("name", "target"):
+        if not isinstance(tree.get(key), str) or not tree[key]:
+            raise ValueError(f"The recipe needs a {key}.")
+    task = tree.get("task", "speech")
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}.")
+    kind = TASKS[task]
+    data = dict(_section(tree, "data"))
+    check_keys("data", data, ("mix", *kind.data_keys))
+    usual: dict[str, Any] = {"rooms": 0, "speech_corpora": {}, "copies": []}
+    for key in kind.data_keys:
+        if key in data and key != "copies":
+            check_value(f"data.{key}", data[key], usual[key])
+    for copy in data.get("copies") or []:
+        check_dataclass("data.copies", Copy, copy)
+    network = _section(tree, "network")
+    mix, training = data.get("mix") or {}, _section(tree, "training")
+    for place, spec, given in (
+        ("network", NetworkSpec, NetworkSpec.own_keys(network)),
+        ("data.mix", kind.mix, mix),
+        ("training", TrainingSpec, training),
+    ):
+        check_dataclass(place, spec, given)
+    recipe = Recipe(
+        name=tree["name"],
+        target=tree["target"],
+        network=NetworkSpec.from_section(network),
+        mix=kind.mix(**{key: tuple(value) if isinstance(value, list) else value for key, value in mix.items()}),
+        losses=read_losses(tree.get("losses") or [], LOSSES),
+        training=TrainingSpec(**training),
+        task=task,
+        rooms=data.get("rooms", 0),
+        speech_corpora=data.get("speech_corpora") or {},
+        copies=[Copy(**copy) for copy in data.get("copies") or []],
+        text=text,
+    )
+    if not 0 <= recipe.training.loss_skip_seconds < recipe.mix.seconds:
+        raise ValueError(f"training.loss_skip_seconds is a part of a piece of {recipe.mix.seconds} s, in seconds.")
+    return recipe
+
+
+def _section(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    found = tree.get(key) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{key} is a table of keys and values, not {found!r}.")
+    return found
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 8e-4 for a word, because it lacks a dot; YAML 1.2 and everybody else for a number."""
+    """YAML 1.1 takes 8e-4 for a word, because it lacks a dot; YAML 1.2 and everybody else for a number.
+
+    A key that stands twice in a table is an error; PyYAML would take the last.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f"The recipe holds {twice[0]} twice, line {node.start_mark.line + 1} on.")
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -146,12 +197,9 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _tree(text: str) -> Any:
+def load_yaml(text: str) -> Any:
+    """What a YAML text says; raises ValueError with one sentence if it is none."""
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"This is no YAML: {' '.join(str(error).split())}.") from None
-
-
-def _tuples(branch: dict[str, Any] | None) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in (branch or {}).items()}

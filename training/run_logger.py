@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class Journal:
-    """The journal of one session of a run, in its folder `run`. Use as a context manager.
+class RunLogger:
+    """The log of one session of a run, in its folder `run`. Use as a context manager.
 
     `log.jsonl` gets a line an entry and `tensorboard/` the same figures as curves, if package tensorboard is there.
     On a terminal a bar shows step, speed (times real time), loss and time left; elsewhere only entries are printed.
@@ -29,7 +29,7 @@ class Journal:
         self._task: TaskID | None = None
         self._began, self._first = 0.0, 0
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunLogger:
         return self
 
     def __exit__(
@@ -79,7 +79,7 @@ class Journal:
         if self.bar and self._task is not None:
             self.bar.update(self._task, completed=progress, step=step, speed=self.speed(step, seconds), loss=loss)
 
-    def enter(self, entry: dict[str, Any]) -> None:
+    def write(self, entry: dict[str, Any]) -> None:
         """Keeps `entry`: a `step`, figures, and groups of figures, which TensorBoard shows as `group/name`."""
         text = json.dumps(entry)
         with (self.run / "log.jsonl").open("a", encoding="utf-8") as log:

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from training.checkpoints import renamed
 from training.network import Network
 from training.onnx_weights import read_beginning
 from training.recipe import parse_recipe
@@ -34,7 +35,7 @@ def blended(first: dict[str, Any], second: dict[str, Any], share: float) -> dict
     """
     if not 0 <= share <= 1:
         raise ValueError(f"The share of the second model is 0 to 1, not {share}.")
-    one, other = first["average"], second["average"]
+    one, other = renamed(first["average"]), renamed(second["average"])
     if {name: weight.shape for name, weight in one.items()} != {name: weight.shape for name, weight in other.items()}:
         raise ValueError("Only weights of one architecture can be blended.")
     average = {name: torch.lerp(weight, other[name], share) for name, weight in one.items()}
@@ -55,13 +56,14 @@ def shifted(checkpoint: dict[str, Any], logits: float, gate: float) -> dict[str,
     ValueError with a sentence where there is no gate to move.
     """
     spec = parse_recipe(checkpoint["recipe"]).network
-    if gate and not spec.gated:
-        raise ValueError("This network has no gate (network.gated).")
-    bias = checkpoint["average"]["separator.head.bias"].clone()
-    bias[: Network(spec).outputs[0]] += logits
+    if gate and not spec.gate_residual:
+        raise ValueError("This network has no gate (network.gate_residual).")
+    weights = renamed(checkpoint["average"])
+    bias = weights["head/output/bias"].clone()
+    bias[: Network(spec).head.sizes[0]] += logits
     if gate:
         bias[-1] += gate  # of the last source's activity, which is put out last
-    return checkpoint | {"average": checkpoint["average"] | {"separator.head.bias": bias}}
+    return checkpoint | {"average": weights | {"head/output/bias": bias}}
 
 
 def main(

@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from training.checkpoints import load_weights, named_weights, renamed
 from training.network import Network
-from training.network.separator import Block
+from training.network.tcn import Block
+from training.network.weight_names import stable_name
 
 
 @torch.no_grad()
-def warm_start(network: Network, weights: dict[str, Tensor], ahead: int = 0) -> None:
-    """Lays `weights` (a `state_dict`) into `network`, which may have more features, hidden channels, taps and outputs.
+def warm_start(network: Network, weights: Mapping[str, Tensor], ahead: int = 0) -> None:
+    """Lays `weights` into `network`, which may have more features, hidden channels, taps and outputs, or a slow trunk.
 
     Function-preserving (Chen et al. 2016, Net2Net, arXiv 1511.05641): what a matrix reads that the old network did not
-    have begins at zero, what it puts out beyond the old keeps its own beginning. `ahead` is that of the old network:
-    where a block waits for a tap of the future that it did not know, its taps come behind that one. Raises ValueError
-    if `weights` are larger somewhere or of another architecture.
+    have begins at zero, what it puts out beyond the old keeps its own beginning, and so does a slow trunk that is new,
+    which says nothing yet. `ahead` is the `max_lookahead_dilation` of the old network: where a block waits for a tap of
+    the future that it did not know, its taps come behind that one. Raises ValueError if `weights` are larger somewhere
+    or of another architecture.
     """
-    mine = network.state_dict()
-    if mine.keys() != weights.keys():
+    mine, theirs = named_weights(network), renamed(weights)
+    added = mine.keys() - theirs.keys()
+    if theirs.keys() - mine.keys() or any(not name.startswith("slow/") for name in added):
         raise ValueError("The checkpoint to begin from is of another architecture.")
-    linear = {f"{name}.weight" for name, part in network.named_modules() if isinstance(part, torch.nn.Linear)}
-    for name, old in weights.items():
-        new = mine[name]
-        if new.ndim != old.ndim or any(less < more for less, more in zip(new.shape, old.shape, strict=True)):
-            raise ValueError(f"The checkpoint to begin from does not fit into {name}: {[*old.shape]}, {[*new.shape]}.")
-        place = _place(network, name, new, old, ahead)
+    linear = {stable_name(f"{path}.weight") for path, part in network.named_modules() if isinstance(part, nn.Linear)}
+    for name, old in theirs.items():
+        place = _place(network, name, mine[name], old, ahead)
         if name in linear:
-            new[:, old.shape[1] :] = 0
-        if name.endswith("depthwise"):
-            new[:, : old.shape[1]] = 0
-        new[place] = old
-    network.load_state_dict(mine)
+            mine[name][:, old.shape[1] :] = 0
+        if name.endswith("depthwise/weight"):
+            mine[name][:, : old.shape[1]] = 0
+        mine[name][place] = old
+    load_weights(network, mine)
 
 
 def _place(network: Network, name: str, new: Tensor, old: Tensor, ahead: int) -> tuple[slice, ...]:
-    """Where in `new` the weights `old` of the parameter `name` belong: at the beginning, but taps by their age."""
+    """Where in `new` the weights `old` of this name belong: at the beginning, but taps by their age."""
+    same = name.startswith("slow/")  # more units would not be the same function, and more features lie in between
+    if new.ndim != old.ndim or any(
+        less < more or (same and less != more) for less, more in zip(new.shape, old.shape, strict=True)
+    ):
+        raise ValueError(f"The checkpoint to begin from does not fit into {name}: {[*old.shape]}, {[*new.shape]}.")
     place = [slice(size) for size in old.shape]
-    if name.endswith("depthwise"):
-        block = cast(Block, network.get_submodule(name.rpartition(".")[0]))
+    if name.endswith("depthwise/weight"):
+        block = _blocks(network)[name]
         future = (block.delay > 0) - (block.dilation <= ahead)  # taps that the old block did not wait for
         end = len(new) - future
         if future < 0 or end < len(old):
             raise ValueError(f"The checkpoint to begin from does not fit into {name}: it needs a longer kernel.")
         place[0] = slice(end - len(old), end)
     return tuple(place)
+
+
+def _blocks(network: Network) -> dict[str, Block]:
+    """The blocks of TCNs by the name of their depthwise weights."""
+    named = network.named_modules()
+    return {stable_name(f"{path}.depthwise"): part for path, part in named if isinstance(part, Block)}
 
 
 def parted(kept: dict[str, Any]) -> list[int]:
@@ -61,7 +74,7 @@ def warm_moments(optimizer: Optimizer, kept: dict[str, Any], network: Network, a
 
     Without them every old weight would be moved by a whole learning rate at once, and what it knew be lost.
     """
-    names = {parameter: name for name, parameter in network.named_parameters()}
+    names = {parameter: stable_name(attribute) for attribute, parameter in network.named_parameters()}
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, moments in kept["state"].items():
         state = optimizer.state[weights[index]]

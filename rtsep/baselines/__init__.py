@@ -7,10 +7,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtsep.model import Model, ModelSpec
+from rtsep.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from rtsep.baselines.spatial import Spatial
@@ -52,28 +51,11 @@ SPECS = {
 }
 
 
-class Baseline(Model):
-    """A method without weights in the place of a model: same spec, same streams, nothing to open.
+def step(name: str) -> Spatial:
+    """A new step of the method ``name`` (one of SPECS), with a state of its own."""
+    from rtsep.baselines.azimuth import Azimuth
+    from rtsep.baselines.ica import ICA
+    from rtsep.baselines.mid_side import MidSide
 
-    ``path`` is its name, which is what ``load`` takes.
-    """
-
-    spatial = True
-
-    def __init__(self, name: str) -> None:
-        """name: one of ``SPECS``."""
-        self.path = Path(name)
-        self.spec = SPECS[name]
-
-    def __reduce__(self) -> tuple[type[Baseline], tuple[str]]:
-        """Pickled as its name."""
-        return type(self), (self.spec.name,)
-
-    def step(self) -> Spatial:
-        """See Model.step."""
-        from rtsep.baselines.azimuth import Azimuth
-        from rtsep.baselines.ica import ICA
-        from rtsep.baselines.mid_side import MidSide
-
-        kinds: dict[str, type[Spatial]] = {"mid-side": MidSide, "azimuth": Azimuth, "ica": ICA}
-        return kinds[self.spec.name](self.spec)
+    kinds: dict[str, type[Spatial]] = {"mid-side": MidSide, "azimuth": Azimuth, "ica": ICA}
+    return kinds[name](SPECS[name])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.baselines.spatial import Floats, Spatial
-from rtsep.model import ModelSpec
+from rtsep.model_spec import ModelSpec
 
 LOW_HZ, HIGH_HZ = 180.0, 12_000.0  # the mask works between these
 WIDTH = 0.4  # scales from 1 - WIDTH to 1 count as the middle

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.baselines.spatial import Floats, Spatial
-from rtsep.model import ModelSpec
+from rtsep.model_spec import ModelSpec
 
 COVARIANCE_S = 3.0  # memory of the covariance
 ANGLE_S = 1.0  # time constant of the angle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rtsep.baselines.spatial import Floats, Spatial
-from rtsep.model import ModelSpec
+from rtsep.model_spec import ModelSpec
 
 BASS_HZ = 180.0  # -6 dB: voices begin here, bass and kick drum end
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.model import ModelSpec, is_mono
+from rtsep.model_spec import ModelSpec, is_mono
 
 Floats = NDArray[np.float32]
 

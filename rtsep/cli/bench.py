@@ -74,7 +74,7 @@ def live(
     model: ModelOption = "denoise",
     json: JsonOption = None,
     html: Annotated[str | None, typer.Option(metavar="PATH", help="Write a page with pictures.")] = None,
-    period: Annotated[int, typer.Option(min=16, max=4096, metavar="N", help="Frames a block of the server.")] = 128,
+    period: Annotated[int, typer.Option(min=16, max=8192, metavar="N", help="Frames a block of the server.")] = 128,
     slack: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="Blocks of delay for the worker.")] = 2,
     source: Annotated[
         str | None, typer.Option("--input", metavar="DEV", help="Through real devices, a cable from one to the other.")
@@ -87,8 +87,10 @@ def live(
     With --input and --output through real devices, whose ends a cable connects; turn the volume up.
     """
     from rtsep.report.live import measure_live
-    from rtsep.report.live_page import live_lines, live_page
+    from rtsep.report.live_page import check_pictures, live_lines, live_page
 
+    if html is not None:
+        check_pictures()
     for target in (json, html):
         if target not in (None, "-"):
             check_writable(target)  # now, not after the measurement

@@ -19,18 +19,21 @@ def run_capture(
     seconds: float | None,
 ) -> None:
     """Listen, turn the vocals down by -``vocals`` dB (None: off), play, until stopped."""
-    from rtsep.live.live_engine import LiveSettings
-    from rtsep.live.routing.capture import CAPTURE_SINK, Capture
-    from rtsep.live.session import Session
-    from rtsep.live.ui.live_view import choose
+    from rtsep.live.stop_signals import StopSignals
 
     if len(devices) > 1 or (devices and virtual_sink):
         raise InputError("--capture takes one device, and --virtual-sink none; leave the others out.")
-    strength = None if vocals is None else -vocals
-    with Capture(devices[0] if devices else None, output, virtual_sink) as capture:
-        settings = LiveSettings(
-            model=model, strength=strength, channels=2, block=block, slack=slack, **capture.settings()
-        )
-        if virtual_sink:
-            typer.echo(f"rtsep: Point other players at {CAPTURE_SINK}; it plays on {capture.output}.", err=True)
-        Session(settings, choose(as_json), opened=capture.pin).run(seconds)
+    with StopSignals() as quit:  # from here on nothing is left behind, whenever the end comes
+        from rtsep.live.live_engine import LiveSettings
+        from rtsep.live.routing.capture import Capture
+        from rtsep.live.session import LiveSession
+        from rtsep.live.ui.live_view import live_view
+
+        strength = None if vocals is None else -vocals
+        with Capture(devices[0] if devices else None, output, virtual_sink) as capture:
+            settings = LiveSettings(
+                model=model, strength=strength, channels=2, block=block, slack=slack, **capture.settings()
+            )
+            if virtual_sink:
+                typer.echo(f"rtsep: Point other players at {capture.made}; it plays on {capture.output}.", err=True)
+            LiveSession(settings, live_view(as_json), opened=capture.pin, quit=quit).run(seconds)

@@ -62,6 +62,10 @@ def denoise(
     source: Annotated[
         str | None, typer.Option("--input", metavar="DEV", help="See `rtsep devices`.", rich_help_panel=_LIVE)
     ] = None,
+    input_channels: Annotated[
+        str | None,
+        typer.Option(metavar="N|left|right|mean", help="Channels of it that are heard.", rich_help_panel=_LIVE),
+    ] = None,
     block: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Frames to ask the device for.", rich_help_panel=_LIVE)
     ] = None,
@@ -130,10 +134,18 @@ def denoise(
         run_live(
             *(files, virtual_mic, monitor, source, output, strength, model, block, slack),
             *(gate, gate_open, gate_hold, gate_lookback, record, preset, save, as_json, seconds),
+            input_channels,
         )
         return
     strength, model = str(strength or "max"), model or "denoise"
-    only_live = {"--input": source, "--block": block, "--slack": slack, "--record": record, "--save": save}
+    only_live = {
+        "--input": source,
+        "--input-channels": input_channels,
+        "--block": block,
+        "--slack": slack,
+        "--record": record,
+        "--save": save,
+    }
     for option, value in (only_live | {"--seconds": seconds}).items():
         if value is not None:
             raise InputError(f"{option} is for live sound; add --live, --virtual-mic or --monitor.")

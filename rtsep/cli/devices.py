@@ -11,12 +11,15 @@ from rtsep.cli.shared import verb, write_json
 
 @verb
 def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the sound devices. `--input` and `--output` take a number, a name or a part of one."""
+    """List the sound devices. Every option that takes one takes a number, a name or a part of one."""
     from dataclasses import asdict
 
-    from rtsep.live.routing.devices import is_own, listed, open_portaudio
+    from rtsep.live.backends.portaudio import PortAudio
+    from rtsep.live.routing.devices import is_own
+    from rtsep.live.routing.sound_server import devices_of_server
 
-    found = listed(open_portaudio())
+    found = PortAudio().devices()
+    found += devices_of_server(found)
     if as_json:
         write_json([asdict(device) for device in found], "-")
         return
@@ -25,17 +28,18 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold")
     for heading in ("", "name", "through", "in", "out", "rate Hz", ""):
         table.add_column(heading, overflow="fold")
     for device in found:
-        marks = ["default in"] * device.default_input + ["default out"] * device.default_output
+        marks = [device.description] * bool(device.description)
+        marks += ["default in"] * device.default_input + ["default out"] * device.default_output
         marks += ["rtsep itself"] * is_own(device)
-        table.add_row(
-            *(str(device.index), device.name, device.host, str(device.inputs), str(device.outputs)),
-            *(str(device.rate), ", ".join(marks)),
-        )
+        number = "" if device.of_server else str(device.index)
+        cells = (number, device.name, device.host, str(device.inputs), str(device.outputs), str(device.rate))
+        table.add_row(*(Text(cell) for cell in (*cells, ", ".join(marks))))  # names may look like markup
     Console().print(table)
 
 

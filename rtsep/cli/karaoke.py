@@ -113,14 +113,21 @@ def karaoke(
         run_jobs(jobs, name, overwrite, workers or os.cpu_count() or 1, quiet, as_json, make=make)
     else:
         from rtsep.audio_io import batch
-        from rtsep.live.player.player import PlayerSettings
-        from rtsep.live.ui.player_view import PlayerSession, choose
+        from rtsep.live.player.player_session import PlayerSession
+        from rtsep.live.player.player_settings import PlayerSettings
+        from rtsep.live.routing.pulse_routing import ServerPins
+        from rtsep.live.stop_signals import StopSignals
+        from rtsep.live.ui.player_view import player_view
 
         if songs == ["-"]:
             raise InputError("Songs are played from files, for one seeks in them; name a file.")
         paths = tuple(job.source for job in batch.plan(songs or [], None, batch.KARAOKE))
         settings = PlayerSettings(paths, name, output, decibels, solo, key, volume, begin, block=block)
-        PlayerSession(settings, choose(as_json, quiet), mic).run(seconds)
+        with StopSignals() as quit, ServerPins() as pins:
+            session = PlayerSession(
+                settings, lambda player: player_view(player, as_json, quiet), mic, quit, opened=pins.pin
+            )
+            session.run(seconds)
 
 
 def parse_vocals(text: str | None, guide: bool = False, solo: bool = False) -> float | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import typer
 
 from rtsep.cli.shared import parse_strength
 from rtsep.errors import InputError
+
+TARGET = "speech"
 
 
 def run_live(
@@ -29,17 +32,13 @@ def run_live(
     save: str | None,
     as_json: bool,
     seconds: float | None,
+    input_channels: str | None = None,
 ) -> None:
     """Fill in from the preset, choose where the sound goes, and run until stopped."""
-    from rtsep.live import presets
-    from rtsep.live.live_engine import LiveSettings
-    from rtsep.live.model_selection import choose
-    from rtsep.live.session import Session
-    from rtsep.live.ui.live_view import choose as choose_view
+    from rtsep.live.stop_signals import StopSignals
 
     if files and not (as_json and files == ["-"]):  # `--json -`, as other verbs have it
         raise InputError("Live sound comes from a microphone, not from files; leave the files out.")
-    chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
     given = {
         "model": model,
         "input": source,
@@ -51,9 +50,30 @@ def run_live(
         "gate_open": gate_open,
         "gate_hold": gate_hold,
         "gate_lookback": gate_lookback,
+        "input_channels": input_channels,
         "virtual_mic": virtual_mic or None,
         "monitor": monitor or None,
     }
+    with StopSignals() as quit:  # from here on nothing is left behind, whenever the end comes
+        _run(given, record, preset, save, as_json, seconds, quit)
+
+
+def _run(
+    given: dict[str, Any],
+    record: str | None,
+    preset: str | None,
+    save: str | None,
+    as_json: bool,
+    seconds: float | None,
+    quit: threading.Event,
+) -> None:
+    from rtsep.live import presets
+    from rtsep.live.live_engine import LiveSettings
+    from rtsep.live.model_selection import choose
+    from rtsep.live.session import LiveSession
+    from rtsep.live.ui.live_view import live_view
+
+    chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
     chosen |= {key: value for key, value in given.items() if value is not None}
     if save is not None:
         typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
@@ -70,18 +90,35 @@ def run_live(
         "block": chosen.get("block"),
         "slack": chosen.get("slack"),
         "gate": parse_gate(chosen),
+        "input_channels": chosen.get("input_channels"),
         "muted": bool(chosen.get("monitor")),
     }
+    LiveSettings(**values)  # what cannot be is said before anything is made
+    _check_target(values["model"])
     if chosen.get("virtual_mic"):
         from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
         with VirtualMicrophone(values["input"]) as microphone:
             values |= microphone.settings()
-            view = choose_view(as_json)
-            view.tell(f"Other programs now list the microphone {microphone.description!r}.")
-            Session(LiveSettings(**values), view, record, opened=microphone.pin).run(seconds)
+            session = LiveSession(LiveSettings(**values), live_view(as_json), record, opened=microphone.pin, quit=quit)
+            session.view.tell(f"Other programs now list the microphone {microphone.description!r}.")
+            session.run(seconds)
     else:
-        Session(LiveSettings(**values), choose_view(as_json), record, bool(chosen.get("monitor"))).run(seconds)
+        from rtsep.live.routing.pulse_routing import ServerPins
+
+        monitor = bool(chosen.get("monitor"))
+        with ServerPins() as pins:
+            settings = LiveSettings(**values)
+            LiveSession(settings, live_view(as_json), record, monitor, opened=pins.pin, quit=quit).run(seconds)
+
+
+def _check_target(name: str) -> None:
+    """Raises InputError for a model of songs: it would take the voice away."""
+    from rtsep.model import load
+
+    spec = load(name).spec
+    if spec.target != TARGET and TARGET not in spec.sources:
+        raise InputError(f"{spec.name} keeps {spec.target}, not {TARGET}; choose another that `rtsep models` lists.")
 
 
 def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rtsep.errors import InputError
-from rtsep.model import MAX_CHANNELS, Model, is_mono, load
+from rtsep.model import Model, load
+from rtsep.model_spec import MAX_CHANNELS, is_mono
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,12 +135,17 @@ def enhance(
 ) -> NDArray[np.float32]:
     """The model's target in a whole signal.
 
-    x: float32 (or float64) [samples] or [samples, channels], 1 to 8 channels, full scale 1.
-    sample_rate: of x, Hz, 8000 to 192000; another rate than the model's is converted there and back (soxr).
-    model: from `load`, or what `load` takes. strength: most attenuation in dB; None is no limit, 0 gives x back.
+    Args:
+        x: float32 (or float64) [samples] or [samples, channels], 1 to 8 channels, full scale 1.
+        sample_rate: of x, Hz, 8000 to 192000; another rate than the model's is converted there and back (soxr).
+        model: from `load`, or what `load` takes.
+        strength: most attenuation in dB; None is no limit, 0 gives x back.
 
-    Returns float32 of x's shape, aligned with it to the sample. Raises InputError for another shape or type, and for
-    samples that are not finite.
+    Returns:
+        float32 of x's shape, aligned with it to the sample.
+
+    Raises:
+        InputError: x has another shape or type, or samples that are not finite.
     """
     try:
         x = np.asarray(x)

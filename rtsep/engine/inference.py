@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.engine.framing import gather, scatter, settle
-from rtsep.model import ModelSpec
+from rtsep.model_spec import ModelSpec
 
 Floats = NDArray[np.float32]
+Arrays = dict[str, NDArray[Any]]
 
 
 class Step(Protocol):
@@ -41,14 +42,14 @@ class Step(Protocol):
 class _Binding:
     """An onnxruntime session with every input and output bound to a numpy array, so that a run allocates nothing."""
 
-    def __init__(self, session: Any, inputs: dict[str, Floats], outputs: dict[str, Floats]) -> None:
+    def __init__(self, session: Any, inputs: Arrays, outputs: Arrays) -> None:
         self._session = session
         self._binding = session.io_binding()
         self._arrays = (inputs, outputs)  # the binding knows their addresses, and does not keep them alive
         for name, array in inputs.items():
-            self._binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         for name, array in outputs.items():
-            self._binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
     def run(self) -> None:
         self._session.run_with_iobinding(self._binding)
@@ -61,17 +62,20 @@ def _zeros(shape: tuple[int, ...]) -> Floats:
 class OnnxStep:
     """Form ``step``: the graph is one hop, its dilated history is kept here in rings (design of the step graph).
 
-    A run moves one column in and two taps a layer out, however far the dilations reach.
+    A run moves one column in and two taps a layer out, however far the dilations reach. A graph of which some runs only
+    every few hops is told the hop's number modulo that rate, counted here from the last reset on.
 
     condition: side information, [condition] float32, for the owner to write into; None for a model without.
     """
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:
         self.spec = spec
-        self._inputs = {name: _zeros(shape) for name, shape in spec.inputs().items()}
-        self._outputs = {name: _zeros(shape) for name, shape in spec.outputs().items()}
-        self._window, self._taps = self._inputs["window"], self._inputs["taps"]
-        self._frames, self._column = self._outputs["frames"], self._outputs["column"]
+        self._inputs: Arrays = {name: _zeros(shape) for name, shape in spec.inputs().items()}
+        self._outputs: Arrays = {name: _zeros(shape) for name, shape in spec.outputs().items()}
+        self._phase = np.zeros((), np.int64)
+        if spec.slow_rate > 1:
+            self._inputs["phase"] = self._phase
+        self._window, self._frames = self._inputs["window"], self._outputs["frames"]
         self.condition = self._inputs.get("condition")
         self.activity = self._outputs.get("activity")
         there = _Binding(session, self._inputs, self._outputs)
@@ -87,17 +91,20 @@ class OnnxStep:
         else:
             self._bindings = (there, there)
             self._states = ()
+        nothing = _zeros((0, spec.kernel - 1, spec.hidden))  # of a model without such convolutions
+        self._taps, self._column = self._inputs.get("taps", nothing), self._outputs.get("column", nothing[:, 0])
         self._reach = spec.kernel - 1
         self._dilations = np.array(spec.dilations, np.int64)
         ends = np.cumsum(self._reach * self._dilations)
         self._starts = ends - self._reach * self._dilations
-        self._history = _zeros((int(ends[-1]), spec.hidden))
+        self._history = _zeros((self._reach * sum(spec.dilations), spec.hidden))
         self._time = 0
 
     def step(self, window: Floats) -> Floats:
         """See Step.step; frames are [sources, channels, synthesis_window]."""
         time = self._time
         self._window[:] = window
+        self._phase[...] = time % self.spec.slow_rate
         gather(self._history, self._dilations, self._starts, time, self._taps)
         self._bindings[time & 1].run()
         scatter(self._history, self._dilations, self._starts, time, self._reach, self._column)

@@ -7,16 +7,20 @@ therefore part of the name that a kernel is kept under, and who upgrades never r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numba import cfunc, njit
+from numba.core.caching import FunctionCache
+from numba.core.typing.templates import Signature
 
 
-def compiled(*signatures: str, fastmath: bool = False) -> Callable[[Callable[..., None]], Any]:
+def compiled(*signatures: str | Signature, fastmath: bool = False) -> Callable[[Callable[..., None]], Any]:
     """Compile at import for ``signatures``, so that nothing compiles while sound is running; cached where possible.
 
     The cache lies beside the kernel's file, or, when that is read-only, where numba keeps a user's caches. When there
@@ -25,10 +29,12 @@ def compiled(*signatures: str, fastmath: bool = False) -> Callable[[Callable[...
 
     def compile_now(function: Callable[..., None]) -> Any:
         _sign(function)
-        try:
-            return njit(list(signatures), fastmath=fastmath, cache=True)(function)
-        except Exception:  # no place for a cache, no space, a broken file: no cache is worth failing for
-            return njit(list(signatures), fastmath=fastmath)(function)
+        for _ in range(2):
+            try:
+                return njit(list(signatures), fastmath=fastmath, cache=True)(function)
+            except Exception:  # no place for a cache, no space, a broken file: no cache is worth failing for
+                _remove_index(function)
+        return njit(list(signatures), fastmath=fastmath)(function)
 
     return compile_now
 
@@ -39,10 +45,18 @@ def c_function(function: Callable[..., Any], signature: Any, cache: bool = True)
     Keep what this returns as long as somebody may call its ``address``.
     """
     _sign(function)
-    try:
-        return cfunc(signature, cache=cache)(function)
-    except Exception:
-        return cfunc(signature)(function)
+    for _ in range(2):
+        try:
+            return cfunc(signature, cache=cache)(function)
+        except Exception:
+            _remove_index(function)
+    return cfunc(signature)(function)
+
+
+def _remove_index(function: Any) -> None:
+    """Away with an index that may be broken (empty after a crash, say): it would be read, and fail, at every start."""
+    with contextlib.suppress(Exception):
+        os.unlink(FunctionCache(function)._cache_file._index_path)
 
 
 def _sign(function: Any) -> None:
@@ -71,4 +85,4 @@ def _held(function: Any) -> Iterator[str]:
 def _plain(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_plain, value))
-    return value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic)
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic | np.dtype)

@@ -18,7 +18,7 @@ from rtsep.engine.framing import mix, overlap_add, push, take
 from rtsep.engine.inference import Step
 from rtsep.engine.resample import Converter, convolve
 from rtsep.errors import InputError
-from rtsep.model import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
+from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
 
 RAMP_S = 0.020  # a change of strength takes this long
 WARM_UP = 8  # the first runs of a graph take several times as long as the rest
@@ -75,10 +75,7 @@ def _ring(length: int) -> int:
 
 
 class Stream:
-    """A running sound on its way through a model. Made by ``Model.stream``; belongs to one thread.
-
-    latency: samples at the stream's rate from a sample's way in to the same sample's way out.
-    """
+    """A running sound on its way through a model. Made by ``Model.stream``; belongs to one thread."""
 
     def __init__(
         self,
@@ -107,7 +104,7 @@ class Stream:
         self._strength = strength
         self._steps = [new_step() for _ in range(max(1, self.channels // spec.channels))]
         self._allocate()
-        for _ in range(WARM_UP):
+        for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
                 step.step(self._window[: spec.channels])
         self.reset()
@@ -185,10 +182,11 @@ class Stream:
     ) -> NDArray[np.float32]:
         """Put ``block`` in, get as many samples out, ``latency`` samples late.
 
-        block: float32 or float64, [samples] for one channel or [samples, channels]; full scale is 1. Samples that
-            are not finite count as zero, the rest is clamped to +-8.
-        out: where to put the result (float32, may be ``block`` itself); nothing is allocated then.
-        sources: give every source, [sources] + block's shape, without strength, instead of the target.
+        Args:
+            block: float32 or float64, [samples] for one channel or [samples, channels]; full scale is 1. Samples that
+                are not finite count as zero, the rest is clamped to +-8.
+            out: where to put the result (float32, may be ``block`` itself); nothing is allocated then.
+            sources: give every source, [sources] + block's shape, without strength, instead of the target.
 
         Raises InputError for another shape or type, or a block that breaks the promise of ``block_multiple``;
         the stream is then as before.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rtsep.errors import RtsepError
-from rtsep.live.routing.devices import JACK, listed, open_portaudio
+from rtsep.live.backends.portaudio import PortAudio
+from rtsep.live.routing.devices import JACK
+from rtsep.live.routing.sound_server import running_server, unload_modules_of_dead_sessions
 
 CABLES = {
     "darwin": ("BlackHole", "install BlackHole 2ch (brew install blackhole-2ch)"),
@@ -46,7 +47,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything, in the order in which it matters."""
-    return [*_portaudio(), _priority(), _memory(), _cores(), _virtual()]
+    return [*_portaudio(), _priority(), _memory(), _cores(), _virtual(), *_left_over()]
 
 
 def as_dicts(findings: list[Finding]) -> list[dict[str, Any]]:
@@ -55,35 +56,25 @@ def as_dicts(findings: list[Finding]) -> list[dict[str, Any]]:
 
 def unit() -> str:
     """A systemd user unit: ~/.config/systemd/user/rtsep.service."""
-    return UNIT.format(program=shutil.which("rtsep") or f"{sys.executable} -m rtsep")
+    found = shutil.which("rtsep")
+    words = [found] if found else [sys.executable, "-m", "rtsep"]
+    return UNIT.format(program=" ".join(map(_quoted, words)))
 
 
-def server(name: str) -> bool:
-    """Whether a sound server answers: "pulseaudio", "pipewire" or "jack"."""
-    if name == "jack":
-        return _says(["jack_wait", "-c"]).strip() == "running"
-    info = _says(["pactl", "info"])
-    return "PipeWire" in info if name == "pipewire" else "Server Name" in info and "PipeWire" not in info
-
-
-def _says(command: list[str]) -> str:
-    if not shutil.which(command[0]):
-        return ""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, env=os.environ | {"LC_ALL": "C"})
-    except (subprocess.TimeoutExpired, OSError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+def _quoted(word: str) -> str:
+    """A word of ExecStart, in which spaces, quotes, backslashes, percent and dollar signs mean something."""
+    for letter, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        word = word.replace(letter, escaped)
+    return f'"{word}"'
 
 
 def _portaudio() -> list[Finding]:
     try:
-        sounddevice = open_portaudio()
+        portaudio = PortAudio()
     except RtsepError as error:
         return [Finding("PortAudio", False, "not found", str(error))]
-    devices = listed(sounddevice)
-    version = sounddevice.get_portaudio_version()[1].partition(",")[0]
-    findings = [Finding("PortAudio", True, version)]
+    devices = portaudio.devices()
+    findings = [Finding("PortAudio", True, portaudio.version)]
     inputs, outputs = [d for d in devices if d.inputs], [d for d in devices if d.outputs]
     advice = "plug in a microphone, or start the sound server (PipeWire, PulseAudio or JACK)"
     both = bool(inputs and outputs)
@@ -128,13 +119,21 @@ def _cores() -> Finding:
 def _virtual() -> Finding:
     subject = "virtual microphone"
     if sys.platform == "linux":
-        for name in ("pipewire", "pulseaudio"):
-            if server(name):
-                return Finding(subject, True, f"by {name}")
+        server = running_server()
+        if server is not None:
+            return Finding(subject, True, f"by {server}")
         return Finding(subject, False, "no PipeWire or PulseAudio answers", "start one, and install pulseaudio-utils")
     cable, advice = CABLES.get(sys.platform, ("a virtual cable", "install a virtual audio cable"))
     try:
-        found = next((d.name for d in listed(open_portaudio()) if cable.lower() in d.name.lower()), None)
+        found = next((d.name for d in PortAudio().devices() if cable.lower() in d.name.lower()), None)
     except RtsepError:
         found = None
     return Finding(subject, found is not None, found or "no virtual cable", "" if found else advice)
+
+
+def _left_over() -> list[Finding]:
+    """What a session that was killed has left at the sound server: found here, and removed."""
+    count = unload_modules_of_dead_sessions() if sys.platform == "linux" else 0
+    if not count:
+        return []
+    return [Finding("virtual devices", True, f"{count} modules that a killed session had left were removed")]

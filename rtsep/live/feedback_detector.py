@@ -1,7 +1,7 @@
-"""Howling: hears the pure tone that grows when a loudspeaker reaches its own microphone.
+"""Acoustic feedback: the pure tone that grows when a loudspeaker reaches its own microphone.
 
 Two of the tests in van Waterschoot and Moonen (2011), "Fifty years of acoustic feedback control: state of the art and
-future challenges": the peak-to-harmonic power ratio (a voice has harmonics, a howl has none until it clips) and the
+future challenges": the peak-to-harmonic power ratio (a voice has harmonics, feedback has none until it clips) and the
 peak's persistence at one frequency, with the peak-to-average power ratio so that noise never counts.
 """
 
@@ -11,27 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 4096  # samples looked at: 12 Hz a bin at 48 kHz
-_LOUD = 1e-3  # amplitude of a tone that matters: -60 dB re full scale
+_LEAST_AMPLITUDE = 1e-3  # of a tone that matters: -60 dB re full scale
 _OVER_AVERAGE_DB = 25.0
 _OVER_HARMONICS_DB = 25.0
-_PERSISTENT = 4  # looks in a row with the peak in the same place, not getting weaker
+LOOKS = 4  # looks in a row with the peak in the same place, not getting weaker
 
 
-class HowlDetector:
-    """Give ``hears`` the newest sound about ten times a second."""
+class FeedbackDetector:
+    """Give ``detects`` the newest sound about ten times a second."""
 
     def __init__(self) -> None:
         self._bin = self._count = 0
         self._power = 0.0
 
-    def hears(self, sound: NDArray[np.float32]) -> bool:
-        """Whether what ends with ``sound`` ([samples] mono, at least SIZE of them) is a howl."""
+    def detects(self, sound: NDArray[np.float32]) -> bool:
+        """Whether what ends with ``sound`` ([samples] mono, at least SIZE of them) is feedback."""
         frame = sound[-SIZE:] * np.hanning(SIZE)
         power = np.abs(np.fft.rfft(frame)) ** 2 / (SIZE / 4) ** 2
         peak = int(np.argmax(power))
         top = float(power[peak])
         tonal = (
-            top > _LOUD**2
+            top > _LEAST_AMPLITUDE**2
             and top > 10 ** (_OVER_AVERAGE_DB / 10) * float(np.mean(power))
             and top > 10 ** (_OVER_HARMONICS_DB / 10) * self._harmonics(power, peak)
         )
@@ -42,7 +42,7 @@ class HowlDetector:
         else:
             self._count = 1
         self._bin, self._power = peak, top
-        return self._count >= _PERSISTENT
+        return self._count >= LOOKS
 
     def _harmonics(self, power: NDArray[np.float64], peak: int) -> float:
         """The strongest of what lies at half, two thirds, one and a half, two and three times the peak."""

@@ -1,38 +1,37 @@
-"""Live: a running way from a microphone to a device, kept up by a watchdog.
+"""The live engine: a running way from a microphone to a device, kept up by a supervisor.
 
->>> with Live(LiveSettings(model="denoise", output="virtual")) as live:
-...     live.status()["late"]
+>>> with LiveEngine(LiveSettings(model="denoise", output="virtual")) as engine:
+...     engine.status()["late"]
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rtsep.engine.gate import check_gate
-from rtsep.errors import RtsepError
-from rtsep.live.backends import shared_state as b
-from rtsep.live.backends.shared_state import Block, ring_length
-from rtsep.live.processes import Crew
+from rtsep.live.backends.shared_state import MAX_FRAMES, SharedBlock, ring_length
+from rtsep.live.governor import MAX_SLACK
+from rtsep.live.live_supervisor import LiveSupervisor
+from rtsep.live.processes import Children
 from rtsep.live.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
-from rtsep.live.status import snapshot
-from rtsep.live.supervisor import Watchdog
+from rtsep.live.status import LiveStatus, live_status
+from rtsep.live.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
 from rtsep.model import MAX_RATE, Model, load
 
-__all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "Live", "LiveSettings"]
+__all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "LiveEngine", "LiveSettings"]
 
 
-class Live:
+class LiveEngine(Supervised):
     """See the module. Every method may be called from any thread of the parent, and none waits for sound.
 
-    events: (seconds since the start, sentence), newest last. state: starting, preparing, running, waiting or stopped.
-    restarts: how often worker and device were lost. device: what the audio process said when it opened it.
+    state, device, restarts, events: see Supervised.
     """
 
     def __init__(
@@ -40,78 +39,70 @@ class Live:
         settings: LiveSettings,
         tell: Callable[[str], None] | None = None,
         opened: Callable[[dict[str, Any]], None] | None = None,
+        quit: threading.Event | None = None,
     ) -> None:
         """Raises InputError for a model that does not exist, or cannot move the gate that is asked for.
 
-        tell: gets every event's sentence. opened: gets what the audio process says whenever it has opened the device,
-        before sound runs; both are called by the watchdog.
+        tell, opened: see Supervised. quit: when it is set, ``start`` waits no longer.
         """
+        super().__init__(tell, opened)
         self.settings = settings
         self.model: Model = load(settings.model)
         if settings.gate is not None:
             check_gate(self.model.spec)
-        self.state = "stopped"
-        self.events: deque[tuple[float, str]] = deque(maxlen=200)
-        self.restarts = {"worker": 0, "device": 0}
-        self.device: dict[str, Any] = {}
         self.portable = sys.platform != "linux" if settings.portable is None else settings.portable
-        self.opened = opened or (lambda _: None)
-        self._tell = tell
         self._slack = settings.slack or DEFAULT_SLACK
+        self._quit = quit or threading.Event()
         self._stopping = False
 
     # Beginning and end
 
-    def start(self, patience: float = 60.0) -> None:
+    def start(self, patience: float = 90.0) -> None:
         """Open everything and return when sound runs.
 
         Raises InputError or RtsepError when the devices cannot be opened, or not within ``patience`` seconds.
         """
-        spec = self.model.spec
+        spec, settings = self.model.spec, self.settings
         late = spec.algorithmic_latency * MAX_RATE // spec.sample_rate  # what the dry sound waits for is kept as well
-        self.block = Block.create(
-            self.settings.channels, self.settings.ring or ring_length(max(8 * MAX_BLOCK, 2 * MAX_BLOCK + late))
-        )
+        slack = max(settings.slack or 0, MAX_SLACK)  # in the largest blocks that a callback may have
+        length = settings.ring or ring_length((slack + 2) * MAX_FRAMES + late)
+        self.block = SharedBlock.create(settings.channels, length)
         self._began = time.monotonic()
+        state = self.block.state
         if not self.portable:
-            self.block.head[b.EVENT] = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]
-        self.block.head[b.COPY] = int(self.settings.copy)
-        self.set_strength(self.settings.strength)
-        if (gate := self.settings.gate) is not None:
-            self.block.gains[b.GATE_FLOOR : b.GATE_BACK + 1] = gate.floor, gate.open, gate.hold, gate.lookback
-        if self.settings.muted:
-            self.block.gains[b.LOUD] = self.block.gains[b.LOUD_AIM] = 0.0
-        self.state = "starting"
-        self.crew = Crew(self.settings, self.model, self.block, self.portable)
-        self._watchdog = Watchdog(self)
-        self._watchdog.start()
-        end = time.monotonic() + patience
-        while self.state != "running":
-            if self._watchdog.refusal is not None or time.monotonic() > end:
-                refusal = self._watchdog.refusal or RtsepError("The sound did not start in time; try `rtsep doctor`.")
-                self.stop()
-                raise refusal
-            time.sleep(0.01)
+            state.wake_descriptor = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]
+        state.without_model, state.input_mix = int(settings.without_model), settings.input_mix
+        self.set_strength(settings.strength)
+        if (gate := settings.gate) is not None:
+            state.gate = gate.floor, gate.open, gate.hold, gate.lookback
+        if settings.muted:
+            state.volume = state.volume_target = 0.0
+        self.state = STARTING
+        self.children = Children(self.block, settings.environment, settings.launcher)
+        self._supervisor = LiveSupervisor(self)
+        try:
+            self._supervisor.start()
+            wait_until_running(self, self._supervisor, self._quit, patience)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Fade out, end both processes, give the memory back. Twice is as good as once."""
-        if self._stopping or self.state == "stopped":
+        if self._stopping or self.state == STOPPED:
             return
         self._stopping = True
-        if self.state == "running":
-            self.block.gains[b.LOUD_STEP] = 1.0 / (0.020 * self.block.head[b.RATE])
-            self.block.gains[b.LOUD_AIM] = 0.0
+        if self.state == RUNNING:
+            self.mute(True, seconds=0.020)
             time.sleep(0.05)
-        self._watchdog.stop()
-        self.block.head[b.STOP] = 1
-        self.crew.wake()
-        self.crew.dismiss()
-        self.state = "stopped"
-        if self.block.head[b.EVENT] >= 0:
-            os.close(int(self.block.head[b.EVENT]))
+        self._supervisor.stop()
+        self.block.state.stop = 1
+        self.block.wake_worker()
+        self.children.end_all()
+        self.state = STOPPED
         self.block.close()
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> LiveEngine:
         self.start()
         return self
 
@@ -122,59 +113,62 @@ class Live:
 
     def set_strength(self, strength: float | None) -> None:
         """Most attenuation in dB, None for no limit; ramped by the stream."""
-        self.block.gains[b.STRENGTH] = np.nan if strength is None else strength
-        self.block.head[b.TURN] += 1
+        self.block.state.strength = np.nan if strength is None else strength
+        self.block.state.strength_version += 1
 
     def bypass(self, on: bool) -> None:
         """Play the dry signal instead, delayed just as much, crossfaded within 20 ms; off also tries again."""
         if not on:
-            self._watchdog.forgive()
-        self.block.head[b.PAUSE] = 0
-        self.block.gains[b.BYPASS_AIM] = 1.0 if on else 0.0
+            self._supervisor.forgive_worker()
+        self.block.state.worker_paused = 0
+        self.block.state.bypass_target = 1.0 if on else 0.0
 
     @property
     def bypassed(self) -> bool:
-        return bool(self.block.gains[b.BYPASS_AIM] == 1.0)
+        """Whether the dry signal is asked for."""
+        return bool(self.block.state.bypass_target == 1.0)
 
     def mute(self, on: bool, seconds: float = 0.5) -> None:
         """Fade to silence or back, within ``seconds`` for the whole way."""
-        self.block.gains[b.LOUD_STEP] = 1.0 / max(1.0, seconds * self.block.head[b.RATE])
-        self.block.gains[b.LOUD_AIM] = 0.0 if on else 1.0
+        self.block.state.volume_step = 1.0 / max(1.0, seconds * self.block.state.rate)
+        self.block.state.volume_target = 0.0 if on else 1.0
+
+    @property
+    def muted(self) -> bool:
+        """Whether silence is asked for."""
+        return bool(self.block.state.volume_target == 0.0)
 
     def set_slack(self, slack: int) -> None:
         """Another number of block periods of slack, joined without a step."""
         self._slack = slack
-        self.block.head[b.DELAY] = slack * self.block.head[b.BLOCK]
+        self.block.state.delay = slack * self.block.state.period
 
     @property
     def slack(self) -> int:
+        """Block periods from handing a block over to playing its result."""
         return self._slack
 
     @property
     def added_samples(self) -> int:
-        """Delay over an empty pass-through, samples at the output's rate: stream latency + slack x block.
+        """Delay over an empty pass-through, samples at the output's rate: stream latency + slack x period.
 
         The gate's look-back is part of the stream's latency. With two clocks also what is meant to lie between them;
         that is set right when it is off by more than a block.
         """
-        head = self.block.head
-        bridge = round(int(head[b.TARGET]) * int(head[b.RATE]) / int(head[b.IN_RATE])) if head[b.TWO] else 0
-        return int(head[b.LATENCY] + head[b.DELAY]) + bridge
+        state, clocks = self.block.state, self.block.clocks
+        between = round(clocks.target * state.rate / clocks.rate) if clocks.separate else 0
+        return state.stream_latency + state.delay + between
+
+    @property
+    def added_ms(self) -> float:
+        """The same in ms."""
+        return 1000 * self.added_samples / max(1, self.block.state.rate)
 
     @property
     def processes(self) -> dict[str, int | None]:
         """Process numbers of the children."""
-        audio, worker = self.crew.audio, self.crew.worker
-        return {"audio": audio.pid if audio else None, "worker": worker.pid if worker else None}
+        return self.children.numbers
 
-    # What there is to see
-
-    def say(self, sentence: str) -> None:
-        """Remember an event, and tell it."""
-        self.events.append((time.monotonic() - self._began, sentence))
-        if self._tell is not None:
-            self._tell(sentence)
-
-    def status(self) -> dict[str, Any]:
+    def status(self) -> LiveStatus:
         """Counters since the start, latency and levels now, and compute over the last seconds."""
-        return snapshot(self)
+        return live_status(self)

@@ -12,7 +12,7 @@ import numpy as np
 from rtsep.errors import InputError
 from rtsep.model import Model, load, shipped
 
-_HOPS = 300
+_HOPS, _WARM_UP = 300, 10
 _SHARE = 0.5  # of a hop that the slowest hundredth of the hops may take: the rest is for everything else
 # The worker runs at real-time priority: what other programs took meanwhile is no part of its time. Elsewhere the
 # system's figure is too coarse.
@@ -48,16 +48,16 @@ def work(model: Model) -> float:
 
 
 def share_of_hop(model: Model, hops: int = _HOPS) -> float:
-    """p99 of a hop's compute, as a share of the hop."""
+    """p99 of a hop's compute, as a share of the hop; of fewer hops where enough were too slow to say so."""
     spec = model.spec
     stream = model.stream(channels=spec.channels, block_multiple=spec.hop)
     sound = (0.03 * np.random.default_rng(0).standard_normal((spec.hop, spec.channels))).astype(np.float32)
     out = np.empty_like(sound)
-    for _ in range(30):
+    for _ in range(_WARM_UP):
         stream.process(sound, out)
-    times = np.empty(hops)
-    for index in range(hops):
+    shares: list[float] = []
+    while len(shares) < hops and sum(share > _SHARE for share in shares) <= hops / 100:
         begin = _clock()
         stream.process(sound, out)
-        times[index] = _clock() - begin
-    return float(np.percentile(times, 99)) * spec.sample_rate / spec.hop
+        shares.append((_clock() - begin) * spec.sample_rate / spec.hop)
+    return float(np.percentile(shares, 99))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from rtsep.errors import InputError
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 KEYS = (
     "model",
     "input",
+    "input_channels",
     "output",
     "strength",
     "block",
@@ -44,6 +50,8 @@ def load_preset(name: str) -> dict[str, Any]:
 
 def save_preset(name: str, settings: dict[str, Any]) -> Path:
     """Keep ``settings`` (those of KEYS that are not None) under ``name``; the file is replaced as a whole."""
+    import tomli_w
+
     if not re.fullmatch("[A-Za-z0-9_-]+", name):
         raise InputError(f"The preset's name is {name!r}; use letters, digits, - and _.")
     presets = _read()
@@ -52,7 +60,7 @@ def save_preset(name: str, settings: dict[str, Any]) -> Path:
     beside = target.with_suffix(".new")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text("\n".join(_written(key, value) for key, value in sorted(presets.items())), encoding="utf-8")
+        beside.write_bytes(tomli_w.dumps(dict(sorted(presets.items()))).encode())
         os.replace(beside, target)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error.strerror or error}.") from None
@@ -61,38 +69,14 @@ def save_preset(name: str, settings: dict[str, Any]) -> Path:
 
 def _read() -> dict[str, dict[str, Any]]:
     try:
-        text = path().read_text(encoding="utf-8")
+        presets = tomllib.loads(path().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path()} cannot be read: {error}.") from None
-    return parse(text)
-
-
-def parse(text: str) -> dict[str, dict[str, Any]]:
-    """The subset of TOML that is written here: tables of strings, numbers and booleans (Python 3.10 has no tomllib)."""
-    presets: dict[str, dict[str, Any]] = {}
-    table: dict[str, Any] | None = None
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        heading = re.fullmatch(r"\[([A-Za-z0-9_-]+)\]", line)
-        entry = re.fullmatch(r"([a-z_]+)\s*=\s*(.+)", line)
-        if heading:
-            table = presets.setdefault(heading[1], {})
-        elif entry and table is not None:
-            try:
-                table[entry[1]] = json.loads(entry[2])
-            except ValueError:
-                raise InputError(
-                    f"{path()}, line {number}: {entry[2]!r} is not a value; see the lines around."
-                ) from None
-        else:
-            raise InputError(f"{path()}, line {number}: {line!r} is neither [NAME] nor key = value.")
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path()} is not TOML: {error}; correct the file or delete it.") from None
+    for name, settings in presets.items():
+        if not isinstance(settings, dict):
+            raise InputError(f"{path()}: {name} stands outside of a preset; write it below a heading [NAME].")
     return presets
-
-
-def _written(name: str, settings: dict[str, Any]) -> str:
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(settings.items())]
-    return "\n".join([f"[{name}]", *lines, ""])

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
+from rtsep.live.backends.shared_state import ALL_CHANNELS, MAX_CHANNELS, MAX_FRAMES, MEAN_OF_CHANNELS
 from rtsep.live.routing.devices import OWN_NAME
 
 DEFAULT_SLACK = 2
-MAX_BLOCK = 4096
+MAX_BLOCK = MAX_FRAMES
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,10 @@ class LiveSettings:
     slack: block periods from handing a block over to playing its result; None is 2, and more when the machine is slow.
     gate: what is left when there is no voice, None for no gate; the model must say when there is one.
     portable: worker as a thread, no eventfd, no real-time priority; None is so outside Linux. ring: samples kept.
-    muted: start muted; ``Live.mute(False)`` then fades in. environment, launcher: variables for and command before
-    the audio process, as some sound servers need them. copy: leave the model out, for measurements.
+    input_channels: which of the device's channels are heard: a number from 1, "left", "right", "mean", or None for as
+    many as the model has. muted: start muted; ``LiveEngine.mute(False)`` then fades in. environment, launcher:
+    variables for and command before the audio process, as some sound servers need them. without_model,
+    callback_variant: for measurements, see ``worker`` and ``live_callback``.
     """
 
     model: str = "denoise"
@@ -37,7 +40,9 @@ class LiveSettings:
     ring: int | None = None
     client: str = OWN_NAME
     muted: bool = False
-    copy: bool = False
+    without_model: bool = False
+    callback_variant: str = ""
+    input_channels: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
 
@@ -48,3 +53,22 @@ class LiveSettings:
             raise InputError(f"block is {self.block}; it must be from 16 to {MAX_BLOCK} frames.")
         if self.strength is not None and not 0 <= self.strength < float("inf"):
             raise InputError(f"strength is {self.strength}; it must be None or a number of dB from 0 up.")
+        self.input_mix  # noqa: B018 (raises InputError)
+
+    @property
+    def input_mix(self) -> int:
+        """What the callback is told (see ``shared_state``); raises InputError."""
+        names = {None: ALL_CHANNELS, "left": 1, "right": 2, "mean": MEAN_OF_CHANNELS}
+        text = self.input_channels
+        if text in names:
+            return names[text]
+        if text is not None and text.isdecimal() and 1 <= int(text) <= MAX_CHANNELS:
+            return int(text)
+        raise InputError(
+            f"--input-channels is {text!r}; it must be a number from 1 to {MAX_CHANNELS}, left, right or mean."
+        )
+
+    @property
+    def device_channels(self) -> int:
+        """Channels that the input device must give for that."""
+        return MAX_CHANNELS if self.input_mix == MEAN_OF_CHANNELS else max(1, self.input_mix)

@@ -1,78 +1,141 @@
-"""What a running Live looks like from outside: one dict, read from the shared block without disturbing anybody."""
+"""What a running session looks like from outside, read from the shared block without disturbing anybody."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.live.backends import shared_state as b
-from rtsep.live.backends.clock_drift import STATE, drift_ppm
+from rtsep.live.backends.adaptive_resampler import drift_ppm
+from rtsep.live.backends.shared_state import SharedBlock, counters
 
 if TYPE_CHECKING:
-    from rtsep.live.backends.shared_state import Block
-    from rtsep.live.live_engine import Live
+    from rtsep.live.live_engine import LiveEngine
 
-_SECONDS = 2.0  # that levels, compute and gaps look back
+_SECONDS = 2.0  # that compute and gaps look back
+LEVEL_S = 0.3  # that levels look back
 FLOOR_DB = -120.0
 
 
-def snapshot(live: Live) -> dict[str, Any]:
-    """State, counters since the start, latency in ms, levels in dB re full scale, compute and gaps in ms."""
-    block, head = live.block, live.block.head
-    rate, size = int(head[b.RATE]), int(head[b.BLOCK])
+class Counters(TypedDict):
+    """Counted since the start."""
+
+    samples: int  # taken in (live) or played (player)
+    callbacks: int
+    late: int  # blocks whose result was not there: the delayed dry signal was played
+    lost: int  # blocks that are not the result bit for bit: late ones, and those beside them
+    xruns: int  # callbacks that the audio system flagged with an overflow or underflow
+    irregular: int  # callbacks with another number of frames than ``block``
+    processed: int  # samples that the worker has done
+    runs: int  # times that the worker did some
+    resets: int  # times that the worker lost its place
+
+
+class ClockStatus(TypedDict):
+    """Two devices by clocks of their own, and the ring between them."""
+
+    drift_ppm: float  # how much faster the input's clock runs
+    input_rate: int  # nominal, Hz
+    input_block: int  # frames
+    fill_ms: float  # what the ring holds
+    target_ms: float  # what it is meant to hold
+    underruns: int
+    slips: int  # times that samples were left out or played twice
+
+
+class LiveStatus(Counters, total=False):
+    """What `--json` prints once a second. The keys after ``gate_db`` are there once a device was opened."""
+
+    state: str  # starting, preparing, running, waiting (for a device that was lost) or stopped
+    model: str
+    target: str  # the source that is kept
+    input: str | None  # names of the devices
+    output: str | None
+    host: str | None  # audio system
+    rate: int  # Hz of the output
+    block: int  # frames a callback
+    period: int  # frames that come at once: those of several callbacks where the server's period is large
+    slack: int  # periods from handing one over to playing its result
+    restarts: dict[str, int]  # how often worker and device were lost
+    bypass: bool  # the dry signal is asked for
+    paused: bool  # the worker rests, because the machine is too slow
+    muted: bool  # nothing is played
+    recording: bool  # what is heard and played is being recorded
+    realtime: int  # the worker's priority: 0 ordinary, 1 real time, 2 and its memory is locked
+    strength: float | None  # most attenuation, dB; None is no limit
+    activity: float | None  # probability of the target, where the model says
+    gate_db: float | None  # where the gate is, None without one
+    clocks: ClockStatus | None  # None where one clock drives both ends
+    added_samples: int  # delay over an empty pass-through
+    added_ms: float
+    heard_db: float  # levels re full scale
+    played_db: float
+    reduction_db: float  # their difference
+    compute_ms: dict[str, float | None]  # p50, p99 and max of the worker's runs
+    gap_ms: dict[str, float | None]  # the same of the times between callbacks
+    budget_ms: float  # that a run may take
+
+
+def live_status(engine: LiveEngine) -> LiveStatus:
+    """The status of a live session; ``recording`` is the session's to set."""
+    block, state, clocks = engine.block, engine.block.state, engine.block.clocks
+    rate, size = state.rate, state.block
     values: dict[str, Any] = {
-        "state": live.state,
-        "model": live.model.spec.name,
-        "target": live.model.spec.target,
-        "input": live.device.get("input"),
-        "output": live.device.get("output"),
-        "host": live.device.get("host"),
+        "state": engine.state,
+        "model": engine.model.spec.name,
+        "target": engine.model.spec.target,
+        "input": engine.device.get("input"),
+        "output": engine.device.get("output"),
+        "host": engine.device.get("host"),
         "rate": rate,
         "block": size,
-        "slack": live.slack,
-        **b.words(block),
-        "xruns": int(head[b.XRUNS] + head[b.IN_XRUNS]),
-        "restarts": dict(live.restarts),
-        "bypass": live.bypassed,
-        "paused": bool(head[b.PAUSE]),
-        "realtime": int(head[b.WORKER_REALTIME]),
+        "period": state.period,
+        "slack": engine.slack,
+        **counters(block),
+        "xruns": state.xruns + clocks.xruns,
+        "restarts": dict(engine.restarts),
+        "bypass": engine.bypassed,
+        "paused": bool(state.worker_paused),
+        "muted": engine.muted,
+        "recording": False,
+        "realtime": state.worker_realtime,
+        "strength": None if math.isnan(state.strength) else state.strength,
+        "activity": None if math.isnan(state.activity) else state.activity,
+        "gate_db": None if engine.settings.gate is None else 20 * math.log10(max(1e-6, state.gate_gain)),
     }
-    strength, activity = float(block.gains[b.STRENGTH]), float(block.gains[b.ACTIVITY])
-    values["strength"] = None if math.isnan(strength) else strength
-    values["activity"] = None if math.isnan(activity) else activity
-    gated = live.settings.gate is not None
-    values["gate_db"] = 20 * math.log10(max(1e-6, block.gains[b.GATE_GAIN])) if gated else None
-    if not rate:
-        return values
-    values["clocks"] = clocks(block) if head[b.TWO] else None
-    values["added_samples"] = live.added_samples
-    values["added_ms"] = 1000 * live.added_samples / rate
-    end = int(head[b.WRITTEN])
-    count = min(end, round(0.3 * rate), block.length // 2)
-    heard, played = block.last(block.heard, end, count), block.last(block.played, end, count)
-    values["heard_db"], values["played_db"] = level(heard), level(played)
-    values["reduction_db"] = values["heard_db"] - values["played_db"]
-    values["compute_ms"] = quantiles(compute_ms(block, round(_SECONDS * rate / max(1, size))))
-    values["gap_ms"] = quantiles(gaps_ms(block, round(_SECONDS * rate / max(1, size))))
-    values["budget_ms"] = 1000 * live.slack * size / rate
-    return values
+    if rate:
+        end = state.position
+        count = min(end, round(LEVEL_S * rate), block.length // 2)
+        heard, played = (level(block.samples_before(ring, end, count)) for ring in (block.heard, block.played))
+        rows = round(_SECONDS * rate / max(1, size))
+        values |= {
+            "clocks": clock_status(block) if clocks.separate else None,
+            "added_samples": engine.added_samples,
+            "added_ms": engine.added_ms,
+            "heard_db": heard,
+            "played_db": played,
+            "reduction_db": heard - played,
+            "compute_ms": quantiles(compute_ms(block, rows)),
+            "gap_ms": quantiles(gaps_ms(block, rows)),
+            "budget_ms": 1000 * engine.slack * state.period / rate,
+        }
+    return values  # type: ignore[return-value]
 
 
-def clocks(block: Block) -> dict[str, Any]:
-    """Two devices by clocks of their own: drift, what the ring between them holds in ms, and what was lost there."""
-    head = block.head
-    rate = max(1, int(head[b.IN_RATE]))
+def clock_status(block: SharedBlock) -> ClockStatus:
+    """Of two devices by clocks of their own."""
+    clocks = block.clocks
+    rate = max(1, clocks.rate)
     return {
-        "drift_ppm": drift_ppm(block.gains[b.READER : b.READER + STATE]),
+        "drift_ppm": drift_ppm(block.resampler),
         "input_rate": rate,
-        "input_block": int(head[b.IN_FRAMES]),
-        "fill_ms": 1000 * float(block.gains[b.FILL]) / rate,
-        "target_ms": 1000 * int(head[b.TARGET]) / rate,
-        "starved": int(head[b.STARVED]),
-        "slips": int(head[b.SLIPS]),
+        "input_block": clocks.frames,
+        "fill_ms": 1000 * clocks.fill / rate,
+        "target_ms": 1000 * clocks.target / rate,
+        "underruns": clocks.underruns,
+        "slips": clocks.slips,
     }
 
 
@@ -82,16 +145,15 @@ def level(sound: NDArray[np.float32]) -> float:
     return max(FLOOR_DB, 10 * math.log10(power)) if power > 0 else FLOOR_DB
 
 
-def compute_ms(block: Block, rows: int) -> NDArray[np.float64]:
+def compute_ms(block: SharedBlock, rows: int) -> NDArray[np.float64]:
     """How long the worker's last ``rows`` runs took."""
-    log = block.recent(block.works, int(block.head[b.RUNS]), rows)
-    return (log[:, b.ENDED] - log[:, b.BEGAN]) / 1e6
+    log = block.newest_rows(block.works, block.state.runs, rows)
+    return (log["ended"] - log["began"]) / 1e6
 
 
-def gaps_ms(block: Block, rows: int) -> NDArray[np.float64]:
+def gaps_ms(block: SharedBlock, rows: int) -> NDArray[np.float64]:
     """Times between the beginnings of the last ``rows`` callbacks."""
-    log = block.recent(block.calls, int(block.head[b.CALLBACKS]), rows)
-    began = log[:, b.BEGAN]
+    began = block.newest_rows(block.calls, block.state.callbacks, rows)["began"]
     return np.diff(began[began > 0]) / 1e6
 
 

@@ -1,231 +1,295 @@
-"""The watchdog: one thread that keeps a Live running whatever dies, and the only one that starts and ends processes.
+"""The supervisor: one thread that keeps a session running whatever dies.
 
-A lost device is opened again by its name as soon as it is back; a lost worker is started anew, while the dry signal
-plays; a worker that does not live is started ever more seldom and, in the end, not any more.
+It is the only one that starts and ends processes.
+
+A lost device is opened again by its name as soon as it is back; a lost worker is started anew; a worker that does not
+live is started ever more seldom and, in the end, not any more. What is special about a microphone's session, or a
+player's, is in the subclasses.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.live.backends import shared_state as b
-from rtsep.live.child_processes import how_ended
-from rtsep.live.governor import DRY, WINDOW_S, Governor
-from rtsep.live.status import compute_ms
+from rtsep.live.backends.shared_state import SharedBlock
+from rtsep.live.processes import AUDIO, Children, how_ended
+from rtsep.live.routing.devices import silent_s
 
-if TYPE_CHECKING:
-    from rtsep.live.live_engine import Live
-
-_TICK_S = 0.05
-_SILENT_S = 0.5  # without a callback for so long, the device is lost
-_STUCK_S = 4.0  # without a result for so long, the worker is stuck
-_LOADING_S = 30.0  # and for so long when it has only been started
+TICK_S = 0.05
 _AGAIN_S = 0.5  # between attempts to open a lost device
-_SETTLE_S = 5.0  # after a worker was lost, before its speed is judged
+SETTLE_S = 5.0  # that a worker must live to count as one that lives
 _OPENING_S = 20.0  # that a first attempt may take, the next one longer: PortAudio can hang when a server half exists
-_MOST_OPENING_S = 60.0
+_MAX_OPENING_S = 60.0
 WORKER_TRIES = 5  # of a worker that ends before it is ready, or at once, each after twice the pause before
 _FIRST_PAUSE_S = 0.25
 
+# What a session is doing
+STOPPED, STARTING, PREPARING, RUNNING, WAITING = "stopped", "starting", "preparing", "running", "waiting"
 
-class Watchdog:
-    """Watches one Live from ``start`` to ``stop``. refusal: why sound could not even begin, None as long as it may."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._block, self._head, self._crew = live.block, live.block.head, live.crew
+class Supervised(ABC):
+    """What is supervised.
+
+    state: STARTING until a device was opened, PREPARING until the worker is ready, RUNNING, WAITING for a device that
+    was lost, or STOPPED. device: what the audio process said when it opened it. restarts: how often worker and device
+    were lost. events: (seconds since the start, sentence), newest last.
+    """
+
+    block: SharedBlock
+    children: Children
+
+    def __init__(self, tell: Callable[[str], None] | None, opened: Callable[[dict[str, Any]], None] | None) -> None:
+        """tell: gets every event's sentence. opened: gets what the audio process says whenever it has opened the
+        device, before sound runs. Both are called by the supervisor.
+        """
+        self.state = STOPPED
+        self.device: dict[str, Any] = {}
+        self.restarts = {"worker": 0, "device": 0}
+        self.events: deque[tuple[float, str]] = deque(maxlen=200)
+        self._tell, self._opened = tell, opened
+        self._began = time.monotonic()
+
+    def say(self, sentence: str) -> None:
+        """Remember an event, and tell it."""
+        self.events.append((time.monotonic() - self._began, sentence))
+        if self._tell is not None:
+            self._tell(sentence)
+
+    def was_opened(self, message: dict[str, Any]) -> None:
+        """Called by the supervisor."""
+        self.device = message
+        if self._opened is not None:
+            try:
+                self._opened(message)
+            except RtsepError as error:
+                self.say(str(error))
+
+
+class Supervisor(ABC):
+    """Watches one session from ``start`` to ``stop``. refusal: why sound could not begin, None as long as it may."""
+
+    threaded_worker = False  # the worker is a thread of the audio process, and there is no worker process
+
+    def __init__(self, session: Supervised) -> None:
+        self._session = session
+        self._block, self._state, self._children = session.block, session.block.state, session.children
         self.refusal: RtsepError | None = None
-        self._pinned: tuple[str | None, str | None] = (live.settings.input, live.settings.output)
-        self._governor = Governor(may_slack=live.settings.slack is None)
         self._over = threading.Event()
-        self._began = 0.0  # of the worker
-        self._back = -_SETTLE_S  # when a worker was last started because one was lost
+        self._worker_began = 0.0
+        self._worker_back = -SETTLE_S  # when a worker was last started because one was lost
         self._failures = 0
         self._next_try = 0.0
-        self._given_up = False
-        self._misfits = 0
+        self.given_up = False  # the worker
+        self._audio_began = self._again = 0.0  # when the device was last asked for, and is to be asked for again
         self._opening_s = _OPENING_S
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
+        self._silent_s = 0.0
+        self._last_callback: dict[str, tuple[int, float]] = {}
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="supervisor")
+
+    # What differs
+
+    @abstractmethod
+    def start_audio(self) -> None:
+        """Start the audio process."""
+
+    @abstractmethod
+    def start_worker(self, again: bool = False) -> None:
+        """Start the worker; again: in the place of one that was lost."""
+
+    @abstractmethod
+    def worker_given_up(self, why: str) -> None:
+        """It was lost too often; why: how, as the beginning of a sentence."""
+
+    def configured_delay(self, period: int) -> int:
+        """Samples from handing a block over to playing its result."""
+        return 0
+
+    @abstractmethod
+    def began_to_run(self, now: float) -> None:
+        """Sound runs, for the first time or again."""
+
+    @abstractmethod
+    def device_lost(self, why: str) -> None:
+        """The device was lost; why: how, as the beginning of a sentence."""
+
+    def hear(self, role: str, message: dict[str, Any]) -> None:  # noqa: B027 (not every session's worker says anything)
+        """A message that is not about the device."""
+
+    def check(self, now: float) -> None:  # noqa: B027
+        """A tick while sound runs and callbacks come."""
+
+    def device_names(self) -> str:
+        """For sentences."""
+        device = self._session.device
+        return " to ".join(name for name in (device.get("input"), device.get("output")) if name)
+
+    # Beginning and end
 
     def start(self) -> None:
-        self._began = time.monotonic()
-        self._crew.start_worker()
-        self._crew.start_audio(*self._pinned)
+        """Start both processes, and watch them."""
+        self._worker_began = time.monotonic()
+        if not self.threaded_worker:
+            self.start_worker()
+        self._open_audio()
         self._thread.start()
 
     def stop(self) -> None:
+        """Watch no more; the processes are left to the session."""
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
-    def forgive(self) -> None:
+    def forgive_worker(self) -> None:
         """Try a worker again that was given up."""
-        self._failures, self._given_up = 0, False
+        self._failures, self.given_up = 0, False
 
     def _watch(self) -> None:
-        while not self._over.wait(_TICK_S):
+        while not self._over.wait(TICK_S):
             try:
                 self._tick(time.monotonic())
             except OSError as error:  # no process, no memory, no descriptors left: perhaps there are next time
-                self._live.say(f"The watchdog could not act ({error.strerror or error}).")
+                self._session.say(f"The supervisor could not act ({error.strerror or error}).")
 
     def _tick(self, now: float) -> None:
-        live, head, crew = self._live, self._head, self._crew
-        ended = crew.audio is not None and crew.audio.poll() is not None
+        session, state, children = self._session, self._state, self._children
+        ended = children.audio is not None and children.audio.poll() is not None
         if ended:
-            crew.last_words()
-        while crew.messages:
-            self._hear_of(crew.messages.popleft())
+            children.hear_last_words()
+        while children.messages:
+            self._hear(*children.messages.popleft())
         if self.refusal is not None:
             return
         self._look_at_worker(now)
-        if live.state == "waiting":
-            if crew.audio is None and now >= self._again:
-                crew.start_audio(*self._pinned)
-            elif crew.audio is not None and (ended or now >= self._again + self._opening_s):
-                if not ended:
-                    self._opening_s = min(2 * self._opening_s, _MOST_OPENING_S)
+        hangs = session.state in (STARTING, WAITING) and now >= self._audio_began + self._opening_s
+        if children.audio is not None and not ended and hangs:
+            self._opening_s = min(2 * self._opening_s, _MAX_OPENING_S)
+            self._end_audio()
+        elif session.state == WAITING or (session.state == STARTING and children.audio is None):
+            if children.audio is None and now >= self._again:
+                self._open_audio()
+            elif ended:
                 self._end_audio()
-        elif crew.audio is None or ended:
-            how = "" if crew.audio is None else f" ({how_ended(crew.audio)})"
-            self._device_lost(f"The audio process ended{how}")
-        elif live.state == "preparing" and (head[b.EPOCH_READY] == head[b.EPOCH] or self._given_up):
+        elif children.audio is None or ended:
+            how = "" if children.audio is None else f" ({how_ended(children.audio)})"
+            self._lose_device(f"The audio process ended{how}")
+        elif session.state == PREPARING and (state.ready_epoch == state.epoch or self.given_up):
             self._run(now)
-        elif live.state == "running":
-            self._check(now)
-        if live.state == "preparing":
-            crew.wake()  # a new epoch may be waiting for a worker that sleeps
+        elif session.state == RUNNING:
+            if self._silent(now):
+                self._lose_device("No sound came any more")
+            else:
+                self.check(now)
+        if session.state == PREPARING:
+            self._block.wake_worker()  # a new epoch may be waiting for a worker that sleeps
 
-    def _run(self, now: float) -> None:
-        live, head = self._live, self._head
-        head[b.RUN] = 1
-        live.state = "running"
-        self._opening_s = _OPENING_S
-        self._judged = (now, int(head[b.CALLBACKS]), int(head[b.LATE]))
-        self._beats = {word: (int(head[word]), now) for word in (b.CALLBACKS, *([b.ARRIVALS] if head[b.TWO] else []))}
-        self._runs, self._margin = (int(head[b.RUNS]), now), int(head[b.MARGIN])
-        if live.restarts["device"]:
-            live.say(f"{live.device['input']} to {live.device['output']} is back.")
-
-    def _check(self, now: float) -> None:
-        live, head = self._live, self._head
-        for word, seen in self._beats.items():
-            if head[word] != seen[0]:
-                self._beats[word] = (int(head[word]), now)
-            elif now - seen[1] > _SILENT_S:
-                self._device_lost("No sound came any more")
-                return
-        if head[b.TWO] and head[b.MARGIN] > self._margin:
-            self._margin = int(head[b.MARGIN])
-            live.say(
-                f"The devices are not punctual; the delay is now {1000 * live.added_samples / head[b.RATE]:.1f} ms."
-            )
-        if head[b.RUNS] != self._runs[0] or head[b.PAUSE] or head[b.WRITTEN] - head[b.DONE] < head[b.BLOCK]:
-            self._runs = (int(head[b.RUNS]), now)
-        elif now - self._runs[1] > (_STUCK_S if head[b.EPOCH_READY] == head[b.EPOCH] else _LOADING_S):
-            self._runs = (int(head[b.RUNS]), now)
-            if self._given_up:
-                return
-            if live.portable:  # a thread of the audio process cannot be ended alone
-                self._device_lost("The worker was stuck")
-            elif self._crew.worker is not None:
-                self._worker_lost("The worker was stuck", now)
-        if head[b.FRAMES] != head[b.BLOCK] and head[b.MISFITS] > self._misfits + 20:
-            live.say(f"The device now works in blocks of {head[b.FRAMES]} frames.")
-            self._configure(int(head[b.RATE]), int(head[b.FRAMES]))
-        elif now - self._judged[0] > WINDOW_S and not head[b.PAUSE] and not live.bypassed:
-            self._judge(now)
-
-    def _judge(self, now: float) -> None:
-        """Too slow a machine: more slack, then the dry signal. A worker not yet back is no slow machine."""
-        live, block, head = self._live, self._block, self._head
-        if head[b.EPOCH_READY] != head[b.EPOCH] or now - self._back < _SETTLE_S:
-            self._governor.forget()
-            self._judged = (now, int(head[b.CALLBACKS]), int(head[b.LATE]))
-            return
-        calls, late = int(head[b.CALLBACKS]), int(head[b.LATE])
-        share = (late - self._judged[2]) / max(1, calls - self._judged[1])
-        runs = compute_ms(block, max(1, calls - self._judged[1]))
-        block_ms = 1000 * head[b.BLOCK] / head[b.RATE]
-        verdict = self._governor.judge(runs, block_ms, live.slack, share)
-        self._judged = (now, calls, late)
-        if verdict == DRY:
-            live.bypass(True)
-            head[b.PAUSE] = 1
-            live.say("This machine is too slow for the model; the dry signal plays (press b to try again).")
-        elif verdict is not None:
-            live.set_slack(verdict)
-            added = 1000 * live.added_samples / head[b.RATE]
-            live.say(f"This machine is slow for the model; slack is now {live.slack} and the delay {added:.1f} ms.")
-
-    def _hear_of(self, message: dict[str, Any]) -> None:
-        live = self._live
-        if message["event"] == "opened":
-            live.device = message
-            self._pinned = (message["input"], message["output"])
-            try:
-                live.opened(message)
-            except RtsepError as error:
-                live.say(str(error))
-            self._configure(message["rate"], message["block"])
-        elif message["event"] == "error" and live.state == "starting":
+    def _hear(self, role: str, message: dict[str, Any]) -> None:
+        session = self._session
+        if role != AUDIO or message["event"] not in ("opened", "error"):
+            self.hear(role, message)
+        elif message["event"] == "opened":
+            session.was_opened(message)
+            names = (message["input"], message["output"])
+            self._silent_s = max(silent_s(message["host"], name) for name in names if name)
+            self.configure(message["rate"], message["block"], message["period"])
+        elif session.state == STARTING:
             kind = InputError if message["code"] == InputError.exit_code else RtsepError
             self.refusal = kind(message["sentence"])
 
-    def _configure(self, rate: int, size: int) -> None:
-        """Set what the device turned out to be; a worker whose stream no longer fits makes another."""
-        head = self._head
-        fits = head[b.RATE] == rate and head[b.BLOCK] == size and not self._live.portable
-        head[b.RUN] = 0
-        self._block.configure(rate, size, self._live.slack * size)
-        self._misfits = int(head[b.MISFITS])
-        if not fits:
-            head[b.EPOCH] += 1
-        self._live.state = "preparing"
-        self._crew.wake()
+    def configure(self, rate: int, block: int, period: int = 0) -> None:
+        """Set what the device turned out to be; a worker whose stream no longer fits makes another.
 
-    def _device_lost(self, why: str) -> None:
-        live = self._live
-        names = f" ({live.device['input']} to {live.device['output']})" if live.device else ""
-        if live.state == "starting":
-            self.refusal = RtsepError(f"The sound could not be started: {why}.")
+        period: frames that come at once, if they are more than a block.
+        """
+        state = self._state
+        fits = state.rate == rate and state.block == block and not self.threaded_worker
+        state.running = 0
+        self._block.configure(rate, block, self.configured_delay(max(block, period)), period)
+        if not fits:
+            state.epoch += 1
+        self._session.state = PREPARING
+        self._block.wake_worker()
+
+    def _run(self, now: float) -> None:
+        self._state.running = 1
+        self._session.state = RUNNING
+        self._opening_s = _OPENING_S
+        self._last_callback = {"state": (self._state.callbacks, now)}
+        if self._block.clocks.separate:
+            self._last_callback["clocks"] = (self._block.clocks.callbacks, now)
+        self.began_to_run(now)
+
+    def _silent(self, now: float) -> bool:
+        """Whether no callback came for longer than the device's pauses last."""
+        for record, (count, seen) in self._last_callback.items():
+            callbacks = getattr(self._block, record).callbacks
+            if callbacks != count:
+                self._last_callback[record] = (callbacks, now)
+            elif now - seen > self.patience_s():
+                return True
+        return False
+
+    def patience_s(self) -> float:
+        """Seconds without a callback after which the device is lost: some blocks in any case."""
+        return self._silent_s + 4 * self._state.period / max(1, self._state.rate)
+
+    def _lose_device(self, why: str) -> None:
+        session = self._session
+        if session.state == STARTING:
+            self.refusal = self.refusal or RtsepError(f"The sound could not be started: {why}.")
             return
-        self._head[b.RUN] = 0
-        live.restarts["device"] += 1
-        live.state = "waiting"
-        live.say(f"{why}; the sound device{names} is opened again as soon as it is back.")
+        self._state.running = 0
+        session.restarts["device"] += 1
+        session.state = WAITING
+        self.device_lost(why)
         self._end_audio()
 
+    def _open_audio(self) -> None:
+        self._audio_began = time.monotonic()
+        self.start_audio()
+
     def _end_audio(self) -> None:
-        self._crew.end_audio()
+        self._children.end_audio()
         self._again = time.monotonic() + _AGAIN_S
 
     # The worker
 
     def _look_at_worker(self, now: float) -> None:
-        crew = self._crew
-        if crew.worker is not None and crew.worker.poll() is not None:
-            self._worker_lost(f"The worker ended ({how_ended(crew.worker)})", now)
-        elif crew.worker is None and not self._live.portable and not self._given_up and now >= self._next_try:
-            self._began = self._back = now
-            self._live.restarts["worker"] += 1
-            crew.start_worker()
+        worker = self._children.worker
+        if worker is not None and worker.poll() is not None:
+            self.lose_worker(f"The worker ended ({how_ended(worker)})", now)
+        elif worker is None and not self.threaded_worker and not self.given_up and now >= self._next_try:
+            self._worker_began = self._worker_back = now
+            self._session.restarts["worker"] += 1
+            self.start_worker(again=True)
 
-    def _worker_lost(self, why: str, now: float) -> None:
+    def lose_worker(self, why: str, now: float) -> None:
         """Away with it; another at once, or after a pause if it lived too short a life, or none after many."""
-        live = self._live
-        if live.state == "starting":
+        session, state = self._session, self._state
+        if session.state == STARTING:
             self.refusal = RtsepError(f"{why} before it began; see whether `rtsep bench step` runs.")
             return
-        ready = self._head[b.EPOCH_READY] == self._head[b.EPOCH]
-        self._failures = 0 if ready and now - self._began > _SETTLE_S else self._failures + 1
-        self._crew.end_worker()
+        ready = state.ready_epoch == state.epoch
+        self._failures = 0 if ready and now - self._worker_began > SETTLE_S else self._failures + 1
+        self._children.end_worker()
         self._next_try = now + (_FIRST_PAUSE_S * 2 ** (self._failures - 1) if self._failures else 0.0)
         if self._failures >= WORKER_TRIES:
-            self._given_up = True
-            live.bypass(True)
-            live.say(f"{why}, {self._failures} times in a row; the dry signal plays (press b to try again).")
+            self.given_up = True
+            self.worker_given_up(f"{why}, {self._failures} times in a row")
         elif self._failures <= 1:
-            live.say(f"{why}; the dry signal plays until it is back.")
+            session.say(f"{why} and is started again.")
+
+
+def wait_until_running(session: Supervised, supervisor: Supervisor, quit: threading.Event, patience: float) -> None:
+    """Return when sound runs, or ``quit`` is set. Raises InputError or RtsepError when it cannot, or not in time."""
+    end = time.monotonic() + patience
+    while session.state != RUNNING and not quit.wait(0.01):
+        if supervisor.refusal is not None:
+            raise supervisor.refusal
+        if time.monotonic() > end:
+            raise RtsepError("The sound did not start in time; try `rtsep doctor`.")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.backends import shared_state as b
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.backends.live_callback import PING_VARIANT
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 
 _PING_S = 0.005
 _WAIT_S = 0.6  # the longest way round that is found
@@ -24,24 +24,25 @@ _CLEAR = 15.0  # times the median of the correlation: noise alone reaches 6
 _TRIES = 5
 
 
-def measure_budget(settings: dict[str, Any]) -> tuple[dict[str, Any], Live]:
+def measure_budget(settings: dict[str, Any]) -> tuple[dict[str, Any], LiveEngine]:
     """Parts of the way round, in samples, by taking the stream away, and the Live that was measured.
 
     settings: of LiveSettings, with devices. Raises RtsepError when nothing comes back.
     """
-    whole, device, live = _round(LiveSettings(**settings, strength=0.0, muted=True))
+    settings = settings | {"muted": True, "callback_variant": PING_VARIANT}
+    whole, device, live = _round(LiveSettings(**settings, strength=0.0))
     announced = live.added_samples
     # A device may be another buffer longer whenever it is opened, so that each round is held against its own.
-    without_stream, again, _ = _round(LiveSettings(**settings, copy=True, muted=True))
+    without_stream, again, _ = _round(LiveSettings(**settings, without_model=True))
     slack = without_stream - again
     parts = {"stream": whole - device - slack, "slack": slack, "device": device}
     probed = {"everything": whole, "to the input": device, "without the stream": without_stream, "its input": again}
     return {"whole": whole, "parts": parts, "announced": announced, "probed": probed}, live
 
 
-def _round(settings: LiveSettings) -> tuple[int, int, Live]:
+def _round(settings: LiveSettings) -> tuple[int, int, LiveEngine]:
     """Samples that a ping takes all the way round, and to the input; the median of a few."""
-    with Live(settings) as live:
+    with LiveEngine(settings) as live:
         found = [pair for pair in (ping(live) for _ in range(_TRIES)) if pair is not None]
         names = f"{live.device['output']} into {live.device['input']}"
     if not found:
@@ -50,26 +51,26 @@ def _round(settings: LiveSettings) -> tuple[int, int, Live]:
     return whole, device, live
 
 
-def ping(live: Live) -> tuple[int, int] | None:
+def ping(live: LiveEngine) -> tuple[int, int] | None:
     """Samples all the way round and to the input, at the output's rate; None when no echo stands out."""
-    block, head = live.block, live.block.head
-    rate = int(head[b.RATE])
+    block = live.block
+    rate = block.state.rate
     size = round(_PING_S * rate)
     live.mute(True, seconds=0.0)
     time.sleep(0.3)  # what still goes round dies away
-    head[b.PING_AT] = -1
+    block.ping.position = -1
     live.mute(False, seconds=0.0)
-    head[b.PING] = size
+    block.ping.remaining = size
     end = time.monotonic() + 10
-    while head[b.PING_AT] < 0 or head[b.WRITTEN] < head[b.PING_AT] + round(_WAIT_S * rate):
+    while block.ping.position < 0 or block.state.position < block.ping.position + round(_WAIT_S * rate):
         if time.monotonic() > end:
             return None
         time.sleep(0.01)
     live.mute(True, seconds=0.0)
-    at, count = int(head[b.PING_AT]), round(_WAIT_S * rate)
-    sound = block.last(block.played, at + size, size)[:, 0]
-    heard = block.last(block.heard, at + count, count)[:, 0]
-    played = block.last(block.played, at + count, count)[:, 0]
+    at, count = block.ping.position, round(_WAIT_S * rate)
+    sound = block.samples_before(block.played, at + size, size)[:, 0]
+    heard = block.samples_before(block.heard, at + count, count)[:, 0]
+    played = block.samples_before(block.played, at + count, count)[:, 0]
     played[:size] = 0
     device, whole = echo(sound, heard), echo(sound, played)
     return None if device is None or whole is None or whole <= device else (whole, device)

@@ -1,8 +1,9 @@
 """The demonstration behind `make demo`: a noisy recording, what rtsep makes of it, a picture and the figures.
 
-    python -m rtsep.report.demo NOISY CLEAN FOLDER [--model M]
+    python -m rtsep.report.demo NOISY CLEAN FOLDER [--model M] [--picture FILE.png]
 
 CLEAN, the same recording without the noise, only tells where the speech pauses; the model never sees it.
+`--picture` is for the documents (`make picture`): one more picture, small, that says inside which model made it.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def level(sound: NDArray[np.float32]) -> float:
     return float(10 * np.log10(max(float(np.mean(sound.astype(np.float64) ** 2)), 1e-12)))
 
 
-def demonstrate(noisy: Path, clean: Path, folder: Path, model_name: str = "denoise") -> list[str]:
-    """Write the clean WAV and the PNG into ``folder``, and return the lines to print.
+def demonstrate(
+    noisy: Path, clean: Path, folder: Path, model_name: str = "denoise", small: Path | None = None
+) -> list[str]:
+    """Write the clean WAV and the PNG into ``folder`` (and a small PNG to ``small``); return the lines to print.
 
     Raises InputError or RtsepError.
     """
@@ -65,6 +68,9 @@ def demonstrate(noisy: Path, clean: Path, folder: Path, model_name: str = "denoi
     took = time.perf_counter() - start
     after, _ = soundfile.read(after_wav, dtype="float32")
     draw({f"before: {noisy.name}": before, f"after: {after_wav.name}": after}, rate, picture)
+    if small:
+        made_by = f"{model.spec.name} {model.spec.version}, weights {model.spec.weights_sha256}"
+        draw({"before": before, "after": after}, rate, small, dots_per_inch=72, colours=32, comment=made_by)
 
     pauses = speech_pauses(reference, rate)
     noise_before, noise_after = level(before[pauses]), level(after[pauses])
@@ -92,9 +98,12 @@ def main() -> None:
     parser.add_argument("clean", type=Path, help="only tells where the speech pauses")
     parser.add_argument("folder", type=Path, help="where the WAVs and the picture go")
     parser.add_argument("--model", default="denoise")
+    parser.add_argument("--picture", type=Path, help="a small picture for the documents")
     arguments = parser.parse_args()
     try:
-        lines = demonstrate(arguments.noisy, arguments.clean, arguments.folder, arguments.model)
+        lines = demonstrate(
+            arguments.noisy, arguments.clean, arguments.folder, arguments.model, small=arguments.picture
+        )
     except RtsepError as error:
         sys.exit(f"rtsep: {error}")
     print("\n".join(lines))

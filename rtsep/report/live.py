@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.backends import shared_state as b
 from rtsep.live.backends.jack_probe import delay_of, probe
 from rtsep.live.backends.jack_server import JackServer
-from rtsep.live.backends.passthrough import Through
-from rtsep.live.backends.shared_state import LOG_ROWS, Block
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.backends.passthrough import PassThrough
+from rtsep.live.backends.shared_state import FLAG_LATE, LOG_ROWS, SharedBlock, counters
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.live.status import compute_ms, gaps_ms
 from rtsep.model import load as load_model
 from rtsep.report.cable import measure_budget
@@ -118,14 +117,14 @@ def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
     """The round trip in samples with everything, and again after taking one part more away each time."""
     sound = (0.25 * np.random.default_rng(0).standard_normal(round(_PROBE_S * rate))).astype(np.float32)
 
-    def through(settings: LiveSettings) -> tuple[int, Live]:
-        with Live(settings) as live:
+    def through(settings: LiveSettings) -> tuple[int, LiveEngine]:
+        with LiveEngine(settings) as live:
             return _probed(sound, "rtsep:in_0", "rtsep:out_0"), live
 
     # With strength 0 the stream puts out its delayed input, so that the probe comes out as it went in.
     whole, live = through(LiveSettings(model=model, strength=0.0, slack=slack, channels=channels))
-    without_stream, _ = through(LiveSettings(model=model, slack=slack, channels=channels, copy=True))
-    with Through(rate):
+    without_stream, _ = through(LiveSettings(model=model, slack=slack, channels=channels, without_model=True))
+    with PassThrough(rate):
         without_slack = _probed(sound, "rtsep-through:in_0", "rtsep-through:out_0")
     server = _probed(sound, "-", "-")
     parts = {
@@ -169,23 +168,23 @@ def _under_load(name: str, settings: LiveSettings, empty_rate: int | None, secon
     empty_rate: Hz of an empty callback that runs beside it; None where a device can be opened but once.
     """
     with contextlib.ExitStack() as stack:
-        live = stack.enter_context(Live(settings))
-        empty = stack.enter_context(Through(empty_rate)).block if empty_rate is not None else Block.create()
+        live = stack.enter_context(LiveEngine(settings))
+        empty = stack.enter_context(PassThrough(empty_rate)).block if empty_rate is not None else SharedBlock.create()
         time.sleep(0.5)
-        head = live.block.head
-        words = (b.CALLBACKS, b.RUNS, b.LATE, b.LOST, b.XRUNS, b.RESETS)
-        before, beside = [int(head[word]) for word in words], int(empty.head[b.CALLBACKS])
+        block = live.block
+        names = ("callbacks", "runs", "late", "lost", "xruns", "resets")
+        before, beside = counters(block), empty.state.callbacks
         began = time.monotonic()
         with load(name):
             time.sleep(seconds)
         took = time.monotonic() - began
-        after = [int(head[word]) for word in words]
-        callbacks, runs, late, lost, xruns, resets = (now - then for now, then in zip(after, before, strict=True))
+        after = counters(block)
+        callbacks, runs, late, lost, xruns, resets = (after[name] - before[name] for name in names)
         gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, runs)
-        alone = gaps_ms(empty, int(empty.head[b.CALLBACKS]) - beside)
+        alone = gaps_ms(empty, empty.state.callbacks - beside)
         timeline = _timeline(live.block, callbacks, runs)
-        block_ms = 1000 * int(head[b.BLOCK]) / int(head[b.RATE])
-        realtime = int(head[b.WORKER_REALTIME])
+        block_ms = 1000 * block.state.block / block.state.rate
+        realtime = block.state.worker_realtime
     return {
         "load": name,
         "seconds": took,
@@ -225,20 +224,20 @@ def _counts(values: NDArray[np.float64]) -> list[int]:
     return np.histogram(np.clip(values, EDGES[0], EDGES[-1]), EDGES)[0].tolist()
 
 
-def _timeline(block: Block, callbacks: int, runs: int, cells: int = 400) -> dict[str, list[float]]:
+def _timeline(block: SharedBlock, callbacks: int, runs: int, cells: int = 400) -> dict[str, list[float]]:
     """The worst gap and compute of each of ``cells`` stretches of time, and how many blocks were late in it."""
-    calls = block.recent(block.calls, int(block.head[b.CALLBACKS]), callbacks)
-    works = block.recent(block.works, int(block.head[b.RUNS]), runs)
-    start, end = int(calls[0, b.BEGAN]), int(calls[-1, b.BEGAN])
+    calls = block.newest_rows(block.calls, block.state.callbacks, callbacks)
+    works = block.newest_rows(block.works, block.state.runs, runs)
+    start, end = int(calls["began"][0]), int(calls["began"][-1])
     edges = np.linspace(start, end, cells + 1)
-    gap = np.diff(calls[:, b.BEGAN], prepend=calls[0, b.BEGAN]) / 1e6
-    late = (calls[:, b.FLAGS] & b.FLAG_LATE) > 0
-    place = np.clip(np.searchsorted(edges, calls[:, b.BEGAN], "right") - 1, 0, cells - 1)
-    where = np.clip(np.searchsorted(edges, works[:, b.BEGAN], "right") - 1, 0, cells - 1)
+    gap = np.diff(calls["began"], prepend=calls["began"][0]) / 1e6
+    late = (calls["flags"] & FLAG_LATE) > 0
+    place = np.clip(np.searchsorted(edges, calls["began"], "right") - 1, 0, cells - 1)
+    where = np.clip(np.searchsorted(edges, works["began"], "right") - 1, 0, cells - 1)
     result = {key: np.zeros(cells) for key in ("gap_ms", "compute_ms", "late")}
     np.maximum.at(result["gap_ms"], place, gap)
     np.add.at(result["late"], place, late)
-    np.maximum.at(result["compute_ms"], where, (works[:, b.ENDED] - works[:, b.BEGAN]) / 1e6)
+    np.maximum.at(result["compute_ms"], where, (works["ended"] - works["began"]) / 1e6)
     seconds = (edges[:-1] - start) / 1e9
     return {"seconds": np.round(seconds, 3).tolist()} | {key: np.round(v, 4).tolist() for key, v in result.items()}
 

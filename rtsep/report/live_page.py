@@ -54,15 +54,20 @@ def live_lines(result: dict[str, Any]) -> list[str]:
     return [*lines, "", *machine_lines(result["machine"])]
 
 
-def live_page(result: dict[str, Any]) -> str:
-    """The report as HTML. Raises RtsepError without matplotlib."""
+def check_pictures() -> None:
+    """Raises RtsepError where the pictures cannot be drawn: to be asked before anything is measured."""
     try:
         import matplotlib
     except ImportError:
         raise RtsepError(
-            "The report's pictures need matplotlib; pip install 'rtsep[report]', or leave --html out."
+            "The report's pictures need matplotlib; install rtsep with its extra `report`, or leave --html out."
         ) from None
     matplotlib.use("Agg")
+
+
+def live_page(result: dict[str, Any]) -> str:
+    """The report as HTML. Raises RtsepError without matplotlib."""
+    check_pictures()
     budget, server = result["budget"], result["server"]
     title = f"rtsep {result['model']['name']} {result['model']['version']}: latency, measured"
     parts = [

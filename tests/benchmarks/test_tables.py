@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -25,8 +26,17 @@ def test_a_changed_figure_is_noticed(tmp_path, monkeypatch) -> None:
     step["latency"]["stream_samples"] += 1
     (tmp_path / "step.json").write_text(json.dumps(step), encoding="utf-8")
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    text = tables.DOCUMENTS[0].read_text(encoding="utf-8")
+    text = (tables.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert tables.render(text) != text
+
+
+def test_every_table_stands_in_a_document() -> None:
+    """No result is printed and then forgotten; README has one table of figures, the rest stand in docs/results.md."""
+    found = {
+        file.name: [place[1] for place in tables.PLACE.findall(file.read_text("utf-8"))] for file in tables.DOCUMENTS
+    }
+    assert found["README.md"] == ["summary"]
+    assert set(itertools.chain(*found.values())) == set(tables.TABLES)
 
 
 def test_results_belong_to_the_shipped_weights() -> None:

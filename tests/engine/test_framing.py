@@ -161,6 +161,7 @@ def test_a_package_folder_that_cannot_be_written_to_does_no_harm(tmp_path, home)
         "__init__",
         "errors",
         "model",
+        "model_spec",
         "engine/__init__",
         "engine/framing",
         "engine/numba_cache",

@@ -18,6 +18,9 @@ NETWORKS = {
     "stereo": Network(channels=2, activity=True),
     "recurrent": Network(state=5),
     "look-ahead": Network(lookahead=20, state=3),
+    "no taps": Network(state=5, dilations=()),
+    "slow": Network(state=5, slow_rate=4),
+    "slow, stereo": Network(state=3, slow_rate=3, channels=2, lookahead=20, activity=True),
 }
 
 
@@ -84,7 +87,7 @@ def test_nan_in_the_bare_graph_stays_after_its_time(models, name):
 @pytest.mark.parametrize("form", ["step", "flat"])
 def test_steps_of_one_model_share_nothing_but_weights(models, form):
     """Two steps in turns, and eight in threads, give what each gives alone."""
-    network = Network(state=4)
+    network = Network(state=4, slow_rate=3)
     model = models(network, form)
     signals = np.random.default_rng(3).standard_normal((8, 1, 100 * network.hop))
     alone = [overlapped(network, model.step(), x) for x in signals]

@@ -11,37 +11,38 @@ from pathlib import Path
 
 import pytest
 
+import rtsep
 from rtsep.engine.numba_cache import _sign
 
 # A kernel that reads the layout of the shared block, and a C function that reads it too and calls the kernel.
 PROGRAM = """
 import ctypes, json
 import numpy as np
-from rtsep.live.backends import shared_state as b
-from rtsep.live.backends.clock_bridge import catch
-from rtsep.live.backends.callback import compile_callback
+from rtsep.live.backends import shared_state
+from rtsep.live.backends.clock_bridge import capture
+from rtsep.live.backends.live_callback import compile_capturing_callback
 
 sound = np.ones((5, 1), np.float32)
-head = np.zeros(b.HEAD, np.int64)
-catch(head, np.zeros((1, 1024), np.float32), sound, 7)
+clocks = shared_state.SharedBlock.create().clocks
+capture(clocks.record, np.zeros((1, 1024), np.float32), sound, 0, 7)
 
-block = b.Block.create()
-block.head[b.IN_CHANNELS] = 1
-function = compile_callback(catching=True)
+block = shared_state.SharedBlock.create()
+block.state.input_channels = 1
+function = compile_capturing_callback()
 pointer, number = ctypes.c_void_p, ctypes.c_ulong
 call = ctypes.CFUNCTYPE(ctypes.c_int32, pointer, pointer, number, pointer, number, pointer)(function.address)
-call(sound.ctypes.data, None, 5, np.zeros(3).ctypes.data, 15, block.head.ctypes.data)
+call(sound.ctypes.data, None, 5, np.zeros(3).ctypes.data, 15, block.address)
 print(json.dumps({
-    "places": [b.CAUGHT, b.IN_XRUNS],
-    "kernel": int(head[b.CAUGHT]),
-    "function": [int(block.head[b.CAUGHT]), int(block.head[b.IN_XRUNS])],
-    "kept": [sum(catch.stats.cache_hits.values()), function.cache_hits],
+    "places": [shared_state.CLOCKS.fields[name][1] for name in ("captured", "xruns")],
+    "kernel": clocks.captured,
+    "function": [block.clocks.captured, block.clocks.xruns],
+    "kept": [sum(capture.stats.cache_hits.values()), function.cache_hits],
 }))
 """
 
 
 def test_a_layout_that_changes_elsewhere_changes_what_is_compiled(tmp_path: Path) -> None:
-    import rtsep.live.backends.callback  # compiled once: the copy brings that along
+    import rtsep.live.backends.live_callback  # compiled once: the copy brings that along
 
     home = Path(rtsep.__file__).parent
     shutil.copytree(home, tmp_path / "rtsep", ignore=shutil.ignore_patterns("*.onnx"))
@@ -59,9 +60,10 @@ def test_a_layout_that_changes_elsewhere_changes_what_is_compiled(tmp_path: Path
     assert (before["kernel"], before["function"], before["kept"]) == (5, [5, 1], [1, 1])
     layout = tmp_path / "rtsep" / "live" / "backends" / "shared_state.py"
     text = layout.read_text(encoding="utf-8")
-    words = ("    CAUGHT,", "    IN_XRUNS,")
-    assert all(text.count(word) == 1 for word in words)
-    text = text.replace(words[0], "    OTHER,").replace(words[1], words[0]).replace("    OTHER,", words[1])
+    before_clocks, clocks = text.split("CLOCKS = ", 1)
+    fields = ('"captured"', '"xruns"')
+    clocks = clocks.replace(fields[0], '"other"', 1).replace(fields[1], fields[0], 1).replace('"other"', fields[1], 1)
+    text = f"{before_clocks}CLOCKS = {clocks}"
     layout.write_text(text, encoding="utf-8")
     after = run()
     assert after["places"] == before["places"][::-1]
@@ -94,3 +96,26 @@ def test_what_is_frozen_into_code_is_in_its_name() -> None:
     first = name("return m.A", m=module)
     module.A = 2  # type: ignore[attr-defined]
     assert name("return m.A", m=module) != first
+
+
+def test_an_index_that_is_broken_is_made_anew(tmp_path: Path) -> None:
+    """Empty, as after a crash: compiled once more, and then kept again."""
+    (tmp_path / "kernels.py").write_text(
+        "from rtsep.engine.numba_cache import compiled\n"
+        "@compiled('int64(int64)')\ndef double(x):\n    return 2 * x\n"
+        "print(double(3), sum(double.stats.cache_hits.values()))\n",
+        encoding="utf-8",
+    )
+
+    def run() -> str:
+        environment = {**os.environ, "PYTHONPATH": str(Path(rtsep.__file__).parents[1])}
+        command = [sys.executable, "kernels.py"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert [run(), run()] == ["6 0", "6 1"]
+    (index,) = (tmp_path / "__pycache__").glob("kernels.double*.nbi")
+    for broken in (b"", index.read_bytes()[:20]):
+        index.write_bytes(broken)
+        assert [run(), run()] == ["6 0", "6 1"]

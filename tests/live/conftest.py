@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graphs import Network
-from numpy.typing import NDArray
 
-from rtsep.live import supervisor
+from rtsep.live import live_supervisor
 from rtsep.live.backends import player_callback
-from rtsep.live.backends.callback import compile_callback
+from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
 from rtsep.live.governor import Governor
-from rtsep.live.player import player
+from rtsep.live.supervisor import Supervisor
 from rtsep.model import load
 
 
@@ -30,30 +29,24 @@ def importable() -> None:
 def compiled() -> None:
     """The caches of compiled code are full before a child has to fill them while somebody waits for its sound."""
     compile_callback()
-    compile_callback(catching=True)
+    compile_capturing_callback()
     player_callback.compile_callback()
 
 
-class _Indulgent(Governor):
-    """Leaves slack and sound as they are."""
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch, unjudged: None) -> None:
+    """For tests of bits: a machine with a lot of other work loses no device, and is not too slow for the model.
 
-    def judge(self, compute_ms: NDArray[np.float64], block_ms: float, slack: int, late_share: float) -> int | None:
-        return None
+    Tests that do not ask for this run with what users get.
+    """
+    monkeypatch.setattr(Supervisor, "patience_s", lambda self: 30.0)
+    monkeypatch.setattr(live_supervisor, "_STUCK_S", 30.0)
 
 
 @pytest.fixture
-def strict() -> None:
-    """A test that asks for this is watched over as users are, see ``indulgent``."""
-
-
-@pytest.fixture(autouse=True)
-def indulgent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with a lot of other work loses no device, and is not too slow for the model: that is not the test."""
-    if "strict" not in request.fixturenames:
-        monkeypatch.setattr(supervisor, "Governor", _Indulgent)
-        monkeypatch.setattr(supervisor, "_SILENT_S", 5.0)
-        monkeypatch.setattr(supervisor, "_STUCK_S", 30.0)
-        monkeypatch.setattr(player, "_SILENT_S", 5.0)
+def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is not too slow for the model, however late its results are."""
+    monkeypatch.setattr(Governor, "judge", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rtsep.live.backends.jack_probe import delay_of, probe
-from rtsep.live.backends.jack_server import JackServer, _dies_with_us
+from rtsep.live.backends.jack_server import JackServer
+from rtsep.live.processes import set_parent_death_signal
 
 __all__ = ["JackServer", "delay_of", "install", "jack_server", "probe"]
 
@@ -84,7 +85,7 @@ class PulseServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_dies_with_us,
+            preexec_fn=set_parent_death_signal,
         )
         _until(lambda: subprocess.run(["pactl", "info"], capture_output=True).returncode == 0)
         subprocess.run(["pactl", "set-default-sink", "speakers"], check=True)
@@ -154,7 +155,7 @@ class PipeWireServer:
 
     def _start(self, *command: str) -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, start_new_session=True, preexec_fn=_dies_with_us, **quiet)  # type: ignore[call-overload]
+        process = subprocess.Popen(command, start_new_session=True, preexec_fn=set_parent_death_signal, **quiet)  # type: ignore[call-overload]
         self._processes.append(process)
 
     def __exit__(self, *_: object) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from servers import install
 
 from rtsep.report.live import measure_live
 from rtsep.report.live_page import live_lines, live_page
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def test_bench_live(random_model: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from rtsep.errors import RtsepError
 from rtsep.report.cable import echo
 from rtsep.report.live import measure_live
 from rtsep.report.live_page import live_lines, live_page
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def test_an_echo_is_found_where_it_first_comes() -> None:
@@ -67,3 +71,12 @@ def test_what_cannot_be_is_said_before_anything_is_measured(
     monkeypatch.setattr("rtsep.report.live.measure_live", lambda *_, **__: pytest.fail("measured"))
     done = CliRunner().invoke(app, ["bench", "live", *arguments])
     assert done.exit_code == 2 and words in done.output
+
+
+def test_pictures_that_cannot_be_drawn_are_missed_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtsep.report.live.measure_live", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = CliRunner().invoke(app, ["bench", "live", "--html", str(tmp_path / "report.html")])
+    assert done.exit_code == 1 and "matplotlib" in done.output and not list(tmp_path.iterdir())

@@ -12,8 +12,10 @@ from graphs import Network
 from servers import PulseServer, delay_of, jack_server, probe, pulse_list, sines_at
 
 from rtsep.errors import InputError
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.capture import CAPTURE_SINK, Capture
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def test_another_program_is_heard_through_the_sink_made_for_it(half_model: str, 
         with Capture(virtual_sink=True) as capture:
             assert CAPTURE_SINK in pulse_list("sinks") and capture.output == "speakers"
             settings = LiveSettings(model=half_model, channels=2, **capture.settings())
-            with Live(settings, opened=capture.pin) as live:
+            with LiveEngine(settings, opened=capture.pin) as live:
                 subprocess.run(["pactl", "set-default-sink", CAPTURE_SINK], check=True)  # as people do
                 player = subprocess.Popen(["paplay", "-d", CAPTURE_SINK, str(tone)])
                 levels, heard = sines_at("speakers.monitor", [0.4, 0.2])
@@ -60,10 +62,6 @@ def test_what_is_listened_to_is_found_by_name_and_never_fed_back() -> None:
             Capture("nothing like this").__enter__()
         with pytest.raises(InputError, match="fits 0 sinks"):
             Capture("micfeed", "nothing like this").__enter__()
-        left_over = Capture(virtual_sink=True)
-        left_over.__enter__()  # and never left, as when killed
-        with Capture(virtual_sink=True):
-            assert pulse_list("sinks").count(CAPTURE_SINK) == 1
         assert CAPTURE_SINK not in pulse_list("sinks")
 
 
@@ -74,7 +72,7 @@ def test_a_cable_is_heard_in_stereo_within_20_ms(half_model: str, monkeypatch: p
     with jack_server(128), Capture("system", "system") as capture:
         assert capture.settings() == {"input": "system", "output": "system"}
         settings = LiveSettings(model=half_model, channels=2, strength=0.0, slack=2, **capture.settings())
-        with Live(settings) as live:
+        with LiveEngine(settings) as live:
             for _ in range(5):  # a machine that is too busy may lose blocks
                 recording, _ = probe(sound, "rtsep:in_1", "rtsep:out_1")
                 delay = delay_of(sound, recording)

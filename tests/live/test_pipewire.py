@@ -10,8 +10,10 @@ import soundfile
 from servers import PipeWireServer, pulse_list, sines_at
 from test_jack import wait
 
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.virtual_microphone import SOURCE, VirtualMicrophone
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def test_virtual_microphone_on_pipewire(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -23,7 +25,7 @@ def test_virtual_microphone_on_pipewire(identity_model: str, tmp_path_factory: p
             assert microphone.server == "pipewire" and microphone.source == "mic"
             assert SOURCE in pulse_list("sources")
             settings = LiveSettings(model=identity_model, **microphone.settings())
-            with Live(settings, opened=microphone.pin) as live:
+            with LiveEngine(settings, opened=microphone.pin) as live:
                 status = live.status()
                 assert status["host"] == "JACK Audio Connection Kit" and status["input"] == "Real Mic"
                 # The quantum that was asked for: 8 ms, as on JACK.

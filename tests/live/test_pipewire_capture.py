@@ -19,11 +19,13 @@ from servers import PipeWireServer, delay_of, probe, pulse_list, recorded
 
 from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError
-from rtsep.live.backends.passthrough import Through
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.backends.passthrough import PassThrough
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.capture import CAPTURE_SINK, Capture
 from rtsep.live.routing.pipewire_links import links, pw_link
 from rtsep.live.routing.virtual_microphone import VirtualMicrophone
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 PATIENCE = 120.0
 WINDOW = 4096
@@ -148,7 +150,7 @@ def test_capture_finds_the_monitor_and_says_the_delay(jack: Callable) -> None:
         for wanted, output in ((None, None), ("speakers.monitor", "speakers"), ("usb", "phones")):
             with pytest.raises(InputError, match="played there again"):
                 Capture(wanted, output).__enter__()
-        with jack(), Through(48000, "Speakers", "Speakers", client="empty"):
+        with jack(), PassThrough(48000, "Speakers", "Speakers", client="empty"):
             for link in links("empty"):
                 if "speakers:playback_FL" in link:
                     pw_link("--disconnect", *link)
@@ -166,7 +168,7 @@ def test_devices_described_alike_are_told_apart_and_linked_again(identity_model:
         node("line_in", "Speakers", "Audio/Source/Virtual", "MONO")
         with VirtualMicrophone("line_in") as microphone:
             settings = LiveSettings(model=identity_model, **microphone.settings())
-            with Live(settings, opened=microphone.pin) as live:
+            with LiveEngine(settings, opened=microphone.pin) as live:
                 wanted = {("line_in:capture_MONO", "rtsep:in_0"), ("rtsep:out_0", "rtsep_mic:input_MONO")}
                 assert live.status()["block"] == 128 and links("rtsep") == wanted
                 subprocess.run(["pw-cli", "destroy", "line_in"], check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""The player: its deck without a sound system, then songs through real PortAudio and a real, private JACK server."""
+"""The player: its callback without a sound system, then songs through PortAudio and a private JACK server."""
 
 from __future__ import annotations
 
@@ -17,19 +17,26 @@ import numpy as np
 import pytest
 import soundfile
 from graphs import Network
-from servers import JackServer, delay_of, install, jack_server
+from servers import JackServer, PulseServer, delay_of, install, jack_server
 from test_jack import wait
 
 from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError
 from rtsep.live.backends import player_callback
-from rtsep.live.backends import shared_state as b
-from rtsep.live.backends.jack_client import Instrument
-from rtsep.live.backends.player_callback import new_deck, play
-from rtsep.live.backends.shared_state import Block
-from rtsep.live.player.player import Player, PlayerSettings, clock
+from rtsep.live.backends.jack_client import JackClient
+from rtsep.live.backends.player_callback import new_player_block, play
+from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE, SharedBlock
+from rtsep.live.player.player import Player
+from rtsep.live.player.player_session import PlayerSession
+from rtsep.live.player.player_settings import PlayerSettings
+from rtsep.live.player.playlist import clock_text
+from rtsep.live.processes import Children
+from rtsep.live.routing.devices import PLAYER_BLOCK
+from rtsep.live.supervisor import WORKER_TRIES
 from rtsep.live.ui.keys import DOWN, UP
-from rtsep.live.ui.player_view import PlainView, PlayerSession, line, screen, settings_of, strip
+from rtsep.live.ui.player_view import line, player_view, screen, settings_text, strip
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 RATE = 48000
 JOIN = 96  # 2 ms
@@ -62,34 +69,35 @@ def saved(folder: Path, name: str, sound: np.ndarray, rate: int = RATE) -> str:
     return str(folder / name)
 
 
-# The deck
+# The callback
 
 
 class Rig:
-    """A deck with everything in it, and no device."""
+    """A block with everything in it, and no device."""
 
     def __init__(self, song: np.ndarray, share: float = 0.25) -> None:
         """share: of the song that is accompaniment."""
-        self.block: Block = new_deck(1 << 17)
+        self.block = new_player_block(1 << 17)
         self.block.configure(RATE, 128, 0)
-        self.block.gains[player_callback.PLAYING] = 1.0
+        self.block.player.playing = 1.0
         self.song, self.count = song, len(song)
         self.accompaniment = np.float32(share) * song
         self.vocals = song - self.accompaniment
         self.block.heard[:2, : self.count] = song.T
         self.block.heard[2:, : self.count] = self.vocals.T
-        self.block.made[:2, : self.count] = self.accompaniment.T
-        self.block.head[b.DONE] = self.count
+        self.block.results[:2, : self.count] = self.accompaniment.T
+        self.block.state.processed = self.count
 
     def call(self, frames: int = 128) -> np.ndarray:
         out = np.full((frames, 2), np.nan, np.float32)
         block = self.block
-        self.flags = play(block.head, block.gains, block.heard, block.made, block.played, out)
+        records = (block.state.record, block.player.record)
+        self.flags = play(*records, block.heard, block.results, block.played, out)
         return out
 
     def jump(self, to: int, at: int = -1) -> None:
-        self.block.head[[player_callback.JUMP_AT, player_callback.JUMP_TO]] = at, to
-        self.block.head[player_callback.JUMP_TURN] += 2
+        self.block.player.jump_at, self.block.player.jump_to = at, to
+        self.block.player.jump_version += 2
 
 
 def sine(count: int, hertz: float = 200.0) -> np.ndarray:
@@ -102,12 +110,12 @@ def steps(out: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("vocals", [0.0, 0.25, 1.0])
-def test_the_deck_mixes_the_parts_bit_for_bit(vocals: float) -> None:
+def test_the_player_callback_mixes_the_parts_bit_for_bit(vocals: float) -> None:
     rig = Rig(tune(1.0))
-    rig.block.gains[[player_callback.VOCALS, player_callback.VOCALS_AIM]] = vocals
+    rig.block.player.vocals = rig.block.player.vocals_target = vocals
     out = np.concatenate([rig.call(frames) for frames in (1, 127, 128, 1000, 333)])
     assert np.array_equal(out, (rig.accompaniment + np.float32(vocals) * rig.vocals)[: len(out)])
-    assert rig.block.head[b.LATE] == 0
+    assert rig.block.state.late_blocks == 0
     rig.block.close()
 
 
@@ -115,18 +123,19 @@ def test_original_and_parts_a_thousand_times_without_a_jump() -> None:
     rig, rng, outs, toggles = Rig(sine(120000)), np.random.default_rng(0), [], 0
     for _ in range(900):
         if rng.random() < 0.6:
-            rig.block.gains[b.BYPASS_AIM] = 1 - rig.block.gains[b.BYPASS_AIM]
+            rig.block.state.bypass_target = 1 - rig.block.state.bypass_target
             toggles += 1
         if rng.random() < 0.6:
-            rig.block.gains[[player_callback.ACCOMPANIMENT_AIM, player_callback.VOCALS_AIM]] = rng.integers(0, 2, 2)
+            player = rig.block.player
+            player.accompaniment_target, player.vocals_target = map(float, rng.integers(0, 2, 2))
             toggles += 1
         outs.append(rig.call())
     out = np.concatenate(outs)
     # A gain moves by 1/960 a sample, and there are three of them; the song itself moves as it did.
     assert toggles > 1000 and steps(out) <= 1.001 * steps(rig.song) + 3 * 0.5 / 960
-    rig.block.gains[b.BYPASS_AIM] = 1.0
+    rig.block.state.bypass_target = 1.0
     rig.call(1000)
-    place = int(rig.block.head[player_callback.READ])
+    place = rig.block.player.position
     assert np.array_equal(rig.call(256), rig.song[place : place + 256])
     rig.block.close()
 
@@ -134,14 +143,14 @@ def test_original_and_parts_a_thousand_times_without_a_jump() -> None:
 def test_pause_stands_still_and_goes_on_at_the_same_sample() -> None:
     rig = Rig(sine(48000))
     outs = [rig.call() for _ in range(20)]
-    rig.block.gains[player_callback.PLAYING_AIM] = 0.0
+    rig.block.player.playing_target = 0.0
     outs += [rig.call() for _ in range(20)]
-    place = int(rig.block.head[player_callback.READ])
+    place = rig.block.player.position
     assert place == 20 * 128 + 959  # faded out within 20 ms
-    assert not outs[-1].any() and rig.block.head[b.LATE] == 0
-    rig.block.gains[player_callback.PLAYING_AIM] = 1.0
+    assert not outs[-1].any() and rig.block.state.late_blocks == 0
+    rig.block.player.playing_target = 1.0
     outs += [rig.call() for _ in range(20)]
-    assert int(rig.block.head[player_callback.READ]) == place + 20 * 128
+    assert rig.block.player.position == place + 20 * 128
     assert steps(np.concatenate(outs)) <= 1.001 * steps(rig.song) + 0.5 / 960
     assert np.array_equal(outs[-1], rig.accompaniment[place + 19 * 128 :][:128])
     rig.block.close()
@@ -152,7 +161,7 @@ def test_a_jump_is_to_the_sample_and_makes_no_step() -> None:
     first = [rig.call() for _ in range(10)]
     rig.jump(50000)
     second = [rig.call() for _ in range(10)]
-    assert int(rig.block.head[player_callback.READ]) == 50000 + 1280
+    assert rig.block.player.position == 50000 + 1280
     joined = np.concatenate(second)
     assert np.array_equal(joined[JOIN:], rig.accompaniment[50000 + JOIN : 50000 + 1280])
     assert steps(np.concatenate(first + second)) <= 1.001 * steps(rig.accompaniment) + 0.5 / JOIN
@@ -171,25 +180,25 @@ def test_a_jump_ahead_of_time_and_one_that_came_late_keep_time() -> None:
         begin = call_before * 128
         wanted = rig.accompaniment[begin : begin + 1280]
         differ = np.flatnonzero((out != wanted).any(axis=1))
-        assert len(differ) <= JOIN and int(rig.block.head[player_callback.READ]) == len(song) + begin + 1280
+        assert len(differ) <= JOIN and rig.block.player.position == len(song) + begin + 1280
         rig.block.close()
 
 
 def test_nothing_there_is_late_and_skips_nothing_and_the_end_is_silence() -> None:
     rig = Rig(tune(0.2))
-    rig.block.head[b.DONE] = 1000
+    rig.block.state.processed = 1000
     out = np.concatenate([rig.call() for _ in range(20)])
-    assert rig.block.head[b.LATE] == 13 and int(rig.block.head[player_callback.READ]) == 1000
+    assert rig.block.state.late_blocks == 13 and rig.block.player.position == 1000
     assert np.array_equal(out[:1000], rig.accompaniment[:1000]) and not out[1000 + JOIN :].any()
-    rig.block.head[b.DONE] = rig.block.head[player_callback.END] = rig.count
-    late = int(rig.block.head[b.LATE])
+    rig.block.state.processed = rig.block.player.end = rig.count
+    late = rig.block.state.late_blocks
     rest = np.concatenate([rig.call() for _ in range(100)])
     assert np.array_equal(rest[JOIN : rig.count - 1000], rig.accompaniment[1000 + JOIN :])
-    assert not rest[rig.count - 1000 + JOIN :].any() and rig.block.head[b.LATE] == late
+    assert not rest[rig.count - 1000 + JOIN :].any() and rig.block.state.late_blocks == late
     rig.block.close()
 
 
-def test_the_decks_callback_allocates_nothing() -> None:
+def test_the_player_callbacks_callback_allocates_nothing() -> None:
     code = player_callback.compile_callback(cache=False).inspect_llvm()
     assert "NRT_MemInfo_alloc" not in code and "NRT_Allocate" not in code and "fence seq_cst" in code
 
@@ -197,11 +206,36 @@ def test_the_decks_callback_allocates_nothing() -> None:
 # Songs
 
 
+def follow_the_original(block: SharedBlock, sound: np.ndarray, begin: int) -> list[tuple[int, int]]:
+    """Position and place in ``sound`` of every block played since ``begin`` that no join reaches into.
+
+    Each of them must be the song, sample for sample, and go on where the one before it ended.
+    """
+    rows = block.calls[: block.state.callbacks - 1].copy()
+    end = block.state.position
+    assert end < block.length
+    played = block.samples_before(block.played[:2], end, end)
+    places = {pair.tobytes(): place for place, pair in enumerate(sound)}
+    found: list[tuple[int, int]] = []
+    following, at = None, 0
+    for row in rows[rows["began"] > 0]:  # while there is no device nothing is written down
+        at, position = int(row["position"]), at
+        if position < begin or at == position or row["flags"] & (FLAG_JOIN | FLAG_LATE):
+            following = None
+            continue
+        place = places[played[position].tobytes()]
+        assert np.array_equal(played[position:at], sound[place : place + at - position])
+        assert following in (None, place)
+        following = place + at - position
+        found.append((position, place))
+    return found
+
+
 def tape(player: Player) -> np.ndarray:
     """Everything played so far, [samples, 2]."""
-    end = int(player.block.head[b.WRITTEN])
+    end = player.block.state.position
     assert end < player.block.length
-    return player.block.last(player.block.played[:2], end, end)
+    return player.block.samples_before(player.block.played[:2], end, end)
 
 
 @pytest.mark.parametrize("lookahead", [0, 12800])
@@ -214,13 +248,13 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int, tmp_
     tries: list[tuple[int, float]] = []
     for _ in range(10):  # a machine that is too busy to feed in time, or to record, may try again
         with jack_server(128):
-            instrument = Instrument(size=4 * RATE)
+            instrument = JackClient(size=4 * RATE)
             with Player(PlayerSettings(songs, stereo_model, ring=RING, paused=True)) as player:
                 instrument.connect("rtsep:out_0", "rtsep-probe:in")
                 player.pause(False)
                 recording = instrument.probe(np.zeros(4 * RATE, np.float32), PATIENCE)
                 assert wait(lambda player=player: player.finished, PATIENCE) and player.position[0] == 1
-                played, late = tape(player), int(player.block.head[b.LATE])
+                played, late = tape(player), player.block.state.late_blocks
                 titles = [player.songs[number]["title"] for number in (0, 1)]
             instrument.close()
         # What another program gets from the device is what was played; it may lose a block itself.
@@ -241,30 +275,33 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
     sound = tune(20.0, 3)
     song = saved(tmp_path, "song.wav", sound)
     with jack_server(256), Player(PlayerSettings((song,), stereo_model, ring=2 * RING)) as player:
-        head = player.block.head
+        block = player.block
         player.compare(True)  # the original: known to the bit
-        assert wait(lambda: player.block.gains[b.BYPASS] == 1.0)
+        assert wait(lambda: player.block.state.bypass == 1.0)
+        original = block.state.position
         assert wait(lambda: player.songs[0].get("peaks"))
         for target in (8.0, 2.5):
-            turn = int(head[player_callback.SEEN])
+            turn = block.player.jumps_made
             player.seek(target)
-            assert wait(lambda turn=turn: head[player_callback.SEEN] > turn, PATIENCE)
-            at = int(head[b.WRITTEN])
+            assert wait(lambda turn=turn: block.player.jumps_made > turn, PATIENCE)
+            at = block.state.position
             # The place is told a moment after the sound is there.
             assert wait(lambda target=target: target <= player.position[1] < target + 5.0)
-            assert wait(lambda at=at: head[b.WRITTEN] > at + 6000, PATIENCE)
+            assert wait(lambda at=at: block.state.position > at + 6000, PATIENCE)
             played = tape(player)
             # A stretch after the jump is the song's, and so is where it is said to be.
             place = round(target * RATE) + JOIN
             begins = np.flatnonzero(played[:, 0] == sound[place, 0])
             (begin,) = [k for k in begins if np.array_equal(played[k : k + 1000], sound[place : place + 1000])]
             assert begin <= at
+        turn = block.player.jumps_made
         player.set_key(3)
-        turn = int(head[player_callback.SEEN])
-        assert wait(lambda: head[player_callback.SEEN] > turn, PATIENCE)
+        assert wait(lambda: block.player.jumps_made > turn, PATIENCE)
         assert wait(lambda: player.position[1] > 3.0, PATIENCE)
+        # The original was never out of step, whatever the key.
+        assert len(follow_the_original(block, sound, original)) > 100
         player.pause(True)
-        assert wait(lambda: player.block.gains[player_callback.PLAYING] == 0.0)
+        assert wait(lambda: player.block.player.playing == 0.0)
         seconds = player.position[1]
         time.sleep(0.1)
         assert player.position[1] == seconds and player.status()["state"] == "paused"
@@ -272,10 +309,7 @@ def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> N
         player.compare(False)
         player.set_volume(-20.0)
         assert wait(lambda: player.position[1] > seconds + 0.3, PATIENCE)
-        assert wait(lambda: 0.0999 < player.block.gains[b.LOUD] < 0.1001)
-        # The original was never out of step, whatever the key.
-        played, late = tape(player), int(head[b.LATE])
-    assert late == 0 or np.isfinite(played).all()
+        assert wait(lambda: 0.0999 < player.block.state.volume < 0.1001)
 
 
 def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str, tmp_path: Path) -> None:
@@ -285,30 +319,29 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
     song, told = saved(tmp_path, "song.wav", sound), []
     settings = PlayerSettings((song,), stereo_model, ring=2 * RING)
     with JackServer(128) as server, Player(settings, tell=told.append) as player:
-        head = player.block.head
+        block = player.block
         player.compare(True)
         assert wait(lambda: player.position[1] > 0.5, PATIENCE)
         server.kill()
         assert wait(lambda: player.state == "waiting", PATIENCE)
-        place, written = int(head[player_callback.READ]), int(head[b.WRITTEN])
+        place, written = block.player.position, block.state.position
         time.sleep(0.3)
-        assert int(head[player_callback.READ]) == place and "stands still" in told[-1]
+        assert block.player.position == place and "stands still" in told[-1]
         server.start()
         assert wait(lambda: player.state == "running" and "goes on" in told[-1], PATIENCE)
-        assert wait(lambda: head[b.WRITTEN] > written + 10000, PATIENCE)
-        played = tape(player)[written + 1000 : written + 9000]  # after the 20 ms that it fades in
-        assert np.array_equal(played, sound[place + 1000 : place + 9000]) or head[b.LATE]
+        assert wait(lambda: block.state.position > written + 20000, PATIENCE)
+        # After the 20 ms that it fades in it is where it was, and a device that came late moves nothing.
+        position, found = follow_the_original(block, sound, written + 1000)[0]
+        assert found - place == position - written
         worker = player.processes["worker"]
         assert worker
         os.kill(worker, signal.SIGKILL)
         assert wait(lambda: player.processes["worker"] != worker, PATIENCE)
-        done = int(head[b.DONE])
-        assert wait(lambda: head[b.DONE] > done + 48000, PATIENCE)
-        assert wait(lambda: head[player_callback.READ] > done + 10000, PATIENCE)
+        done = block.state.processed
+        assert wait(lambda: block.state.processed > done + 48000, PATIENCE)
+        assert wait(lambda: block.player.position > done + 10000, PATIENCE)
         assert player.restarts == {"worker": 1, "device": 1}
-        played = tape(player)
-        begins = np.flatnonzero(played[:, 0] == sound[done + 500, 0])
-        assert any(np.array_equal(played[k : k + 2000], sound[done + 500 : done + 2500]) for k in begins)
+        assert any(at >= done + 5000 for _, at in follow_the_original(block, sound, written + 1000))
 
         def given_up() -> bool:
             """Whether one that cannot live is no more started; until then it cannot."""
@@ -319,9 +352,34 @@ def test_the_device_vanishes_and_the_song_goes_on_where_it_was(stereo_model: str
             return player.failure is not None
 
         assert wait(given_up, PATIENCE)
-        assert "again and again" in str(player.failure) and player.restarts["worker"] < 6
+        assert "times in a row" in str(player.failure) and player.restarts["worker"] <= WORKER_TRIES + 1
         children = [pid for pid in player.processes.values() if pid]
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+def test_a_sound_server_that_pauses_is_not_a_device_that_is_lost(
+    stereo_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what users get: two seconds without a callback, as PulseAudio has them by itself, and the song goes on."""
+    monkeypatch.undo()  # the patience of other tests
+    sound = tune(30.0, 8)
+    with PulseServer() as server:
+        settings = PlayerSettings((saved(tmp_path, "song.wav", sound),), stereo_model, ring=2 * RING)
+        with Player(settings) as player:
+            assert player.status()["block"] == PLAYER_BLOCK and player.device["host"] == "ALSA"
+            assert wait(lambda: player.position[1] > 1.0, PATIENCE)
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(2.0)  # of which some pass while the device still has sound
+            server.process.send_signal(signal.SIGCONT)
+            place = player.position[1]
+            assert wait(lambda: player.position[1] > place + 1.0, PATIENCE)
+            assert player.restarts == {"worker": 0, "device": 0} and player.state == "running"
+            supervisor = player._supervisor
+            blocks = []
+            for _ in range(4):  # one that is lost nevertheless is asked for larger blocks
+                supervisor.device_lost("No sound came any more")
+                blocks.append(supervisor._asked_block)
+            assert blocks == [4096, 8192, 8192, 8192]
 
 
 def test_where_no_song_is_there_it_says_so_without_asking_for_a_device(stereo_model: str, tmp_path: Path) -> None:
@@ -338,11 +396,14 @@ def test_songs_that_cannot_be_played_are_named_and_left_out(stereo_model: str, t
     broken.write_bytes(b"no song at all" * 100)
     good, told = saved(tmp_path, "low.wav", tune(0.6, 5, 8000)[:, :1], 8000), []  # mono, 8 kHz: no reason to refuse
     with jack_server(128):
-        settings = PlayerSettings((str(broken), six, good), stereo_model, ring=RING)
+        settings = PlayerSettings((str(broken), six, good), stereo_model, ring=RING, paused=True)
         with Player(settings, tell=told.append) as player:
+            player.compare(True)
+            assert wait(lambda: player.block.state.bypass == 1.0, PATIENCE)
+            player.pause(False)
             assert wait(lambda: player.finished, PATIENCE) and player.position[0] == 2
             played = tape(player)
-        assert np.array_equal(played[:, 0], played[:, 1]) or played.any()
+        assert np.array_equal(played[:, 0], played[:, 1]) and np.count_nonzero(played) > RATE
         assert len(told) == 2 and "broken.mp3" in told[0] and "six.wav" in told[1]
         with pytest.raises(InputError, match="broken"):
             Player(PlayerSettings((str(broken),), stereo_model)).start()
@@ -353,7 +414,7 @@ def test_songs_that_cannot_be_played_are_named_and_left_out(stereo_model: str, t
 
 
 def test_time_as_people_write_it() -> None:
-    assert [clock(seconds) for seconds in (-1, 0, 59.9, 61, 3600)] == ["0:00", "0:00", "0:59", "1:01", "60:00"]
+    assert [clock_text(seconds) for seconds in (-1, 0, 59.9, 61, 3600)] == ["0:00", "0:00", "0:59", "1:01", "60:00"]
 
 
 # The program
@@ -375,9 +436,10 @@ def test_keys_turn_what_they_should_and_the_screen_shows_it(stereo_model: str, t
     """A whole session without a device: what keys do to the player, and what is drawn of it."""
     from rich.console import Console
 
-    session = PlayerSession(PlayerSettings(("a.wav", "b.wav"), stereo_model), PlainView())
+    session = PlayerSession(PlayerSettings(("a.wav", "b.wav"), stereo_model), lambda player: player_view(player, False))
     player = session.player
-    player.block = new_deck(1 << 14)
+    player.block = new_player_block(1 << 14)
+    player.children = Children(player.block)
     player.songs[0] = {"title": "A song", "seconds": 100.0, "peaks": [0.1, 1.0] * 200}
     for key in (UP, UP, " ", "b", "]", "]", "[", ","):
         session.press(key)
@@ -390,9 +452,9 @@ def test_keys_turn_what_they_should_and_the_screen_shows_it(stereo_model: str, t
         session.press(UP)
     assert player.vocals == 0.0
     session.press("s")
-    assert player.solo and "vocals only" in settings_of(player.status() | {"original": False})
+    assert player.solo and "vocals only" in settings_text(player.status() | {"original": False})
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(screen(player, 80, ["Something happened."]))
+    console.print(screen(player.status(), player.songs, 80, ["Something happened."]))
     shown = console.export_text()
     for word in ("A song", "0:00 / 1:40", "the original", "key +1", "█", "Something happened.", "space pause"):
         assert word in shown

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from servers import jack_server
 
-from rtsep.live.backends import shared_state as b
 from rtsep.live.live_engine import LiveSettings
-from rtsep.live.session import Session
-from rtsep.live.ui.live_view import JsonView
+from rtsep.live.session import LiveSession
+from rtsep.live.ui.views import JsonView
 
 
 def rtsep(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -30,6 +29,9 @@ def rtsep(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[
         (["denoise", "--live", "a.wav", "--monitor"], "leave the files out"),
         (["denoise", "--slack", "2", "a.wav"], "--slack is for live sound"),
         (["denoise", "--live", "--output", "x", "--block", "many"], "--block"),
+        (["denoise", "--live", "--output", "x", "--model", "mid-side"], "not speech"),
+        (["denoise", "--live", "--output", "x", "--input-channels", "both"], "--input-channels"),
+        (["denoise", "--input-channels", "2", "a.wav"], "--input-channels is for live sound"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments: list[str], words: str) -> None:
@@ -77,7 +79,7 @@ def _louds_of_a_monitor(settings: LiveSettings) -> list[float]:
 
     class Pressing(JsonView):
         def show(self, status: dict[str, Any]) -> None:
-            louds.append(float(session.live.block.gains[b.LOUD]))
+            louds.append(session.engine.block.state.volume)
             if len(louds) == 3:
                 for key in ("b", "down", "down"):
                     session.press(key)
@@ -86,8 +88,8 @@ def _louds_of_a_monitor(settings: LiveSettings) -> list[float]:
                 session.press("q")
 
     seen: dict[str, Any] = {}
-    session = Session(settings, Pressing(), monitor=True)
+    session = LiveSession(settings, Pressing(), monitor=True)
     session.run(90)  # far more than it takes
-    assert session.live.state == "stopped"
+    assert session.engine.state == "stopped"
     assert seen["bypass"] and seen["strength"] == 27.0
     return louds

@@ -11,8 +11,10 @@ import soundfile
 from servers import PulseServer, pulse_list, sines_at
 
 from rtsep.errors import InputError
-from rtsep.live.live_engine import Live, LiveSettings
+from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.virtual_microphone import INPUT, SOURCE, VirtualMicrophone
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -25,7 +27,7 @@ def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPa
             with pytest.raises(InputError, match="own output"):
                 VirtualMicrophone(SOURCE)._real_microphone()
             settings = LiveSettings(model=identity_model, **microphone.settings())
-            with Live(settings, opened=microphone.pin) as live:
+            with LiveEngine(settings, opened=microphone.pin) as live:
                 subprocess.run(["pactl", "set-default-source", SOURCE], check=True)  # nobody follows that
                 player = subprocess.Popen(["paplay", "-d", "micfeed", str(tone)])
                 levels, heard = sines_at(SOURCE, [0.4])
@@ -40,11 +42,11 @@ def test_the_stream_stays_when_the_default_changes(identity_model: str) -> None:
     """By itself, not only because it is moved back: with nobody left to do that."""
     with PulseServer(), VirtualMicrophone() as microphone:
         settings = LiveSettings(model=identity_model, **microphone.settings())
-        with Live(settings, opened=microphone.pin) as live:
-            assert microphone._guard is not None
+        with LiveEngine(settings, opened=microphone.pin) as live:
+            assert microphone._subscription is not None
             microphone._over.set()
-            microphone._guard.kill()
-            microphone._guard.wait()
+            microphone._subscription.kill()
+            microphone._subscription.wait()
             assert place_of(live) == INPUT
             for default in (SOURCE, "micfeed.monitor", "mic", SOURCE):
                 subprocess.run(["pactl", "set-default-source", default], check=True)
@@ -52,7 +54,7 @@ def test_the_stream_stays_when_the_default_changes(identity_model: str) -> None:
             assert live.state == "running"
 
 
-def place_of(live: Live) -> str:
+def place_of(live: LiveEngine) -> str:
     """Name of the source that the audio process records."""
     names = dict(line.split("\t")[:2] for line in pulse_list("sources").splitlines())
     listing = subprocess.run(["pactl", "list", "source-outputs"], capture_output=True, text=True, check=True).stdout
@@ -61,12 +63,3 @@ def place_of(live: Live) -> str:
     found = re.search(r"Source: (\d+)", ours[0])
     assert found is not None
     return names[found[1]]
-
-
-def test_what_a_killed_session_left_is_removed() -> None:
-    with PulseServer():
-        first = VirtualMicrophone("mic")
-        first.__enter__()  # and never left
-        with VirtualMicrophone("mic"):
-            assert pulse_list("sources").count(SOURCE) == 1
-        assert SOURCE not in pulse_list("sources")

@@ -16,7 +16,7 @@ STEREO = NetworkSpec(
     analysis_window=768,
     filterbank="short",
     sources=["accompaniment", "vocals"],
-    rest=True,
+    residual_source=True,
     audio_channels=2,
     filter_bins=6,
     filter_frames=3,
@@ -25,13 +25,13 @@ STEREO = NetworkSpec(
     dilations=[1, 2, 4],
 )
 
-GATED = replace(STEREO, activity=True, gated=True)  # of RECIPE
+GATED = replace(STEREO, activity=True, gate_residual=True)  # of RECIPE
 
 RECIPE = """
 name: tiny-songs
 target: accompaniment
-network: {hop: 128, analysis_window: 768, filterbank: short, sources: [accompaniment, vocals], rest: true,
-  activity: true, gated: true, audio_channels: 2, filter_bins: 6, filter_frames: 3, channels: 12, hidden: 16,
+network: {hop: 128, analysis_window: 768, filterbank: short, sources: [accompaniment, vocals], residual_source: true,
+  activity: true, gate_residual: true, audio_channels: 2, filter_bins: 6, filter_frames: 3, channels: 12, hidden: 16,
   dilations: [1, 2, 4]}
 data: {kind: songs, rooms: 2, copies: [{codec: mp3, kbps: 96}], mix: {seconds: 1.28}}
 objective: {snr: 0.1, stretch: 0.5, left: 0.1, activity: 0.5, spectral: 10.0, windows: [1024, 256]}

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
+from tests.training.objectives import objective
 from tests.training.tiny import SMALL
-from training.losses import Objective, ObjectiveSpec
 from training.losses.activity import BRIDGE, active_hops, activity_error
 from training.network import Network
 
@@ -50,7 +50,7 @@ def test_error_is_zero_for_the_truth_and_large_for_its_contrary() -> None:
 def test_the_head_learns_to_tell_speech_from_silence() -> None:
     torch.manual_seed(0)
     network = Network(replace(SMALL, activity=True))
-    objective = Objective(ObjectiveSpec(spectral=0, intelligibility=0, activity=1.0), 48000)
+    both = objective([{"loss": "snr", "of": ["speech", "noise"], "weight": 0.1}, {"loss": "activity"}], activity=True)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     first = last = 0.0
     for _ in range(80):
@@ -59,7 +59,7 @@ def test_the_head_learns_to_tell_speech_from_silence() -> None:
         sources[:, 1] = torch.randn(4, 60 * HOP) * 0.003
         estimate, logits = network.estimate(sources.sum(1))
         assert logits.shape == (4, 60, 2)
-        loss, parts = objective(estimate, sources, activity=logits)
+        loss, parts = both(estimate, sources, activity=logits)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

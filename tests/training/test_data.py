@@ -16,8 +16,10 @@ from training.data import clip_store
 from training.data.clip_store import Bank, ForbiddenRow, bank_rate, build_banks, decode
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
 from training.data.rooms import simulate_rooms
+from training.data.rows import gather_rows
 from training.data.speech_mixer import Mixer, MixSpec, active_power
-from training.data.synthetic_noise import FAMILIES, synthetic
+from training.data.synthetic_noise import FAMILIES, generated
+from training.tasks.speech import SpeechTask
 
 
 def manifests() -> list[Path]:
@@ -30,7 +32,6 @@ def manifests() -> list[Path]:
 def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run the very loader of `training.train`, count what it opens."""
     from training.recipe import parse_recipe
-    from training.train import build_mixer, gather_rows
 
     opened: list[Path] = []
 
@@ -43,7 +44,7 @@ def test_training_never_opens_a_test_row(manifest: Path, monkeypatch: pytest.Mon
     recipe = recipe.__class__(**{**recipe.__dict__, "rooms": 0})
     rows = gather_rows(manifest, [], [])
     for split in ("train", "valid"):
-        build_mixer(recipe, rows, split, None, 0, torch.device("cpu"))
+        SpeechTask.build_mixer(recipe, rows, split, None, 0, torch.device("cpu"))
     forbidden = {row.path for row in read_manifest(manifest) if row.split == "test"}
     assert forbidden and opened
     assert not forbidden & set(opened)
@@ -91,7 +92,7 @@ def test_bank_rate() -> None:
 def test_cut_returns_the_recording(rows: list[Row]) -> None:
     """A segment of a long clip is a run of its samples; a short clip is padded (speech) or repeated (noise)."""
     clip = np.arange(1, 1001, dtype=np.int16)
-    bank = Bank(16000, [clip, clip[:10]], rows[:2], [1, 1])
+    bank = Bank(16000, np.concatenate([clip, clip[:10]]), [1000, 10], rows[:2], [1, 1])
     rng = np.random.default_rng(0)
     for _ in range(20):
         segment = (bank.cut(np.array([0]), 100, rng, wrap=False)[0] * 32767).round().int()
@@ -105,11 +106,65 @@ def test_cut_returns_the_recording(rows: list[Row]) -> None:
 def test_decoded_recordings_are_cached(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speech = [row for row in rows if row.kind == "speech" and row.split == "train"]
     first = build_banks(speech, {}, 1.0, tmp_path)
-    monkeypatch.setattr(clip_store, "decode", lambda row: pytest.fail("decoded again"))
-    again = build_banks(speech, {}, 1.0, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_store, "decode", lambda row: pytest.fail("decoded again"))
+        again = build_banks(speech, {}, 1.0, tmp_path)
     assert first.keys() == again.keys() == {16000, 48000}
+    in_memory = build_banks(speech, {}, 1.0)
     for rate in first:
         assert torch.equal(first[rate].samples, again[rate].samples)
+        assert torch.equal(first[rate].samples, in_memory[rate].samples)
+        assert np.array_equal(first[rate].length, in_memory[rate].length)
+        parts = [first[rate].samples[start:][:length] for start, length in zip(*places(first[rate]), strict=True)]
+        for row, part in zip(first[rate].rows, parts, strict=True):
+            assert np.array_equal(part.numpy(), decode(row))
+
+
+def places(bank: Bank) -> tuple[list[int], list[int]]:
+    return bank.start.tolist(), bank.length.tolist()
+
+
+def test_a_cached_bank_is_mapped_and_not_read(tmp_path: Path) -> None:
+    """What is on disk is what is heard: nothing was copied into memory when the bank was opened."""
+    soundfile.write(tmp_path / "a.wav", np.full(16000, 0.1), 16000)
+    rows = scan_folder(tmp_path, "speech")
+    (bank,) = build_banks(rows, {}, 1.0, tmp_path / "cache").values()
+    (file,) = (tmp_path / "cache").glob("*.int16")
+    with open(file, "r+b") as handle:
+        handle.seek(2 * 8000)
+        handle.write(np.full(100, 1234, "<i2").tobytes())
+    assert (bank.samples[8000:8100] == 1234).all()
+    heard = bank.cut(np.array([0]), 16000, np.random.default_rng(0), wrap=False)[0]
+    assert heard[8050].item() == pytest.approx(1234 / 32767)
+
+
+def test_a_bank_that_was_not_finished_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(3):
+        soundfile.write(tmp_path / f"{index}.wav", np.full(16000, 0.1), 16000)
+    rows, true = scan_folder(tmp_path, "speech"), clip_store.decode
+
+    def broken(row: Row) -> np.ndarray:
+        if row.path.stem == "1":
+            raise OSError("the disk is gone")
+        return true(row)
+
+    monkeypatch.setattr(clip_store, "decode", broken)
+    with pytest.raises(OSError, match="disk is gone"):
+        build_banks(rows, {}, 1.0, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    monkeypatch.setattr(clip_store, "decode", true)
+    (bank,) = build_banks(rows, {}, 1.0, tmp_path / "cache").values()
+    assert bank.length.tolist() == [16000] * 3
+
+
+def test_clips_too_short_are_left_out_of_a_bank(tmp_path: Path) -> None:
+    for index, samples in enumerate((16000, 4000, 12000)):
+        soundfile.write(tmp_path / f"{index}.wav", np.full(samples, 0.1 * (index + 1)), 16000)
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        (bank,) = build_banks(scan_folder(tmp_path, "speech"), {}, 1.0, cache).values()
+        assert bank.length.tolist() == [16000, 12000] and [row.path.stem for row in bank.rows] == ["0", "2"]
+        last = bank.cut(np.array([1]), 12000, np.random.default_rng(0), wrap=False)
+        assert last[0, 6000].item() == pytest.approx(0.3, abs=1e-3)
 
 
 def test_batches_are_seeded_and_resumable(mixer: Mixer) -> None:
@@ -149,7 +204,7 @@ def test_synthetic_noise() -> None:
         sound = family(rng, 2, 24000, 48000)
         assert sound.shape == (2, 24000) and sound.isfinite().all()
         assert torch.allclose(sound.square().mean(-1).sqrt(), torch.ones(2), atol=1e-3)
-    assert synthetic(rng, 0, 10, 48000).shape == (0, 10)
+    assert generated("synthetic", rng, 0, 10, 48000).shape == (0, 10)
 
 
 def test_rooms(tmp_path: Path) -> None:
@@ -191,8 +246,6 @@ def test_pairs_are_fixed_and_from_the_valid_split(tmp_path: Path) -> None:
 
 
 def test_a_folder_does_not_bring_test_rows_back() -> None:
-    from training.train import gather_rows
-
     hidden = {row.path.resolve() for row in read_manifest(TINY) if row.split == "test"}
     gathered = gather_rows(TINY, [TINY.parent / "speech16"], [TINY.parent / "noise"])
     assert hidden and not hidden & {row.path.resolve() for row in gathered}
@@ -219,7 +272,7 @@ def test_a_recording_made_anew_is_decoded_anew(tmp_path: Path) -> None:
 
 def test_noise_of_every_rate_is_used(mixer: Mixer, rows: list[Row]) -> None:
     """Narrow speech meets narrow noise too; wide speech only wide noise."""
-    narrow = Bank(16000, [np.full(64000, 3000, np.int16)], rows[:1], [1])
+    narrow = Bank(16000, np.full(64000, 3000, np.int16), [64000], rows[:1], [1])
     both = Mixer(mixer.speech, {16000: narrow, **mixer.noise}, {}, MixSpec(seconds=1.28), seed=1)
     spectrum = both._noise_of("recorded", np.random.default_rng(0), np.array([True] * 20 + [False] * 40))
     constant = spectrum[:, 0].abs() > 0.9 * spectrum.abs().sum(-1)  # the narrow bank holds nothing but a constant

@@ -16,8 +16,8 @@ import yaml
 from training.data.clip_store import ForbiddenRow, bank_rate, decode
 from training.data.datasets import DATASETS, read_dataset, thin
 from training.data.manifest import Row
+from training.data.rows import gather_rows
 from training.data.song_clips import decode_stereo, pair_songs
-from training.train import gather_rows
 
 TREES: dict[str, dict[str, int]] = {  # file below the root -> its rate in Hz
     "voicebank": {

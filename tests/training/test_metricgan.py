@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import Objective, ObjectiveSpec
-from training.losses.metricgan import BEST, WORST, LearnedProxy
-from training.losses.objective import LEAD, LESSON
+from tests.training.objectives import objective
+from training.losses.metricgan import BEST, WORST, LearnedProxy, MetricGan
 
 
 def by_snr(reference: np.ndarray, estimate: np.ndarray) -> float:
@@ -88,19 +87,23 @@ def test_it_goes_on_from_its_state() -> None:
 
 
 def test_lessons_begin_ahead_of_the_part_they_serve() -> None:
-    objective = Objective(ObjectiveSpec(perceptual=0.1, perceptual_from=0.5, proxy="metricgan"), 16000)
-    assert isinstance(objective.perceptual, LearnedProxy)
-    objective.perceptual.label = by_snr
+    learned = {"loss": "metricgan", "of": "speech", "weight": 0.1, "from": 0.5}
+    both = objective([{"loss": "snr", "of": "speech"}, learned], sample_rate=16000)
+    metricgan = both.losses["metricgan speech"]
+    assert isinstance(metricgan, MetricGan)
+    proxy = metricgan.proxy
+    proxy.label = by_snr
     estimate, reference, mixture = signals(0, 2, 24000)
     pair = torch.stack([estimate, mixture - estimate], 1), torch.stack([reference, mixture - reference], 1)
     lessons = []
-    ahead = 0.5 - LEAD
+    ahead = 0.5 - MetricGan.lesson_lead
     for step, progress in ((0, 0.0), (1, ahead - 0.01), (1, ahead + 0.01), (1.5, 0.6), (2, 0.9)):
-        objective.teach(*pair, int(step * LESSON), progress)
-        lessons.append(objective.perceptual.lessons)
+        both.teach(*pair, int(step * MetricGan.lesson_every), progress)
+        lessons.append(proxy.lessons)
     assert lessons == [0, 0, 1, 1, 2]
-    loss, parts = objective(*pair, late=True)
-    assert loss.isfinite() and parts["perceptual"] > 0
+    loss, parts = both(*pair)
+    assert loss.isfinite() and parts["metricgan speech"] > 0
+    assert any(name.startswith("losses.metricgan speech.proxy.critic") for name in both.state_dict())
 
 
 def test_the_start_of_the_network_does_not_depend_on_the_proxy() -> None:
@@ -114,8 +117,6 @@ def test_the_start_of_the_network_does_not_depend_on_the_proxy() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="16000 or 48000"):
         LearnedProxy(8000)
-    with pytest.raises(ValueError, match="proxy must be one of"):
-        ObjectiveSpec(proxy="dnsmos")
 
 
 def test_labels_are_those_of_pesq() -> None:

@@ -43,10 +43,12 @@ def test_recent_frames_are_those_of_the_window() -> None:
     hop, size = FILTERS.hop, FILTERS.analysis_window
     wave = torch.randn(1, 12 * hop)
     windows = torch.nn.functional.pad(wave, (size - hop, 0)).unfold(-1, size, hop)
-    lowest = network.encode(windows)[..., network.first_masked : network.first_masked + FILTERS.filter_bins]
+    lowest = network.encoder.encode(windows)[
+        ..., network.encoder.first_masked : network.encoder.first_masked + FILTERS.filter_bins
+    ]
     recent = multiframe.recent(lowest, FILTERS.filter_frames)
     for frame in range(12):
-        found = network.analyse(
+        found = network.encoder.analyse(
             multiframe.newest(windows[:, frame], FILTERS.synthesis_window, FILTERS.filter_frames, hop),
             FILTERS.filter_bins,
         )
@@ -59,11 +61,11 @@ def test_filters_begin_as_nothing_and_stay_bounded() -> None:
     with_filters = Network(FILTERS).eval().requires_grad_(False)
     wave = torch.randn(1, 3200)
     before = with_filters(wave)
-    masks, filters, _ = with_filters.outputs
-    with_filters.separator.head.bias[masks : masks + filters] = 1e9
+    masks, filters, _ = with_filters.head.sizes
+    with_filters.head.project.bias[masks : masks + filters] = 1e9
     assert torch.isfinite(with_filters(wave)).all()
     assert not torch.allclose(with_filters(wave), before, atol=1e-3)
-    with_filters.separator.head.bias[masks : masks + filters] = 0
+    with_filters.head.project.bias[masks : masks + filters] = 0
     assert torch.equal(with_filters(wave), before)
 
 

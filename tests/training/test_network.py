@@ -11,15 +11,18 @@ from torch.nn import functional as F
 
 from tests.training.tiny import SMALL
 from training.network import Network, NetworkSpec
-from training.network.network import MASKS
+from training.network.forms import FlatForm, StepForm
+from training.network.head import MASKS
 from training.network.norm import ChannelNorm
-from training.network.step import FlatForm, StepForm
+from training.network.slow_fast import SlowFast
 
 
 def network(spec: NetworkSpec = SMALL, seed: int = 0) -> Network:
     torch.manual_seed(seed)
     made = Network(spec).eval().requires_grad_(False)
-    made.separator.head.weight.normal_(0, 0.1)  # filters and activity begin at zero: make them do something
+    made.head.project.weight.normal_(0, 0.1)  # filters and activity begin at zero: make them do something
+    if isinstance(made.separator, SlowFast):
+        made.separator.slow.film.project.weight.normal_(0, 0.1)
     return made
 
 
@@ -27,8 +30,8 @@ def network(spec: NetworkSpec = SMALL, seed: int = 0) -> Network:
 def test_open_masks_reconstruct(filterbank: str, limit: float) -> None:
     """With every mask at one the analytic encoder and decoder give the input back."""
     open_network = network(NetworkSpec(filterbank=filterbank, dilations=[1]))
-    open_network.separator.head.weight.zero_()
-    open_network.separator.head.bias.fill_(30.0)
+    open_network.head.project.weight.zero_()
+    open_network.head.project.bias.fill_(30.0)
     wave = torch.randn(1, 12800) * 0.1
     error = (open_network(wave)[:, 0] - wave)[:, 1024:-256]
     assert 10 * torch.log10(error.square().mean() / wave.square().mean()) < limit
@@ -78,6 +81,11 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"filterbank": "short", "filter_bins": 129},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 1},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 8},
+        {"separator": "fourier"},
+        {"options": {"slow_rate": 4}},
+        {"separator": "slow_fast", "options": {"slow_rate": 1}},
+        {"separator": "slow_fast", "options": {"slow_rate": 2.5}},
+        {"separator": "slow_fast", "options": {"pace": 4}},
     ],
 )
 def test_impossible_shapes_are_refused(change: dict) -> None:
@@ -114,9 +122,26 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "few features": {"filterbank": "folded", "features": 5, "features_top": 2000.0},
     "filters and consistency": {"filterbank": "short", "filter_bins": 9, "filter_frames": 2, "consistency": True},
     "activity": {"activity": True},
-    "ahead": {"kernel": 4, "ahead": 2},
-    "ahead with filters": {"filterbank": "folded", "filter_bins": 6, "filter_frames": 3, "ahead": 1, "activity": True},
-    "all ahead, two bands": {"filterbank": "dual", "ahead": 4, "norm": "batch"},
+    "ahead": {"kernel": 4, "max_lookahead_dilation": 2},
+    "ahead with filters": {
+        "filterbank": "folded",
+        "filter_bins": 6,
+        "filter_frames": 3,
+        "max_lookahead_dilation": 1,
+        "activity": True,
+    },
+    "slow and fast": {"separator": "slow_fast", "options": {"slow_channels": 16}, "activity": True},
+    "slow, one layer, at every second hop": {
+        "separator": "slow_fast",
+        "options": {"slow_channels": 12, "slow_rate": 2, "slow_layers": 1, "film_blocks": [2, 1]},
+    },
+    "slow, three layers, ahead, batch norm": {
+        "separator": "slow_fast",
+        "options": {"slow_channels": 8, "slow_rate": 5, "slow_layers": 3},
+        **{"kernel": 4, "max_lookahead_dilation": 2, "norm": "batch", "filterbank": "folded"},
+        **{"filter_bins": 6, "filter_frames": 3},
+    },
+    "all ahead, two bands": {"filterbank": "dual", "max_lookahead_dilation": 4, "norm": "batch"},
 }
 
 
@@ -151,15 +176,15 @@ def test_every_variant_is_causal_and_silent_on_silence(variant: NetworkSpec) -> 
 
 def test_look_ahead_is_what_is_said_and_heard() -> None:
     """Blocks of dilations 1 and 2 wait for a tap each: three hops, and a change in the last of them is heard."""
-    spec = replace(SMALL, kernel=4, ahead=3)
-    assert spec.lookahead == (1 + 2) * spec.hop and replace(SMALL, ahead=4).lookahead == 7 * spec.hop
+    spec = replace(SMALL, kernel=4, max_lookahead_dilation=3)
+    assert spec.lookahead == (1 + 2) * spec.hop and replace(SMALL, max_lookahead_dilation=4).lookahead == 7 * spec.hop
     assert SMALL.lookahead == 0
     ahead, wave = network(spec), torch.randn(1, 3840)
     other = wave.clone()
     other[:, 2560 + spec.synthesis_window + 2 * spec.hop :] *= 0.5  # from the last hop of what 2560 may know on
     assert not torch.equal(ahead(other)[..., 2560 : 2560 + spec.hop], ahead(wave)[..., 2560 : 2560 + spec.hop])
-    with pytest.raises(ValueError, match="ahead"):
-        replace(SMALL, ahead=-1)
+    with pytest.raises(ValueError, match="max_lookahead_dilation"):
+        replace(SMALL, max_lookahead_dilation=-1)
 
 
 def test_batch_norm_is_folded_away_as_it_has_been_learnt() -> None:
@@ -172,11 +197,12 @@ def test_batch_norm_is_folded_away_as_it_has_been_learnt() -> None:
             block.norm.weight.uniform_(0.5, 2)
             block.norm.bias.uniform_(-1, 1)
     learner.eval().requires_grad_(False)
-    features = torch.randn(2, 30, learner.pairs)
-    runs = learner.separator.folded()
-    assert torch.allclose(runs(features), learner.separator(features), atol=1e-5)
+    features = torch.randn(2, 30, learner.encoder.features)
+    runs = learner.deployed()
+    found, expected = (each.head(each.separator(features)).gains for each in (runs, learner))
+    assert torch.allclose(found, expected, atol=1e-5)
     assert not any(isinstance(module, ChannelNorm) for module in runs.modules())
-    assert not torch.allclose(learner.separator.norm.running_var, torch.ones(SMALL.channels))
+    assert not torch.allclose(learner.head.norm.running_var, torch.ones(SMALL.channels))
 
 
 def test_masks_sum_to_one() -> None:
@@ -194,7 +220,7 @@ def test_estimates_sum_to_the_mixture(change: dict, limit: float) -> None:
     """The masks' sum as exactly as the filterbank reconstructs, the projection for any weights whatever."""
     joint = network(replace(SMALL, **change))
     if joint.spec.consistency:
-        joint.decoder.add_(torch.randn_like(joint.decoder) * 0.1)
+        joint.decoder.basis.add_(torch.randn_like(joint.decoder.basis) * 0.1)
     wave = torch.randn(2, 6400) * 0.1
     estimates = joint(wave)
     assert torch.allclose(estimates.sum(1), wave, atol=limit)

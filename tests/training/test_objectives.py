@@ -11,13 +11,15 @@ import soxr
 import torch
 from pystoi import stoi
 
+from tests.training.objectives import SPEECH_LOSSES, objective
 from tests.training.tiny import TINY
-from training.losses import Objective, ObjectiveSpec
+from training.losses import Objective
+from training.losses.compressed_spectrum import compressed_error
 from training.losses.one_minus_estoi import Intelligibility, third_octaves
 from training.losses.pesq_proxy import PesqProxy
 from training.losses.si_sdr import si_sdr
 from training.losses.snr import thresholded_snr
-from training.losses.spectral import compressed_error, spectrum
+from training.losses.spectrum import spectrum
 
 
 def test_thresholded_snr_anchors() -> None:
@@ -114,69 +116,139 @@ def test_gradients_are_finite(case: str) -> None:
         sources.zero_()
     if case == "clipped":
         sources = (sources * 100).clamp(-1, 1)
+    late = {"loss": "pesq_proxy", "of": "speech", "weight": 0.1, "from": 0.5}
+    every = objective(
+        [*SPEECH_LOSSES, {"loss": "consistency", "weight": 0.1}, {"loss": "si_sdr", "of": "speech"}, late]
+    )
     for estimate in (torch.zeros_like(sources), sources.clone(), torch.randn(2, 2, 48000, generator=generator)):
         estimate.requires_grad_()
-        objective = Objective(ObjectiveSpec(spectral=8.0, consistency=0.1, perceptual=0.1), 48000)
-        loss, parts = objective(estimate, sources, late=True)
+        loss, parts = every(estimate, sources)
         loss.backward()
+        assert len(parts) == 7
         assert loss.isfinite() and all(part.isfinite() for part in parts.values())
         assert estimate.grad is not None and estimate.grad.isfinite().all()
 
 
 def test_a_better_estimate_has_a_smaller_loss() -> None:
-    objective = Objective(ObjectiveSpec(spectral=8.0), 48000)
     sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
     mixture = sources.sum(1, keepdim=True)
-    losses = [objective(sources + share * (mixture - sources), sources)[0].item() for share in (0.0, 0.3, 0.6, 1.0)]
+    speech = objective(SPEECH_LOSSES)
+    losses = [speech(sources + share * (mixture - sources), sources)[0].item() for share in (0.0, 0.3, 0.6, 1.0)]
     assert losses == sorted(losses)
 
 
 def test_level_does_not_matter() -> None:
-    objective = Objective(ObjectiveSpec(spectral=8.0), 48000)
     generator = torch.Generator().manual_seed(0)
     sources, estimate = torch.randn(2, 1, 2, 48000, generator=generator) * 0.1
-    assert objective(estimate, sources)[0].item() == pytest.approx(
-        objective(estimate / 30, sources / 30)[0].item(), rel=1e-3
-    )
+    speech = objective(SPEECH_LOSSES)
+    assert speech(estimate, sources)[0].item() == pytest.approx(speech(estimate / 30, sources / 30)[0].item(), rel=1e-3)
 
 
-def test_one_mask_has_no_noise_part() -> None:
+def test_one_output_of_two_sources() -> None:
+    """A network that puts out speech alone: the mixture is that of speech and noise all the same."""
     sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
-    estimate = (sources + 0.3 * sources.flip(1)).requires_grad_()
-    alone, parts = Objective(ObjectiveSpec(consistency=0.1), 48000)(estimate[:, :1], sources)
-    joint, _ = Objective(ObjectiveSpec(noise=0.0), 48000)(estimate, sources)
-    assert alone.item() == pytest.approx(joint.item(), rel=1e-6)
-    assert set(parts) == {"snr", "spectral", "lost"}
+    estimate = sources + 0.3 * sources.flip(1)
+    of_speech = [entry for entry in SPEECH_LOSSES if entry["of"] == "speech"]
+    alone, parts = objective(of_speech, ("speech",), references=("speech", "noise"))(estimate[:, :1], sources)
+    assert alone.item() == pytest.approx(objective(of_speech)(estimate, sources)[0].item(), rel=1e-6)
+    assert list(parts) == ["snr speech", "compressed_spectrum speech", "one_minus_estoi speech"]
 
 
-def test_consistency_part() -> None:
+def test_consistency() -> None:
     sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
-    objective = Objective(ObjectiveSpec(consistency=0.1), 48000)
-    assert objective(sources.flip(1), sources)[1]["consistency"].item() == pytest.approx(-30, abs=0.01)  # they do sum
+    consistency = objective([{"loss": "consistency", "weight": 0.1}])
+    assert consistency(sources.flip(1), sources)[0].item() == pytest.approx(-3, abs=0.001)  # they do sum
     missing = sources * torch.tensor([1.0, 0.0])[None, :, None]
     # Half of the mixture's power is missing.
-    found = objective(missing, sources)[1]["consistency"].item()
+    found = consistency(missing, sources)[1]["consistency"].item()
     assert found == pytest.approx(10 * math.log10(0.5 + 1e-3), abs=0.1)
 
 
-def test_the_perceptual_part_enters_late_and_only_when_asked_for() -> None:
+def test_a_loss_enters_at_its_share_of_the_schedule() -> None:
     sources = torch.randn(2, 2, 48000, generator=torch.Generator().manual_seed(0)) * 0.1
     sources[1, 0] = 0  # no voice: no quality to lose
     estimate = sources + 0.3 * sources.flip(1)
-    plain = Objective(ObjectiveSpec(), 48000)
-    assert torch.equal(plain(estimate, sources, late=True)[0], plain(estimate, sources)[0])
-    assert not plain.late_at(1.0)
-    objective = Objective(ObjectiveSpec(perceptual=0.05, perceptual_from=0.6), 48000)
-    assert [objective.late_at(progress) for progress in (0.0, 0.59, 0.6, 1.0)] == [False, False, True, True]
-    early, parts = objective(estimate, sources)
-    assert torch.equal(early, plain(estimate, sources)[0]) and "perceptual" not in parts
-    late, parts = objective(estimate, sources, late=True)
-    assert (late - early).item() == pytest.approx(0.05 * parts["perceptual"].item(), rel=1e-4)
-    assert parts["perceptual"].item() == pytest.approx(
-        PesqProxy(48000)(estimate[:1, 0], sources[:1, 0]).item(), rel=0.01
+    late = objective([*SPEECH_LOSSES, {"loss": "pesq_proxy", "of": "speech", "weight": 0.05, "from": 0.6}])
+    counts = [late.due(7, progress)[-1][0] for progress in (0.0, 0.59, 0.6, 1.0)]
+    assert counts == [0, 0, 1, 1]
+    early, parts = late(estimate, sources, late.due(0, 0.3))
+    assert torch.equal(early, objective(SPEECH_LOSSES)(estimate, sources)[0]) and "pesq_proxy speech" not in parts
+    full, parts = late(estimate, sources, late.due(0, 0.7))
+    disturbed = parts["pesq_proxy speech"].item()
+    assert (full - early).item() == pytest.approx(0.05 * disturbed, rel=1e-4)
+    assert disturbed == pytest.approx(PesqProxy(48000)(estimate[:1, 0], sources[:1, 0]).item(), rel=0.01)
+    assert torch.equal(late(estimate, sources)[0], full)  # what is validated: everything
+
+
+def test_every_nth_step_counts_n_times() -> None:
+    """Over n steps the gradients sum to those of a loss that always counts; which steps, the step number alone says."""
+    sources = torch.randn(2, 2, 9600, generator=torch.Generator().manual_seed(0)) * 0.1
+    plain, sparse = (
+        objective([{"loss": "snr", "of": "noise"}, {"loss": "compressed_spectrum", "of": "speech"} | more])
+        for more in ({}, {"every": 3})
     )
+    assert [sparse.due(step, 0.5)[1][0] for step in range(7)] == [3, 0, 0, 3, 0, 0, 3]
+
+    def gradient(of: Objective, steps: int) -> torch.Tensor:
+        estimate = (0.7 * sources).requires_grad_()
+        torch.stack([of(estimate, sources, of.due(step, 0.5))[0] for step in range(steps)]).sum().backward()
+        assert estimate.grad is not None
+        return estimate.grad
+
+    assert torch.allclose(gradient(sparse, 3), gradient(plain, 3), rtol=1e-4, atol=1e-6)
+    parts = [sparse(sources * 0.7, sources, sparse.due(step, 0.5))[1] for step in (0, 1)]
+    assert parts[0]["compressed_spectrum speech"] == plain(sources * 0.7, sources)[1]["compressed_spectrum speech"]
+    assert "compressed_spectrum speech" not in parts[1]
 
 
-def test_a_share_of_the_schedule_is_no_percentage() -> None:
-    with pytest.raises(ValueError, match="share of the schedule"):
-        ObjectiveSpec(perceptual_from=70)
+def test_where_leaves_examples_out() -> None:
+    """Before its share of the schedule an example without that source changes no loss and no gradient."""
+    sources = torch.randn(3, 2, 9600, generator=torch.Generator().manual_seed(0)) * 0.1
+    sources[2, 1] = 0
+    where = {"where": "noise", "where_until": 0.4}
+    limited = objective([{"loss": "snr", "of": "speech"} | where])
+    assert [limited.due(0, progress)[0][1] for progress in (0.0, 0.39, 0.4)] == [False, False, True]
+    estimate = (0.7 * sources).requires_grad_()
+    early, _ = limited(estimate, sources, limited.due(0, 0.0))
+    early.backward()
+    assert estimate.grad is not None and not estimate.grad[2].any() and estimate.grad[:2, 0].any()
+    assert early.item() == pytest.approx(limited(estimate[:2], sources[:2])[0].item(), rel=1e-6)
+    assert limited(estimate, sources)[0] != early
+    always = objective([{"loss": "snr", "of": "speech", "where": "noise"}])
+    assert always(estimate, sources)[0].item() == pytest.approx(early.item(), rel=1e-6)  # validated so, too
+
+
+def test_spectra_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each source one STFT a window, however many losses look at it."""
+    from training.losses import loss as module
+
+    counted = []
+    monkeypatch.setattr(module, "spectrum", lambda *words: counted.append(words[1:]) or spectrum(*words))
+    sources = torch.randn(2, 2, 24000, generator=torch.Generator().manual_seed(0)) * 0.1
+    objective([*SPEECH_LOSSES, {"loss": "compressed_spectrum", "of": "noise"}])(sources, sources)
+    assert counted == [(1024, 512)] * 4  # two sources, estimated and true
+
+
+def test_several_sources_are_an_entry_each() -> None:
+    sources = torch.randn(2, 2, 24000, generator=torch.Generator().manual_seed(0)) * 0.1
+    estimate = sources + 0.2 * sources.flip(1)
+    both = objective([{"loss": "snr", "of": ["speech", "noise"]}])
+    each = objective([{"loss": "snr", "of": "speech"}, {"loss": "snr", "of": "noise"}])
+    assert both(estimate, sources)[0].item() == pytest.approx(each(estimate, sources)[0].item(), rel=1e-6)
+
+
+def test_names_are_what_the_log_says() -> None:
+    sources = torch.randn(1, 2, 24000) * 0.1
+    named = objective([{"loss": "snr", "of": "speech", "name": "voice"}, {"loss": "snr", "of": "noise"}])
+    assert list(named(sources, sources)[1]) == ["voice", "snr noise"]
+
+
+def test_si_sdr_loss() -> None:
+    """20 dB below: −20, whatever the level of the estimate."""
+    time = torch.arange(48000) / 48000
+    speech, other = torch.sin(2 * math.pi * 440 * time), torch.sin(2 * math.pi * 880 * time)
+    sources = torch.stack([speech, other])[None]
+    loss = objective([{"loss": "si_sdr", "of": "speech"}])
+    for gain in (0.1, 1.0):
+        estimate = torch.stack([gain * (speech + 0.1 * other), other])[None]
+        assert loss(estimate, sources)[0].item() == pytest.approx(-20, abs=0.01)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from training.run_logger import Journal
+from training.run_logger import RunLogger
 
 ENTRY = {"step": 2, "hours": 0.5, "train": {"loss": 0.25, "snr": 3.0}, "valid": {"si_sdr": 7.5}}
 
@@ -23,11 +23,11 @@ def console(terminal: bool) -> tuple[Console, io.StringIO]:
 def keep(run: Path, terminal: bool, steps: range = range(1, 3)) -> str:
     """A session of a few steps that ends in one entry; returns what stood on stderr."""
     screen, told = console(terminal)
-    with Journal(run, screen) as journal:
-        journal.begin(steps.start - 1)
+    with RunLogger(run, screen) as logger:
+        logger.begin(steps.start - 1)
         for step in steps:
-            journal.step(step, step / 4, 20.48, 0.125)
-        journal.enter({**ENTRY, "step": steps[-1]})
+            logger.step(step, step / 4, 20.48, 0.125)
+        logger.write({**ENTRY, "step": steps[-1]})
     return told.getvalue()
 
 

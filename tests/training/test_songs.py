@@ -79,8 +79,9 @@ def test_songs_of_the_test_split_are_never_opened(
     load_clips(pair_songs(rows), 48000, cache=tmp_path)
     with pytest.raises(ForbiddenRow, match="test split"):
         load_clips(pair_songs(forbidden), 48000, cache=tmp_path)
+    from training.data.rows import gather_rows
     from training.recipe import parse_recipe
-    from training.train import build_song_mixer, gather_rows
+    from training.tasks.songs import SongTask
 
     opened: list[Path] = []
     read = soundfile.read
@@ -94,7 +95,7 @@ def test_songs_of_the_test_split_are_never_opened(
 
     recipe = replace(parse_recipe(RECIPE), rooms=0, copies=[])
     manifest = gather_rows(TINY, [], [])
-    build_song_mixer(recipe, manifest + rows, "train", None, 0, torch.device("cpu"))
+    SongTask.build_mixer(recipe, manifest + rows, "train", None, 0, torch.device("cpu"))
     hidden = {row.path for row in read_manifest(TINY) if row.split == "test"}
     assert hidden and opened and not hidden & set(opened)
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+import typer
+from rich.console import Console
 
 import rtsep
+from rtsep.errors import RtsepError
 from tests.training.tiny import RECIPE, SMALL, TINY
+from training import train
 from training.checkpoints import alone
 from training.export import difference, export, load_checkpoint
-from training.network import Network
 from training.recipe import parse_recipe, read_recipe
-from training.train import learning_rate, warmed
+from training.train import check_finite, learning_rate, without_beginning
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +68,12 @@ def test_a_run_that_is_being_trained_is_left_alone(trained: Path) -> None:
 
 def test_a_larger_network_begins_from_a_checkpoint(trained: Path, tmp_path: Path) -> None:
     """With an activity head and more hidden channels; the hours of both runs count, and the export says so."""
-    changes = ["network.activity=true", "network.hidden=20", "objective.activity=0.1", "training.hours=0.002"]
+    changes = [
+        "network.activity=true",
+        "network.hidden=20",
+        "losses+={loss: activity, weight: 0.1}",
+        "training.hours=0.002",
+    ]
     words = [word for change in changes for word in ("--set", change)]
     begin = trained / "checkpoint.pt"
     done = run(
@@ -83,8 +94,6 @@ def test_a_larger_network_begins_from_a_checkpoint(trained: Path, tmp_path: Path
 
 def test_a_run_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
     """Stopped after 6 steps and started again for 12, or 12 in one go: the same weights, to the bit."""
-    import shutil
-
     resumed, whole = tmp_path / "resumed", tmp_path / "whole"
     shutil.copytree(trained, resumed)
     recipe = tmp_path / "tiny.yaml"
@@ -154,16 +163,18 @@ def test_the_stream_is_the_network_for_two_minutes(trained: Path, tmp_path: Path
 
 @pytest.mark.parametrize("network", ["sources: [speech], norm: batch", "masks: sum_to_one, consistency: true"])
 def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
-    """K = 1, and masks that sum to one, with a perceptual part from half of the schedule on; then both files."""
-    proxy = "pesq" if "speech" in network else "metricgan"
+    """K = 1, and masks that sum to one, with a perceptual loss from half of the schedule on; then both files."""
+    proxy = "pesq_proxy" if "speech" in network else "metricgan"
     recipe = tmp_path / "variant.yaml"
     text = RECIPE.replace("network: {", f"network: {{{network}, ")
-    text = text.replace("objective: {", f"objective: {{perceptual: 0.02, perceptual_from: 0.5, proxy: {proxy}, ")
+    text = text.replace("losses:\n", f"losses:\n  - {{loss: {proxy}, of: speech, weight: 0.02, from: 0.5}}\n")
+    if "speech" in network:
+        text = text.replace("  - {loss: snr, of: noise, weight: 0.03}\n", "")
     recipe.write_text(text, encoding="utf-8")
     done = run("training.train", recipe, "--run", tmp_path / "run", "--data", TINY, "--threads", 1)
     assert done.returncode == 0, done.stderr
     entry = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
-    assert entry["train"]["perceptual"] > 0 and entry["valid"]["perceptual"] > 0
+    assert entry["train"][f"{proxy} speech"] > 0 and entry["valid"][f"{proxy} speech"] > 0
     for file in export(tmp_path / "run" / "checkpoint.pt", tmp_path / "variant.onnx"):
         assert rtsep.load(file).spec.sources == tuple(parse_recipe(text).network.sources)
 
@@ -182,36 +193,15 @@ def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_recipes(recipe_file: Path) -> None:
-    changed = read_recipe(recipe_file, ["training.batch=7", "network.filterbank=short"])
-    assert changed.training.batch == 7 and changed.network.filterbank == "short"
-    assert parse_recipe(changed.text) == changed
-    with pytest.raises(ValueError, match="does not fit"):
-        read_recipe(recipe_file, ["training.colour=blue"])
-    with pytest.raises(ValueError, match="filterbank"):
-        read_recipe(recipe_file, ["network.filterbank=wavelet"])
-    for written, meant in (("8e-4", 8e-4), ("5e0", 5.0), ("1.5e-3", 1.5e-3), (".1e-2", 1e-3), ("1", 1)):
-        assert read_recipe(recipe_file, [f"training.learning_rate={written}"]).training.learning_rate == meant
-    for change, sentence in (
-        ("training.learning_rate=fast", r"training\.learning_rate is a number, not 'fast'\."),
-        ("training.batch=true", r"training\.batch is a number, not True\."),
-        ("data.mix.seconds=[1, 2]", r"data\.mix\.seconds is a number"),
-    ):
-        with pytest.raises(ValueError, match=sentence):
-            read_recipe(recipe_file, [change])
-    for file in (ROOT / "training/recipes").glob("*.yaml"):
-        assert Network(read_recipe(file).network).pairs > 0
-
-
-def test_what_is_cold_does_not_count(tmp_path: Path, recipe_file: Path) -> None:
-    """Waveforms and activity lose the same hops, and a run with `cold` trains."""
+def test_the_beginning_of_a_piece_does_not_count(tmp_path: Path, recipe_file: Path) -> None:
+    """Waveforms and activity lose the same hops, and a run with `loss_skip_seconds` trains."""
     sound, heard = torch.arange(1280.0).expand(2, 3, 1280), torch.arange(10.0)[None, :, None]
-    estimate, sources, activity = warmed(sound, sound + 1, heard, 4, 128)
+    estimate, sources, activity = without_beginning(sound, sound + 1, heard, 4, 128)
     assert estimate[0, 0, 0] == 512 and sources[0, 0, 0] == 513 and activity[0, 0, 0] == 4
     assert estimate.shape[-1] == 768 and activity.shape[1] == 6
-    with pytest.raises(ValueError, match="cold"):
-        read_recipe(recipe_file, ["training.cold=1.28"])
-    words = ["--run", tmp_path, "--data", TINY, "--threads", 1, "--set", "training.cold=0.4"]
+    with pytest.raises(ValueError, match="loss_skip_seconds"):
+        read_recipe(recipe_file, ["training.loss_skip_seconds=1.28"])
+    words = ["--run", tmp_path, "--data", TINY, "--threads", 1, "--set", "training.loss_skip_seconds=0.4"]
     done = run("training.train", recipe_file, *words)
     assert done.returncode == 0, done.stderr
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -224,3 +214,78 @@ def test_learning_rate(recipe_file: Path) -> None:
     assert learning_rate(recipe, 50, 0.3) == pytest.approx(1e-2)
     assert learning_rate(recipe, 50, 0.75) == pytest.approx(5e-3)
     assert learning_rate(recipe, 50, 1.0) == 0
+
+
+def test_a_loss_that_is_no_number_ends_the_run(trained: Path, tmp_path: Path) -> None:
+    """One sentence, exit code 1, and the checkpoint before it is as good as it was."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    before = (folder / "checkpoint.pt").read_bytes()
+    words = ["--run", folder, "--data", TINY, "--threads", 1, "--set", "training.hours=0.02", "--every", 3]
+    rate = ["--set", "training.learning_rate=1e30", "--set", "training.clip=1e30"]
+    done = run("training.train", trained / "recipe.yaml", *words, *rate)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("Stopped at step") and "the checkpoint of step 6 is kept" in said
+    assert (folder / "checkpoint.pt").read_bytes() == before
+    check_finite({"loss": 1.0}, 5, 0, stuck=49)
+    with pytest.raises(RtsepError, match="50 gradients"):
+        check_finite({"loss": 1.0}, 5, 0, stuck=50)
+
+
+def test_a_cut_checkpoint_is_one_sentence(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    whole = (folder / "checkpoint.pt").read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"nonsense"):
+        (folder / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(typer.Exit) as ended:
+            train.main(trained / "recipe.yaml", folder, TINY)
+        said = capsys.readouterr().err
+        assert ended.value.exit_code == 2 and "checkpoint.pt is cut or no checkpoint" in said and "best.pt" in said
+        assert (folder / "checkpoint.pt").read_bytes() == content
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path) -> None:
+    """No file may grow beyond 1.5 MB, as on a disk that is full: a checkpoint is larger, log and batches are not."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    before = {name: (folder / name).read_bytes() for name in ("checkpoint.pt", "best.pt")}
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000)); "
+    code = limit + "import runpy, sys; sys.argv[0] = 'train'; runpy.run_module('training.train', run_name='__main__')"
+    words = [trained / "recipe.yaml", "--run", folder, "--data", TINY, "--threads", 1, "--set", "training.hours=0.005"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "cannot be written" in done.stderr and "the checkpoint before it is kept" in done.stderr
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert not list(folder.glob("*.partial"))
+
+
+def test_recordings_that_are_too_short_are_one_sentence(
+    tmp_path: Path, recipe_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A valid file shorter than half a second, though there is one; and no folder is left of what was not begun."""
+    for kind, seconds in (("speech", 0.2), ("noise", 2.0)):
+        (tmp_path / kind).mkdir()
+        for index, length in enumerate((2.0, seconds)):  # the last by name is the valid one
+            sound = np.random.default_rng(index).standard_normal(int(48000 * length)) * 0.1
+            soundfile.write(tmp_path / kind / f"{index}.wav", sound, 48000)
+    with pytest.raises(typer.Exit) as ended:
+        train.main(recipe_file, tmp_path / "run", speech=[tmp_path / "speech"], noise=[tmp_path / "noise"])
+    assert ended.value.exit_code == 2
+    assert "No speech of the valid split is half a second long" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_says_that_it_compiles(recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it does: the first steps would be minutes of silence. Compiling itself is left out here."""
+    compiled: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(type(module).__name__) or module)
+    told = io.StringIO()
+    monkeypatch.setattr(train, "console", Console(file=told, width=100))
+    train.main(recipe_file, tmp_path / "run", TINY, threads=torch.get_num_threads(), change=["training.compile=true"])
+    assert compiled == ["Learner", "Objective"]
+    first, *rest = told.getvalue().splitlines()
+    assert first == "Compiling the network and its losses: the first steps take some minutes." and len(rest) == 1

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.training.objectives import SONGS, objective
 from training.evaluation import song_metrics as music_scores
-from training.losses import SongObjective, SongObjectiveSpec
 from training.losses.vocal_interference import voice_left
 
 RATE = 48000
@@ -111,9 +111,10 @@ def test_its_weight_makes_a_voice_that_is_left_worse_than_music_that_is_lost() -
     estimates = [music + 0.5 * voice, music * (1 - lost)]
     losses = {}
     for weight in (0.0, 0.05):
-        objective = SongObjective(SongObjectiveSpec(left=weight, spectral=0), RATE)
-        found = [objective(torch.stack([e, sources.sum(1) - e], 1), sources) for e in estimates]
-        losses[weight] = [float(loss) for loss, _ in found]
-        assert ("left" in found[0][1]) == bool(weight)
+        entries = [{"loss": "snr", "of": name, "weight": share} for name, share in zip(SONGS, (0.1, 0.05), strict=True)]
+        if weight:
+            entries.append({"loss": "vocal_interference", "of": "accompaniment", "weight": weight})
+        both = objective(entries, SONGS, audio_channels=2)
+        losses[weight] = [float(both(torch.stack([e, sources.sum(1) - e], 1), sources)[0]) for e in estimates]
     assert losses[0.0][0] == pytest.approx(losses[0.0][1], abs=0.05)
     assert losses[0.05][0] > losses[0.05][1] + 0.3

@@ -13,18 +13,19 @@ from typer.testing import CliRunner
 
 from tests.training.songs import GATED
 from tests.training.tiny import SMALL
-from training import blend
+from training import weight_averaging
+from training.checkpoints import named_weights
 from training.export import difference, export, heard, load_checkpoint
 from training.network import Network, NetworkSpec
 
 app = Typer()
-app.command()(blend.main)
+app.command()(weight_averaging.main)
 
 
 def checkpoint(file: Path, spec: NetworkSpec, seed: int, hours: float, before: int = 5) -> dict[str, torch.Tensor]:
     """Writes one and returns its weights."""
     torch.manual_seed(seed)
-    weights = Network(spec).state_dict()
+    weights = named_weights(Network(spec))
     text = yaml.safe_dump({"name": file.stem, "target": "speech", "network": spec.to_dict()})
     told = {"recipe": text, "hours": hours, "step": 3, "before": (2.0, before), "trained_on": f"speech: {file.stem}"}
     torch.save({"average": weights} | told, file)
@@ -39,7 +40,7 @@ def test_a_blend_lies_between_and_can_be_exported(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, [str(first), *map(str, files[1:]), "--share", "0.25"])
         assert done.exit_code == 0, done.output
         network, recipe, state = load_checkpoint(files[2])
-        for name, weight in network.state_dict().items():
+        for name, weight in named_weights(network).items():
             assert torch.allclose(weight, 0.75 * one[name] + 0.25 * other[name], atol=1e-5), name
         assert recipe.name == "other" and state["trained_on"] == "speech: other" and heard(state) == (4.0, 8)
         assert difference(network, export(files[2], tmp_path / "out.onnx")[0], 0.5) < 1e-4
@@ -66,15 +67,15 @@ def test_logits_are_those_of_the_masks_and_of_the_gate(tmp_path: Path) -> None:
     network, _, state = load_checkpoint(files[1])
     assert heard(state) == (3.0, 8)
     moved = {name: weight - before[name] for name, weight in state["average"].items()}
-    bias = moved.pop("separator.head.bias")
-    masks = network.outputs[0]
+    bias = moved.pop("head/output/bias")
+    masks = network.head.sizes[0]
     assert torch.allclose(bias[:masks], torch.tensor(-0.5), atol=1e-6)
     assert not bias[masks:-1].any() and bias[-1] == pytest.approx(0.8, abs=1e-6)
     assert not any(change.any() for change in moved.values())
     # The last output is the logit of the vocals, by which they are gated.
     wave = torch.randn(1, 2, 2560, generator=torch.Generator().manual_seed(0)) * 0.1
     with torch.no_grad():
-        network.separator.head.bias[-1] = -100.0
+        network.head.project.bias[-1] = -100.0
         assert network(wave)[:, 1].abs().max() < 1e-6
 
 
@@ -97,6 +98,6 @@ def test_what_cannot_be_blended_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_ends_are_the_models(share: float) -> None:
     torch.manual_seed(0)
-    first, second = ({"average": Network(SMALL).state_dict(), "hours": 1.0, "step": 1} for _ in range(2))
-    found = blend.blended(first, second, share)["average"]
+    first, second = ({"average": named_weights(Network(SMALL)), "hours": 1.0, "step": 1} for _ in range(2))
+    found = weight_averaging.blended(first, second, share)["average"]
     assert all(torch.equal(weight, (first, second)[int(share)]["average"][name]) for name, weight in found.items())

@@ -39,16 +39,20 @@ def test_first_output_is_that_of_the_smaller_network(change: dict) -> None:
 def test_a_network_that_looks_ahead_begins_as_one_that_does_not() -> None:
     """Once the silence before the beginning, which it hears otherwise, is out of its reach."""
     torch.manual_seed(0)
-    small, large = Network(SHORT), Network(replace(SHORT, kernel=SHORT.kernel + 1, ahead=2))
+    small, large = Network(SHORT), Network(replace(SHORT, kernel=SHORT.kernel + 1, max_lookahead_dilation=2))
     reach = SHORT.analysis_window + 128 * (SHORT.kernel * sum(SHORT.dilations) + 3)
     wave = torch.randn(2, 128 * (-(-2 * reach // 128) + 10)) * 0.1
     warm_start(large, small.state_dict())
     assert torch.allclose(large(wave)[..., reach:], small(wave)[..., reach:], atol=1e-6)
     assert not torch.allclose(large(wave), small(wave), atol=1e-6)
-    further = Network(replace(large.spec, kernel=SHORT.kernel + 2, ahead=4))
+    further = Network(replace(large.spec, kernel=SHORT.kernel + 2, max_lookahead_dilation=4))
     warm_start(further, large.state_dict(), ahead=2)
     assert torch.allclose(further(wave)[..., 2 * reach :], large(wave)[..., 2 * reach :], atol=1e-6)
-    for spec, ahead in ((large.spec, 0), (replace(large.spec, ahead=4), 2), (replace(large.spec, ahead=0), 2)):
+    for spec, ahead in (
+        (large.spec, 0),
+        (replace(large.spec, max_lookahead_dilation=4), 2),
+        (replace(large.spec, max_lookahead_dilation=0), 2),
+    ):
         with pytest.raises(ValueError, match="longer kernel"):
             warm_start(Network(spec), large.state_dict(), ahead)
     large(wave).square().sum().backward()
@@ -84,11 +88,11 @@ def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_only_what_shall_learn_is_taken(name: str) -> None:
-    network, spec = Network(SHORT), TrainingSpec(optimizer=name, filterbank=0.05, only="separator.head")
+    network, spec = Network(SHORT), TrainingSpec(optimizer=name, filterbank=0.05, only="head/")
     learning(network, spec)
     optimizers = build_optimizers(network, spec)
     taken = {id(w) for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]}
-    assert taken == {id(weight) for weight in network.separator.head.parameters()}
+    assert taken == {id(weight) for weight in network.head.parameters()}
 
 
 def test_unknown_optimizer_is_refused() -> None:
@@ -97,14 +101,14 @@ def test_unknown_optimizer_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"filter_bins": 6, "filter_frames": 3, "activity": True}, {"kernel": 4, "ahead": 2}]
+    "change", [{"filter_bins": 6, "filter_frames": 3, "activity": True}, {"kernel": 4, "max_lookahead_dilation": 2}]
 )
 def test_moments_go_over_with_the_weights(change: dict) -> None:
     """One step after the warm start, what was trained hardly moved: its moments know how large its gradients are."""
     torch.manual_seed(0)
     small, large = (
         Network(SHORT),
-        Network(replace(SHORT, filter_bins=6, filter_frames=3, activity=True, kernel=4, ahead=2)),
+        Network(replace(SHORT, filter_bins=6, filter_frames=3, activity=True, kernel=4, max_lookahead_dilation=2)),
     )
     spec = TrainingSpec(learning_rate=1e-3)
     (before,), (after,) = build_optimizers(small, spec), build_optimizers(large, spec)
@@ -115,7 +119,7 @@ def test_moments_go_over_with_the_weights(change: dict) -> None:
         before.zero_grad()
     warm_start(large, small.state_dict())
     warm_moments(after, before.state_dict(), large)
-    old, new = small.separator.head.weight, large.separator.head.weight
+    old, new = small.head.project.weight, large.head.project.weight
     kept, grown = before.state[old]["exp_avg_sq"], after.state[new]["exp_avg_sq"]
     assert torch.equal(grown[: len(kept)], kept)
     assert grown.shape == new.shape and grown[len(kept) :].abs().max() == 0
@@ -136,8 +140,8 @@ def test_half_precision_leaves_the_way_of_the_sound_alone() -> None:
     network.mixed = True
     assert not torch.equal(network(wave), exact)
     assert torch.allclose(network(wave), exact, atol=2e-2)
-    network.separator.head.weight.zero_()
-    network.separator.head.bias.fill_(30.0)
+    network.head.project.weight.zero_()
+    network.head.project.bias.fill_(30.0)
     assert torch.allclose(network(wave)[:, 0], wave, atol=1e-5)
 
 
@@ -146,7 +150,7 @@ def test_half_precision_leaves_the_way_of_the_sound_alone() -> None:
 def test_a_filterbank_learns_slower_or_not_at_all(name: str, share: float) -> None:
     torch.manual_seed(0)
     network = Network(SMALL)
-    bank = {"long", "short", "decoder"}
+    bank = {"encoder.long", "encoder.short", "decoder.basis"}
     before = {part: weight.detach().clone() for part, weight in network.named_parameters()}
     spec = TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
     learning(network, spec)

@@ -11,10 +11,15 @@ TINY = Path(__file__).parents[1] / "data" / "tiny" / "manifest.csv"
 SMALL = NetworkSpec(analysis_window=512, channels=12, hidden=16, dilations=[1, 2, 4])
 
 RECIPE = """
+recipe_version: 2
 name: tiny
 target: speech
 network: {analysis_window: 512, channels: 12, hidden: 16, dilations: [1, 2, 4]}
 data: {rooms: 2, mix: {seconds: 1.28}}
-objective: {snr: 0.1, noise: 0.3, spectral: 8.0, intelligibility: 1.0}
+losses:
+  - {loss: snr, of: speech, weight: 0.1}
+  - {loss: snr, of: noise, weight: 0.03}
+  - {loss: compressed_spectrum, of: speech, weight: 8.0}
+  - {loss: one_minus_estoi, of: speech, weight: 1.0}
 training: {seed: 5, batch: 2, hours: 0.004, warmup_steps: 2, learning_rate: 1.0e-2}
 """

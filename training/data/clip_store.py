@@ -1,11 +1,13 @@
-"""A bank: every recording of some kinds, decoded once into one long int16 tensor."""
+"""A bank: every recording of some kinds, decoded once into one long run of int16 samples, mapped from a file."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,9 @@ import soundfile
 import soxr
 import torch
 
-from training.data.manifest import Row
+from training.data.manifest import ForbiddenRow, Row
 
 RATES = (16000, 48000)  # what banks hold; other rates are brought to the nearest above, at most 48 kHz
-
-
-class ForbiddenRow(RuntimeError):
-    """Somebody asked training to open a recording of the test split."""
 
 
 def decode(row: Row) -> np.ndarray:
@@ -53,26 +51,36 @@ def bank_rate(rate: int) -> int:
 class Bank:
     """Recordings of one rate, ready to be cut into segments.
 
-    Attributes: `samples` int16 `[total]`, `start` and `length` int64 `[clips]`, `bandwidth` float32 `[clips]` in Hz,
-    `weight` float64 `[clips]` (chance of a clip, sums to 1), `rate` in Hz.
+    Attributes: `samples` int16 `[total]` (in memory, or mapped from a file: only what is cut is ever read), `start` and
+    `length` int64 `[clips]`, `bandwidth` float32 `[clips]` in Hz, `weight` float64 `[clips]` (chance of a clip, sums to
+    1), `rate` in Hz.
     """
 
-    def __init__(self, rate: int, clips: Sequence[np.ndarray], rows: Sequence[Row], weights: Sequence[float]):
+    def __init__(
+        self,
+        rate: int,
+        samples: np.ndarray,
+        length: Sequence[int] | np.ndarray,
+        rows: Sequence[Row],
+        weights: Sequence[float],
+    ):
+        """`samples` int16 `[total]` holds the clips of `rows` one behind the other, each `length` samples long."""
         self.rate = rate
         self.rows = list(rows)
-        self.samples = torch.from_numpy(np.concatenate(clips) if clips else np.zeros(1, np.int16))
-        length = np.array([len(clip) for clip in clips], dtype=np.int64)
-        self.length = length
-        self.start = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64) if len(clips) else length
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a mapped file is read-only, and nobody writes to it here
+            self.samples = torch.from_numpy(samples)
+        self.length = np.asarray(length, dtype=np.int64)
+        self.start = np.cumsum(self.length) - self.length
         self.bandwidth = np.array([row.bandwidth for row in rows], dtype=np.float32)
         weight = np.asarray(weights, dtype=np.float64)
-        self.weight = weight / weight.sum() if len(clips) else weight
+        self.weight = weight / weight.sum() if len(weight) else weight
 
     def __len__(self) -> int:
         return len(self.length)
 
     def to(self, device: torch.device) -> Bank:
-        """Moves the samples to `device`; a whole bank fits into the memory of a GPU."""
+        """Moves the samples to `device`; a whole bank fits into the memory of a GPU. On the CPU nothing is copied."""
         self.samples = self.samples.to(device)
         return self
 
@@ -85,20 +93,20 @@ class Bank:
 
         A clip shorter than `size` is repeated when `wrap` (noise), else placed somewhere in silence (speech).
         """
-        length = torch.from_numpy(self.length[clips])[:, None]
-        start = torch.from_numpy(self.start[clips])[:, None]
         spare = self.length[clips] - size
-        offset = np.floor(rng.random(len(clips)) * (np.abs(spare) + 1)).astype(np.int64) * np.sign(spare + 0.5).astype(
-            int
-        )
-        if wrap:
-            offset = np.abs(offset)
-        index = torch.arange(size)[None, :] + torch.from_numpy(offset)[:, None]
-        inside = (index >= 0) & (index < length)
-        index = torch.remainder(index, length)
-        device = self.samples.device
-        segment = self.samples[(start + index).to(device)].float() / 32767
-        return segment if wrap else segment * inside.to(device)
+        offset = np.floor(rng.random(len(clips)) * (np.abs(spare) + 1)).astype(np.int64)
+        segments = torch.zeros(len(clips), size, device=self.samples.device)
+        for segment, clip, free, begin in zip(segments, clips, spare, offset, strict=True):
+            sound = self.samples[self.start[clip] : self.start[clip] + self.length[clip]]
+            if free >= 0:
+                segment[:] = sound[begin : begin + size]
+            elif wrap:
+                begin %= len(sound)
+                repeats = -(-(begin + size) // len(sound))
+                segment[:] = sound.repeat(repeats)[begin : begin + size]
+            else:
+                segment[begin : begin + len(sound)] = sound
+        return segments.div_(32767)
 
 
 def build_banks(
@@ -108,19 +116,21 @@ def build_banks(
 
     Clips under half a second are left out.
 
-    `cache` is a folder: decoded samples are kept there, named by a hash of the rows, so that a restart takes seconds.
+    `cache` is a folder: decoded samples are kept there, named by a hash of the rows, and mapped into memory, so that a
+    restart takes a second and banks may be larger than memory.
     """
     groups: dict[int, list[Row]] = {}
     for row in rows:
         groups.setdefault(bank_rate(row.sample_rate), []).append(row)
     banks = {}
     for rate, members in sorted(groups.items()):
-        clips = _decode_all(members, rate, cache, threads)
-        kept = [(row, clip) for row, clip in zip(members, clips, strict=True) if len(clip) >= rate // 2]
-        if not kept:
+        samples, length = _cached(members, rate, cache, threads) if cache else _decoded(members, rate, threads)
+        kept = np.flatnonzero(length)
+        if not len(kept):
             continue
-        weights = [row.seconds**power * corpus_weight.get(row.corpus, 1.0) for row, _ in kept]
-        banks[rate] = Bank(rate, [clip for _, clip in kept], [row for row, _ in kept], weights)
+        used = [members[index] for index in kept]
+        weights = [row.seconds**power * corpus_weight.get(row.corpus, 1.0) for row in used]
+        banks[rate] = Bank(rate, samples, length[kept], used, weights)
     return banks
 
 
@@ -137,16 +147,41 @@ def _files_hash(rows: list[Row]) -> str:
     return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
 
 
-def _decode_all(rows: list[Row], rate: int, cache: Path | None, threads: int) -> list[np.ndarray]:
-    file = cache / f"{_files_hash(rows)}-{rate}.npz" if cache else None
-    if file and file.exists():
-        stored = np.load(file)
-        return np.split(stored["samples"], np.cumsum(stored["lengths"])[:-1])
+def _decoded(rows: list[Row], rate: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    clips = list(_clips(rows, rate, threads))
+    return np.concatenate(clips), np.array([len(clip) for clip in clips], np.int64)
+
+
+def _cached(rows: list[Row], rate: int, cache: Path, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """All clips end to end, int16 `[total]`, mapped; and their lengths int64 `[rows]`, 0 for those left out."""
+    sound = cache / f"{_files_hash(rows)}-{rate}.int16"
+    lengths = sound.with_suffix(".lengths.npy")  # written last: where it is, the samples are whole
+    if not lengths.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".bank-", dir=cache) as unfinished:
+            length = []
+            with open(Path(unfinished, "sound"), "wb") as file:
+                for clip in _clips(rows, rate, threads):
+                    clip.tofile(file)
+                    length.append(len(clip))
+            np.save(Path(unfinished, "lengths.npy"), np.array(length, np.int64))
+            Path(unfinished, "sound").replace(sound)
+            Path(unfinished, "lengths.npy").replace(lengths)
+    length = np.load(lengths)
+    return (np.memmap(sound, np.int16, "r") if length.sum() else np.zeros(0, np.int16)), length
+
+
+def _clips(rows: list[Row], rate: int, threads: int) -> Iterator[np.ndarray]:
+    """Decoded rows in their order, a few ahead of who takes them; empty for a clip of under half a second."""
     with ThreadPoolExecutor(threads) as pool:
-        clips = list(pool.map(decode, rows))
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.npz")
-        np.savez(partial, samples=np.concatenate(clips), lengths=np.array([len(clip) for clip in clips]))
-        partial.rename(file)
-    return clips
+        ahead: deque[Future[np.ndarray]] = deque()
+        for row in rows:
+            ahead.append(pool.submit(decode, row))
+            if len(ahead) > 4 * threads:
+                yield _long_enough(ahead.popleft().result(), rate)
+        while ahead:
+            yield _long_enough(ahead.popleft().result(), rate)
+
+
+def _long_enough(clip: np.ndarray, rate: int) -> np.ndarray:
+    return clip if len(clip) >= rate // 2 else clip[:0]

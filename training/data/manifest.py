@@ -16,6 +16,10 @@ AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 STEMS = ("accompaniment", "vocals")  # the kinds that share a `song`
 
 
+class ForbiddenRow(RuntimeError):
+    """Somebody asked training to open a recording of the test split."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One recording. `seconds` in s, `sample_rate` and `bandwidth` in Hz; `split` is train, valid or test.

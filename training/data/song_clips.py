@@ -14,8 +14,7 @@ import soundfile
 import soxr
 
 from training.data.augment.offline_augment import Copy, varied
-from training.data.clip_store import ForbiddenRow
-from training.data.manifest import STEMS, Row
+from training.data.manifest import STEMS, ForbiddenRow, Row
 
 INSTRUMENTAL = "instrumental"  # the kind of a recording nobody sings in: an accompaniment without vocals
 
@@ -109,7 +108,6 @@ class Clip:
 
     song: Song
     parts: dict[str, np.ndarray]
-    coded: bool = False
     voiced: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
@@ -152,7 +150,7 @@ def _load(song: Song, copy: Copy | None, rate: int, cache: Path | None) -> Clip:
     names = [name for name in STEMS if getattr(song, name)]
     parts = {name: samples[2 * index : 2 * index + 2] for index, name in enumerate(names)}
     voiced = voiced_seconds(parts["vocals"], rate) if "vocals" in parts else np.zeros(0, np.int64)
-    return Clip(song, parts, bool(copy and copy.codec), voiced)
+    return Clip(song, parts, voiced)
 
 
 def _make(song: Song, copy: Copy | None, rate: int) -> np.ndarray:

@@ -8,7 +8,7 @@ swapped channels, mono) is done to both parts alike, so that they still sum to i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -66,9 +66,6 @@ class RemixSpec:
             raise ValueError(f"kinds of song mixtures are {', '.join(KINDS)}, not {', '.join(sorted(unknown))}.")
         if not any(self.kinds.values()):
             raise ValueError("Some kind of song mixture must have a share above zero.")
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
 
 class SongMixer(Endless):

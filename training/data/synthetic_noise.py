@@ -1,10 +1,15 @@
-"""Noise made by rule: families that recordings are short of. Each returns float32 `[count, samples]`, unit RMS."""
+"""Noise made by rule: families that recordings are short of. Each returns float32 `[count, samples]`, unit RMS.
+
+The families of `tonal` and `appliance` noise, in files of their own, make one sound at a time.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from training.data import appliance_noise, tonal_noise
 
 
 def coloured(rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
@@ -18,17 +23,15 @@ def coloured(rng: np.random.Generator, count: int, samples: int, rate: int) -> T
 
 def hum(rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
     """Mains, engines and fans: up to 40 harmonics of a slowly drifting 25 to 400 Hz, over a little coloured noise."""
-    time = torch.arange(samples) / rate
+    time = np.arange(samples) / rate
     sounds = torch.empty(count, samples)
     for index in range(count):
         base = 50.0 * rng.integers(1, 3) if rng.random() < 0.4 else float(np.exp(rng.uniform(np.log(25), np.log(400))))
-        drift = 0.0 if base in (50.0, 100.0) else rng.uniform(0, 0.15)
-        phase = 2 * np.pi * base * (time + drift * torch.sin(2 * np.pi * rng.uniform(0.1, 1.5) * time))
+        drift, pace = 0.0 if base in (50.0, 100.0) else rng.uniform(0, 0.15), 2 * np.pi * rng.uniform(0.1, 1.5)
         partials = min(int(rng.integers(3, 40)), int(0.45 * rate / base))
         level = 10 ** (-(rng.uniform(3, 15) * np.log2(np.arange(1, partials + 1)) + rng.uniform(0, 12, partials)) / 20)
-        sounds[index] = sum(
-            float(gain) * torch.sin(phase * (k + 1) + float(rng.uniform(0, 6.28))) for k, gain in enumerate(level)
-        )
+        pitch = base * (1 + drift * pace * np.cos(pace * time))
+        sounds[index] = torch.from_numpy(tonal_noise.tone(pitch, rate, level, rng))
     return _unit(_unit(sounds) + _unit(coloured(rng, count, samples, rate)) * float(rng.uniform(0.05, 0.6)))
 
 
@@ -60,13 +63,19 @@ def crackle(rng: np.random.Generator, count: int, samples: int, rate: int) -> Te
 
 
 FAMILIES = (coloured, coloured, hum, wind, crackle)
+SINGLE = {"tonal": tonal_noise.FAMILIES, "appliance": appliance_noise.FAMILIES}
+KINDS = ("synthetic", *SINGLE)
 
 
-def synthetic(rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
-    """`count` sounds, each of a family drawn at random."""
+def generated(kind: str, rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
+    """`count` sounds of one of KINDS, each of a family drawn at random."""
     if not count:
         return torch.empty(0, samples)
-    return torch.cat([FAMILIES[rng.integers(len(FAMILIES))](rng, 1, samples, rate) for _ in range(count)])
+    if kind == "synthetic":
+        return torch.cat([FAMILIES[rng.integers(len(FAMILIES))](rng, 1, samples, rate) for _ in range(count)])
+    families = SINGLE[kind]
+    sounds = [families[rng.integers(len(families))](rng, samples, rate) for _ in range(count)]
+    return _unit(torch.from_numpy(np.stack(sounds).astype(np.float32)))
 
 
 def _white(rng: np.random.Generator, count: int, samples: int) -> Tensor:

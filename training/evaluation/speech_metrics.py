@@ -353,17 +353,25 @@ def _fit(x: Signal, length: int) -> Signal:
 
 
 def bootstrap(
-    values: Sequence[float] | ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: Sequence[float] | ArrayLike,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
 ) -> tuple[float, float, float]:
     """Mean of `values` and its percentile bootstrap interval `(mean, low, high)`; NaNs are left out.
+
+    With `weights` (a word error rate's are the words of a clip) it is their weighted mean, and so is every drawn one's.
 
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13. Seeded, so that a table can be printed
     twice; clips are the unit drawn, so that the interval tells how far another choice of clips could move the mean.
     """
     x = np.asarray(values, dtype=np.float64)
-    x = x[~np.isnan(x)]
+    w = np.ones(x.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    x, w = x[~np.isnan(x)], w[~np.isnan(x)]
     if not len(x):
         return math.nan, math.nan, math.nan
     draws = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
-    low, high = np.quantile(x[draws].mean(axis=1), [(1 - level) / 2, (1 + level) / 2], method="nearest")
-    return float(x.mean()), float(low), float(high)
+    means = np.average(x[draws], axis=1, weights=w[draws])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+    return float(np.average(x, weights=w)), float(low), float(high)

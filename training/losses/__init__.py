@@ -1,6 +1,8 @@
-"""Losses, one a file, each citing its paper."""
+"""Losses, one a file, each citing its paper. See `loss` for what one is, `catalogue` for their names in recipes."""
 
-from training.losses.objective import Objective, ObjectiveSpec
-from training.losses.songs import SongObjective, SongObjectiveSpec
+from training.losses.catalogue import LOSSES
+from training.losses.loss import Setup
+from training.losses.objective import Objective
+from training.losses.spec import LossSpec, read_losses
 
-__all__ = ["Objective", "ObjectiveSpec", "SongObjective", "SongObjectiveSpec"]
+__all__ = ["LOSSES", "LossSpec", "Objective", "Setup", "read_losses"]

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from training.losses.loss import Context, Loss, Setup, Sound, mono_only
+
 RATE = 16000
 WORST, BEST = 1.0, 4.64  # of PESQ-WB; the critic works from 0 to 1
 Label = Callable[[np.ndarray, np.ndarray], float]
@@ -74,9 +76,9 @@ class LearnedProxy(nn.Module):
     def __init__(self, rate: int, label: Label = pesq_wb, fresh: int = 2, memory: int = 64, seed: int = 0):
         super().__init__()
         if rate not in (RATE, 3 * RATE):
-            raise ValueError(f"The learned proxy works at 16000 or 48000 Hz, not {rate}.")
+            raise ValueError(f"metricgan works at 16000 or 48000 Hz, not {rate}.")
         if label is pesq_wb and importlib.util.find_spec("pesq") is None:
-            raise ValueError("The proxy metricgan learns from package pesq; install it: pip install 'rtsep[bench]'.")
+            raise ValueError("metricgan learns from package pesq; install it: pip install 'rtsep[bench]'.")
         self.factor, self.label, self.fresh, self.size = rate // RATE, label, fresh, memory
         with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on the proxy's
             torch.manual_seed(seed)
@@ -146,6 +148,26 @@ class LearnedProxy(nn.Module):
         self.lessons = state["lessons"]
         found = state["rng"]
         self.rng.bit_generator.state = found | {"state": {key: int(text) for key, text in found["state"].items()}}
+
+
+class MetricGan(Loss):
+    """`LearnedProxy` of one source, only where it sounds; it learns some time ahead of when it first counts."""
+
+    present_above = 1e-4
+    lesson_every = 4
+    lesson_lead = 0.1
+
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        mono_only(setup, "metricgan")
+        self.proxy = LearnedProxy(setup.sample_rate)
+
+    def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
+        return self.proxy(estimate.waves[:, 0], reference.waves[:, 0])
+
+    def teach(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
+        """One lesson from `[batch, 1, samples]`; returns the critic's mean squared error."""
+        return self.proxy.teach(estimate[:, 0], reference[:, 0], mixture[:, 0])
 
 
 def _packed(wave: Tensor) -> Tensor:

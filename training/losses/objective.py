@@ -1,109 +1,134 @@
-"""What a recipe minimises: a weighted sum of parts over speech and noise."""
+"""What a recipe minimises: the weighted sum of its list of losses, whatever the sources."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from training.losses.activity import activity_error
-from training.losses.metricgan import LearnedProxy
-from training.losses.one_minus_estoi import Intelligibility
-from training.losses.pesq_proxy import PesqProxy
-from training.losses.snr import thresholded_snr
-from training.losses.spectral import compressed_error, spectrum
+from training.losses.catalogue import LOSSES
+from training.losses.loss import PRESENT, Context, Loss, Setup, Sound, WeightedSum
+from training.losses.spec import LossSpec
 
-PROXIES: dict[str, type[PesqProxy] | type[LearnedProxy]] = {"pesq": PesqProxy, "metricgan": LearnedProxy}
-LEAD = 0.1  # share of the schedule that a learned proxy learns before it teaches
-LESSON = 4  # steps from one of its lessons to the next
-
-
-@dataclass(frozen=True)
-class ObjectiveSpec:
-    """Weights of the parts; `noise` is λ of the joint masks (0: the noise mask is free).
-
-    `consistency` punishes estimates that do not sum to the mixture. `activity` is for networks with such a head, which
-    also learns from it through the trunk. `perceptual` weighs the `proxy` for PESQ,
-    from the share `perceptual_from` of the schedule on: early or alone it wrecks the sound.
-    """
-
-    snr: float = 0.1  # per dB
-    noise: float = 0.3
-    spectral: float = 1.0
-    complex_share: float = 0.3
-    intelligibility: float = 0.5
-    consistency: float = 0.0  # per dB
-    activity: float = 0.0  # per nat
-    perceptual: float = 0.0
-    perceptual_from: float = 0.7
-    proxy: str = "pesq"  # the measure of P.862, or a critic that learns from it: "metricgan"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.perceptual_from <= 1:
-            raise ValueError(f"perceptual_from is a share of the schedule, 0 to 1, not {self.perceptual_from}.")
-        if self.proxy not in PROXIES:
-            raise ValueError(f"proxy must be one of {sorted(PROXIES)}, not {self.proxy!r}.")
+Due = tuple[tuple[int, bool], ...]  # of each loss: how many times it counts in this step, and whether everywhere
 
 
 class Objective(torch.nn.Module):
-    """Loss of estimates `[batch, 2, samples]` against speech and noise `[batch, 2, samples]`.
+    """Loss of estimates `[batch, sources, (channels,) samples]` against all that the mixture is made of.
 
-    Estimates of speech alone, `[batch, 1, samples]` (K = 1), have no noise and no consistency part. Returns the scalar
-    loss and a dict of its parts (floats detached). Everything is brought to the mixture's RMS first, so that a quiet
-    example weighs as much as a loud one. `activity` are the logits `[batch, hops, sources]` of a network that has the
-    head. `late` says that the schedule has come to the perceptual part: see `late_at`.
+    Estimates are those of `setup.sources`, references those of `setup.references`, each in its order. Everything is
+    brought to the mixture's RMS first, once, so that a quiet example weighs as much as a loud one, and spectra are
+    computed once for all losses. Returns the scalar loss and the value of each loss that counted, by its label
+    (detached, without its weight). Raises ValueError with one sentence where a loss lacks what it needs.
     """
 
-    def __init__(self, spec: ObjectiveSpec, rate: int):
+    def __init__(self, specs: Sequence[LossSpec], setup: Setup):
         super().__init__()
-        self.spec = spec
-        self.intelligibility = Intelligibility(rate)
-        self.perceptual = PROXIES[spec.proxy](rate) if spec.perceptual else None
+        self.specs, self.setup = list(specs), setup
+        self.losses = torch.nn.ModuleDict({spec.label: build_loss(spec, setup) for spec in specs})
 
-    def late_at(self, progress: float) -> bool:
-        """Whether the perceptual part counts at `progress`, the share of the schedule that is over (0 to 1)."""
-        return self.perceptual is not None and progress >= self.spec.perceptual_from
+    def due(self, step: int, progress: float) -> Due:
+        """Which losses count at `step` (from 0) and `progress`, the share of the schedule that is over (0 to 1).
 
-    def teach(self, estimate: Tensor, sources: Tensor, step: int, progress: float) -> None:
-        """Lets a learned proxy learn from the network's own output, every few steps and some time ahead of its part."""
-        due = step % LESSON == 0 and progress >= self.spec.perceptual_from - LEAD
-        if due and isinstance(self.perceptual, LearnedProxy):
-            self.perceptual.teach(estimate[:, 0].detach(), sources[:, 0], sources.sum(1))
+        Apart from `forward`, so that a compiled one is compiled once for each answer and not for each step.
+        """
+        return tuple(
+            (
+                spec.every if progress >= spec.start and step % spec.every == 0 else 0,
+                not spec.where or (spec.where_until is not None and progress >= spec.where_until),
+            )
+            for spec in self.specs
+        )
+
+    def everything(self) -> Due:
+        """All losses, each once: what is validated."""
+        return tuple((1, not spec.where or spec.where_until is not None) for spec in self.specs)
 
     def forward(
-        self, estimate: Tensor, sources: Tensor, late: bool = False, activity: Tensor | None = None
+        self, estimates: Tensor, references: Tensor, due: Due | None = None, activity: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        spec = self.spec
-        mixture = sources.sum(1)
-        gain = 1 / (mixture.square().mean(-1).sqrt() + 1e-6)
-        estimate, sources = estimate.float() * gain[:, None, None], sources * gain[:, None, None]
-        mixture = mixture * gain[:, None]
-        speech = thresholded_snr(estimate[:, 0], sources[:, 0], mixture)
-        parts = {"snr": speech.mean()}
-        if joint := estimate.shape[1] > 1:
-            parts["noise"] = thresholded_snr(estimate[:, 1], sources[:, 1], mixture).mean()
-            loss = spec.snr * (parts["snr"] + spec.noise * parts["noise"])
-        else:
-            loss = spec.snr * parts["snr"]
-        if joint and spec.consistency:
-            parts["consistency"] = thresholded_snr(estimate.sum(1), mixture, mixture).mean()
-            loss = loss + spec.consistency * parts["consistency"]
-        if spec.spectral or spec.intelligibility:
-            pairs, pairs_true = spectrum(estimate[:, 0]), spectrum(sources[:, 0])
-            parts["spectral"] = compressed_error(pairs, pairs_true, spec.complex_share).mean()
-            loss = loss + spec.spectral * parts["spectral"]
-        # Only where there is speech: an absent voice has no intelligibility to lose, and no quality.
-        spoken = (sources[:, 0].square().mean(-1) > 1e-4).float()
-        if spec.intelligibility:
-            lost = self.intelligibility(pairs, pairs_true)
-            parts["lost"] = (lost * spoken).sum() / spoken.sum().clamp(min=1)
-            loss = loss + spec.intelligibility * parts["lost"]
-        if self.perceptual is not None and late:
-            disturbed = self.perceptual(estimate[:, 0], sources[:, 0])
-            parts["perceptual"] = (disturbed * spoken).sum() / spoken.sum().clamp(min=1)
-            loss = loss + spec.perceptual * parts["perceptual"]
-        if activity is not None and activity.shape[-1]:
-            parts["activity"] = activity_error(activity, sources[:, : activity.shape[-1]]).mean()
-            loss = loss + spec.activity * parts["activity"]
-        return loss, {name: value.detach() for name, value in parts.items()}
+        context = self.context(estimates, references, activity)
+        total, parts = torch.zeros((), device=estimates.device), {}
+        for spec, (times, everywhere) in zip(self.specs, due or self.everything(), strict=True):
+            if times:
+                where = None if everywhere else context.references[spec.where].power > PRESENT
+                value = self.value(spec, context, where)
+                total = total + spec.weight * times * value
+                parts[spec.label] = value.detach()
+        return total, parts
+
+    def context(self, estimates: Tensor, references: Tensor, activity: Tensor | None) -> Context:
+        """What the losses are given, everything in float32 and at the mixture's RMS of one."""
+        if references.ndim == 3:
+            estimates, references = estimates.unsqueeze(2), references.unsqueeze(2)
+        mixture = references.sum(1)
+        gain = 1 / (mixture.square().mean((1, 2)).sqrt() + 1e-6)
+        estimates, references = (waves.float() * gain[:, None, None, None] for waves in (estimates, references))
+        return Context(
+            Sound(mixture * gain[:, None, None]),
+            {name: Sound(estimates[:, index]) for index, name in enumerate(self.setup.sources)},
+            {name: Sound(references[:, index]) for index, name in enumerate(self.setup.references)},
+            activity,
+        )
+
+    def value(self, spec: LossSpec, context: Context, where: Tensor | None) -> Tensor:
+        """One loss of the batch, a scalar: the mean over the examples that count, summed over its sources."""
+        loss = self.losses[spec.label]
+        assert isinstance(loss, Loss)
+        if not loss.per_source:
+            return _mean(loss(context), where)
+        if loss.wrapper:
+            estimates, references = (
+                [sounds[name] for name in spec.of] for sounds in (context.estimates, context.references)
+            )
+            return _mean(loss(estimates, references, context), where)
+        values = []
+        for name in spec.of:
+            estimate, reference = context.estimates[name], context.references[name]
+            counted = loss.counted(reference, context)
+            if where is not None:
+                counted = where if counted is None else counted & where
+            values.append(_mean(loss(estimate, reference, context), counted))
+        return torch.stack(values).sum()
+
+    def teach(self, estimates: Tensor, references: Tensor, step: int, progress: float) -> None:
+        """Lets the losses that learn have their lesson, where one is due; tensors as `forward`."""
+        for spec in self.specs:
+            loss = self.losses[spec.label]
+            assert isinstance(loss, Loss)
+            if loss.lesson_every and step % loss.lesson_every == 0 and progress >= spec.start - loss.lesson_lead:
+                if references.ndim == 3:
+                    estimates, references = estimates.unsqueeze(2), references.unsqueeze(2)
+                for name in spec.of:
+                    estimate = estimates[:, self.setup.sources.index(name)].detach()
+                    loss.teach(estimate, references[:, self.setup.references.index(name)], references.sum(1))
+
+
+def build_loss(spec: LossSpec, setup: Setup) -> Loss:
+    """The loss of one entry; raises ValueError with one sentence where it does not fit the network or the task."""
+    for name in spec.of:
+        if name not in setup.sources:
+            raise ValueError(f"{spec.label}: the network puts out {', '.join(setup.sources)} and no {name}.")
+        if name not in setup.references:
+            raise ValueError(f"{spec.label}: the task's mixtures hold {', '.join(setup.references)} and no {name}.")
+    if spec.where and spec.where not in setup.references:
+        raise ValueError(f"{spec.label}: where names a source, {', '.join(setup.references)}, not {spec.where}.")
+    kind = LOSSES[spec.loss]
+    try:
+        if not kind.wrapper:
+            return kind(setup, **spec.options)
+        if len(spec.of) < 2:
+            raise ValueError("it needs two sources at least.")
+        inner = [build_loss(each, setup) for each in spec.around]
+        return kind(setup, WeightedSum(inner, [each.weight for each in spec.around]), **spec.options)  # type: ignore[call-arg]
+    except ValueError as error:
+        raise ValueError(f"{spec.label}: {error}") from None
+
+
+def _mean(values: Tensor, counted: Tensor | None) -> Tensor:
+    """Mean of `[batch]` over the examples that are `counted`; 0 if none is."""
+    if counted is None:
+        return values.mean()
+    weight = counted.to(values.dtype)
+    return (values * weight).sum() / weight.sum().clamp(min=1)

@@ -1,10 +1,34 @@
-"""A differentiable ESTOI on the spectra that the spectral objective has already computed (Jensen & Taal 2016)."""
+"""A differentiable ESTOI (Jensen & Taal 2016) on the spectra that `compressed_spectrum` shares."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from training.losses.loss import Context, Loss, Setup, Sound, mono_only
+
+SEGMENT = 36  # frames
+HOP = 512  # samples from frame to frame
+
+
+class OneMinusEstoi(Loss):
+    """`Intelligibility` of one source; only where it sounds: an absent voice has no intelligibility to lose."""
+
+    present_above = 1e-4
+
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        mono_only(setup, "one_minus_estoi")
+        if setup.seconds * setup.sample_rate < SEGMENT * HOP:
+            least = SEGMENT * HOP / setup.sample_rate
+            raise ValueError(
+                f"one_minus_estoi needs pieces of {least:.2f} s at least that count, not {setup.seconds:.2f} s."
+            )
+        self.measure = Intelligibility(setup.sample_rate)
+
+    def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
+        return self.measure(estimate.spectrum(hop=HOP)[:, 0], reference.spectrum(hop=HOP)[:, 0])
 
 
 def third_octaves(bins: int, rate: int, bands: int = 15, lowest: float = 150.0) -> Tensor:
@@ -27,7 +51,7 @@ class Intelligibility(torch.nn.Module):
 
     bands: Tensor
 
-    def __init__(self, rate: int, bins: int = 513, segment: int = 36):
+    def __init__(self, rate: int, bins: int = 513, segment: int = SEGMENT):
         super().__init__()
         self.segment = segment
         self.register_buffer("bands", third_octaves(bins, rate), persistent=False)

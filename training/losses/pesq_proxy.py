@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.losses.loss import Context, Loss, Setup, Sound, mono_only
+
 RATE, FRAME, HOP = 16000, 512, 256  # P.862 frames: 32 ms, half overlapping
 POWER = 1e7  # mean power of both signals between 350 and 3250 Hz after level alignment
 FLOOR = 1e-9  # mean power of a signal in ±1 (−90 dB) below which it is no longer amplified to POWER
@@ -200,3 +202,17 @@ def over_time(frames: Tensor, begin: Tensor, end: Tensor) -> Tensor:
     syllables = norm(parts, 6) * SYLLABLE ** (-1 / 6)
     used = start <= end.unsqueeze(-1)
     return norm(syllables * used, 2) / used.sum(-1).sqrt()
+
+
+class PesqProxyLoss(Loss):
+    """`PesqProxy` of one source, in points of the raw score; only where it sounds: silence has no quality to lose."""
+
+    present_above = 1e-4
+
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        mono_only(setup, "pesq_proxy")
+        self.measure = PesqProxy(setup.sample_rate)
+
+    def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
+        return self.measure(estimate.waves[:, 0], reference.waves[:, 0])

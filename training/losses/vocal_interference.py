@@ -11,11 +11,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.losses.spectral import spectrum
+from training.losses.loss import PRESENT, Context, Loss, Setup, Sound
+from training.losses.spectrum import spectrum
 
 WINDOW = 2048  # samples; bins 23 Hz wide at 48 kHz, and "a second" is one there
 BAND = 4  # bins that share a gain
 FRAMES = 24  # windows side by side that share it: a second
+
+
+class VocalInterference(Loss):
+    """`voice_left`, dB: how much of `against` (the other source, if there are two) the estimate of `of` still carries.
+
+    An error is an error to the SNR, be it voice that is left or music that is lost; for whoever sings over it the voice
+    that is left is the worse one. `floor` in dB under the mixture. Pieces without a voice have no value.
+    """
+
+    def __init__(self, setup: Setup, against: str = "", floor: float = 30.0):
+        super().__init__(setup)
+        if against not in setup.references and not (against == "" and len(setup.references) == 2):
+            known = ", ".join(setup.references)
+            raise ValueError(f"vocal_interference is against one of the sources {known}, not {against!r}.")
+        if setup.seconds * setup.sample_rate <= WINDOW // 2:
+            raise ValueError(f"vocal_interference needs pieces of more than {WINDOW // 2} samples.")
+        self.against, self.floor = against, 10 ** (-floor / 10)
+
+    def voice(self, reference: Sound, context: Context) -> Sound:
+        """The true source that must not be there."""
+        if self.against:
+            return context.references[self.against]
+        return next(sound for sound in context.references.values() if sound is not reference)
+
+    def counted(self, reference: Sound, context: Context) -> Tensor:
+        return self.voice(reference, context).power > PRESENT
+
+    def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
+        sources = torch.stack([reference.waves, self.voice(reference, context).waves], 1)
+        return voice_left(estimate.waves, sources, self.floor)
 
 
 def voice_left(accompaniment: Tensor, sources: Tensor, floor: float = 0.0) -> Tensor:

@@ -28,6 +28,14 @@ class Filterbank:
     decoder: np.ndarray
     folded: bool = False
 
+    @property
+    def first_masked(self) -> int:
+        """How many pairs are features only, which the decoder does not use and which get no mask; they come first."""
+        masked = np.abs(self.decoder).max(axis=(0, 2)) > 0
+        first = int((~masked).sum())
+        assert masked[first:].all(), "feature-only pairs come first"
+        return first
+
 
 @dataclass(frozen=True)
 class Features:

@@ -25,9 +25,9 @@ def recent(pairs: Tensor, frames: int) -> Tensor:
 
 
 def newest(window: Tensor, length: int, frames: int, hop: int) -> Tensor:
-    """The newest short windows in one analysis window, for the step form: `[1, A]` → `[1, frames, length]`."""
+    """The newest short windows in one analysis window, for the step form: `[..., A]` → `[..., frames, length]`."""
     end = window.shape[-1]
-    return torch.stack([window[:, end - length - age * hop : end - age * hop] for age in range(frames)], 1)
+    return torch.stack([window[..., end - length - age * hop : end - age * hop] for age in range(frames)], -2)
 
 
 def features(recent: Tensor) -> Tensor:

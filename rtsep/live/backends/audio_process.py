@@ -1,8 +1,13 @@
-"""The audio process: owns PortAudio and nothing else, because PortAudio may hang or abort when a server goes away.
+"""The audio process: owns the devices and nothing else, because PortAudio may hang or abort when a server goes away.
 
-``python -m rtsep.live.backends.audio_process HANDLE SETTINGS`` opens the devices, says so on standard output (a JSON
-object a line) and
-sleeps until the shared block, or the parent's end, tells it to stop. All sound happens in the compiled callback.
+Started with the shared block's handle and settings as JSON, it opens the devices, says so on standard output (a JSON
+object a line) and sleeps until the shared block, or the parent's end, tells it to stop. All sound happens in the
+compiled callback. Settings, for microphones, players and the empty pass-through alike:
+
+callback: LIVE, PLAYER or PASSTHROUGH of ``processes``. variant: of the live callback, see there. input, output:
+devices by name, part of it or number, None is the default; a player has no input. rate: Hz wanted. block: frames wanted
+or None. client: our name among JACK's clients. input_channels: that the device must give. model: whose worker runs as a
+thread here, or None.
 """
 
 from __future__ import annotations
@@ -12,166 +17,200 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rtsep.errors import RtsepError
-from rtsep.live import worker
-from rtsep.live.backends import realtime
-from rtsep.live.backends.callback import compile_callback
-from rtsep.live.backends.clock_bridge import LEAST_MARGIN_S, nominal_rate
-from rtsep.live.backends.clock_drift import table
-from rtsep.live.backends.shared_state import (
-    ARRIVALS,
-    CALLBACKS,
-    FRAMES,
-    IN_CHANNELS,
-    IN_FRAMES,
-    IN_RATE,
-    MARGIN,
-    OUT_CHANNELS,
-    STOP,
-    TWO,
-    Block,
+from rtsep.live.backends import live_callback, passthrough_callback, player_callback, realtime
+from rtsep.live.backends.adaptive_resampler import table
+from rtsep.live.backends.clock_bridge import MIN_MARGIN_S, nominal_rate
+from rtsep.live.backends.jack_client import server_period
+from rtsep.live.backends.portaudio import (
+    HIGH_LATENCY,
+    LOW_LATENCY,
+    AudioBackend,
+    AudioError,
+    AudioStream,
+    PortAudio,
+    StreamRequest,
 )
-from rtsep.live.routing.devices import Device, block_size, listed, open_portaudio, pair, two_clocks
+from rtsep.live.backends.shared_state import Fields, SharedBlock
+from rtsep.live.processes import PASSTHROUGH, PLAYER
+from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, player_block_size, two_clocks
+from rtsep.live.routing.sound_server import devices_of_server
+from rtsep.model import MAX_RATE, MIN_RATE
 
 _PATIENCE_S = 15.0  # until the first callbacks must have come
 _STEADY = 4  # callbacks of one size that settle what the block is
+_LOOK_S = 0.02
+_PORTAUDIO_BUFFER = 1024
+_OTHER_RATES = (48000, 96000, 44100, 192000)  # tried when a device's own is none that rtsep works at
 
 
 def say(event: str, **values: Any) -> None:
+    """Tell the parent."""
     print(json.dumps({"event": event, **values}), flush=True)
 
 
-def rate_for(sounddevice: Any, wanted: int, kind: str, device: Device, channels: int) -> int:
-    """``wanted`` Hz where the device takes it as ``kind`` (input or output), else the device's own rate."""
-    check = getattr(sounddevice, f"check_{kind}_settings")
-    try:
-        check(device.index, channels, "float32", samplerate=wanted)
-    except (sounddevice.PortAudioError, ValueError):
-        return device.rate
-    return wanted
-
-
 class Streams:
-    """PortAudio's streams for one Live: one for both ends, or, where they have clocks of their own, one for each."""
+    """A session's streams: one for both ends, or, where they have clocks of their own, one for each; or an output.
 
-    def __init__(self, sounddevice: Any, block: Block, source: Device, target: Device, settings: dict[str, Any]):
-        """Open them, without starting. Raises RtsepError when that fails."""
-        self._sounddevice, self._block = sounddevice, block
-        self.source, self.target = source, target
-        self.channels = (min(block.channels, source.inputs), min(2, target.outputs))
-        block.head[IN_CHANNELS], block.head[OUT_CHANNELS] = self.channels
-        self.two = two_clocks(source, target)
-        wanted = settings["rate"]
-        rates = [
-            rate_for(sounddevice, wanted, kind, device, channels)
-            for kind, device, channels in zip(("input", "output"), (source, target), self.channels, strict=True)
-        ]
-        self._kept: list[Any] = []  # callbacks live as long as PortAudio may call them
+    source, target: devices; source is None for a player. rate: Hz of the output. separate: whether there are two.
+    """
+
+    def __init__(self, backend: AudioBackend, block: SharedBlock, settings: dict[str, Any]) -> None:
+        """Open them, without starting. Raises InputError or RtsepError when that fails."""
+        self._backend, self._block, self._settings = backend, block, settings
+        devices = backend.devices()
+        devices += devices_of_server(devices)
+        self.source: Device | None = None
+        if settings["callback"] == PLAYER:
+            self.target = find(devices, settings["output"], "output")
+        else:
+            self.source, self.target = pair(devices, settings["input"], settings["output"])
+        # ALSA's way to the server looks for the names of its devices there.
+        self.server_input = self.source.name if self.source and self.source.of_server else None
+        self.server_output = self.target.name if self.target.of_server else None
+        for variable, name in (("PULSE_SOURCE", self.server_input), ("PULSE_SINK", self.server_output)):
+            if name is not None:
+                os.environ[variable] = name
+        # A mix of channels or a later one needs more of them than are heard.
+        wanted = max(block.channels, settings.get("input_channels") or 1)
+        self.channels = (min(wanted, self.source.inputs) if self.source else 0, min(2, self.target.outputs))
+        if settings["callback"] == PASSTHROUGH:
+            self.channels = (1, 1)
+        block.state.input_channels, block.state.output_channels = self.channels
+        self.separate = self.source is not None and two_clocks(self.source, self.target)
+        self.streams: list[AudioStream] = []
         try:
-            if self.two:
-                self.rate = nominal_rate(rates[1])
-                self._bridge(nominal_rate(rates[0]))
-                self.streams = [
-                    self._open("output", rates[1], block_size(settings["block"], target, target), target, 1),
-                    self._open("input", rates[0], block_size(settings["block"], source, source), source, 0),
-                ]
-            else:
-                self.rate = wanted if rates == [wanted, wanted] else target.rate
-                size = block_size(settings["block"], source, target)
-                self.streams = [self._open("duplex", self.rate, size, (source, target), None)]
-        except (sounddevice.PortAudioError, ValueError) as error:
+            self._open()
+        except AudioError as error:
             raise self._refused(error) from None
-        block.head[TWO] = int(self.two)
+        block.clocks.separate = int(self.separate)
 
-    def _bridge(self, rate: int) -> None:
-        """What the callbacks have to know; the output's rate is the parent's to set, who must see that it changed."""
-        head = self._block.head
-        head[IN_RATE], head[MARGIN] = rate, round(LEAST_MARGIN_S * rate)
-        self._block.taps[:] = table(rate / self.rate)
+    def _open(self) -> None:
+        source, target = self.source, self.target
+        size = player_block_size if source is None else block_size
+        rates = [self._rate("output", target, self.channels[1])]
+        if source is not None:
+            rates.append(self._rate("input", source, self.channels[0]))
+        if self.separate and source is not None:
+            self.rate = nominal_rate(rates[0])
+            clocks = self._block.clocks
+            clocks.rate = nominal_rate(rates[1])
+            clocks.margin = round(MIN_MARGIN_S * clocks.rate)
+            self._block.taps[:] = table(clocks.rate / self.rate)
+            self.streams = [
+                self._stream(None, target, rates[0], block_size(self._settings["block"], target, target)),
+                self._stream(source, None, rates[1], block_size(self._settings["block"], source, source)),
+            ]
+        else:
+            self.rate = rates[0] if len(set(rates)) == 1 else target.rate
+            block = size(self._settings["block"], source or target, target)
+            self.streams = [self._stream(source, target, self.rate, block)]
 
-    def _open(self, kind: str, rate: int, size: int, device: Any, end: int | None) -> Any:
-        ffi, head = self._sounddevice._ffi, self._block.head
-        callback = compile_callback(catching=kind == "input")
-        self._kept.append(callback)
-        stream = self._sounddevice._StreamBase(
-            kind,
-            samplerate=rate,
-            blocksize=size,
-            device=device.index if end is not None else tuple(one.index for one in device),
-            channels=self.channels if end is None else self.channels[end],
-            dtype="float32",
-            latency="low",
-            callback=ffi.cast("PaStreamCallback*", callback.address),
-            userdata=ffi.cast("void*", head.ctypes.data),
+    def _rate(self, kind: str, device: Device, channels: int) -> int:
+        """The rate wanted where the device takes it, else the device's own, else one that rtsep works at.
+
+        Raises RtsepError when there is none.
+        """
+        for rate in (self._settings["rate"], device.rate, *_OTHER_RATES):
+            if MIN_RATE <= rate <= MAX_RATE and (
+                self._backend.supports(kind, device, rate, channels) or rate == device.rate
+            ):
+                return rate
+        raise RtsepError(
+            f"{device} runs at {device.rate} Hz and rtsep at {MIN_RATE} to {MAX_RATE}; set it to 48000 Hz, or choose "
+            f"another with --{kind}."
         )
-        one = device[0] if end is None else device
-        # On any other host's stream it would write anywhere. And a plugin such as PulseAudio's, waited for at real-time
-        # priority, may never get the time to answer.
-        if one.host == "ALSA" and "(hw:" in one.name:
-            realtime.hasten(self._sounddevice, stream)
-        return stream
+
+    def _stream(self, source: Device | None, target: Device | None, rate: int, block: int) -> AudioStream:
+        kind = self._settings["callback"]
+        if target is None:
+            callback = live_callback.compile_capturing_callback()
+        elif kind == PLAYER:
+            callback = player_callback.compile_callback()
+        elif kind == PASSTHROUGH:
+            callback = passthrough_callback.compile_callback()
+        else:
+            callback = live_callback.compile_callback(self._settings.get("variant") or "")
+        latency = HIGH_LATENCY if kind == PLAYER else LOW_LATENCY
+        address = self._block.address
+        return self._backend.open(StreamRequest(source, target, self.channels, rate, block, callback, address, latency))
 
     def start(self) -> None:
         """Raises RtsepError when the devices refuse."""
         try:
             for stream in self.streams:
                 stream.start()
-        except self._sounddevice.PortAudioError as error:
+        except AudioError as error:
             raise self._refused(error) from None
 
+    @property
+    def active(self) -> bool:
+        """Whether all are still running, as far as the audio system knows."""
+        return all(stream.active for stream in self.streams)
+
     def close(self) -> None:
+        """May hang when the server has died."""
         for stream in self.streams:
-            stream.abort()
             stream.close()
 
     def _refused(self, error: Exception) -> RtsepError:
-        reason = str(error).partition(" [")[0]
-        return RtsepError(f"{self.source} and {self.target} cannot be opened together ({reason}); choose others.")
+        if self.source is None:
+            return RtsepError(f"{self.target} cannot be opened ({error}); choose another with --output.")
+        return RtsepError(f"{self.source} and {self.target} cannot be opened together ({error}); choose others.")
 
 
 def run(handle: str, settings: dict[str, Any]) -> None:
     """Open, report, and sleep until told to stop. Raises RtsepError when the devices cannot be opened."""
-    block = Block.attach(handle)
-    head = block.head
-    compile_callback()  # before there is a stream to be late for
+    block = SharedBlock.attach(handle)
+    state = block.state
     realtime.lock_memory()
-    sounddevice = open_portaudio(settings["client"])
-    streams = Streams(sounddevice, block, *pair(listed(sounddevice), settings["input"], settings["output"]), settings)
-    if settings["model"]:  # the portable way: the worker is a thread of this process
+    streams = Streams(PortAudio(settings["client"]), block, settings)
+    if settings.get("model"):  # the portable way: the worker is a thread of this process
+        from rtsep.live import worker
+
         worker.thread(block, settings["model"])
-    before = int(head[CALLBACKS]), int(head[ARRIVALS])
+    before = state.callbacks, block.clocks.callbacks
     streams.start()
-    frames = _settle(head, CALLBACKS, FRAMES, before[0])
-    if streams.two:
-        _settle(head, ARRIVALS, IN_FRAMES, before[1])
+    frames = _settled_block(state, before[0])
+    if streams.separate:
+        _settled_block(block.clocks, before[1])
     say(
         "opened",
-        input=streams.source.name,
+        input=streams.source.name if streams.source else None,
         output=streams.target.name,
+        server_input=streams.server_input,
+        server_output=streams.server_output,
         host=streams.target.host,
-        two=streams.two,
+        separate_clocks=streams.separate,
         rate=streams.rate,
         block=frames,
+        period=_period(streams.target, frames),
         channels=streams.channels,
         pid=os.getpid(),
     )
-    realtime.still_garbage()
-    while not head[STOP]:
-        time.sleep(0.05)
+    realtime.stop_garbage_collection()
+    while not state.stop:
+        time.sleep(_LOOK_S)
+        if not streams.active and not state.stop:
+            raise RtsepError("The sound system ended the stream.")
     closing = threading.Thread(target=streams.close, daemon=True)
     closing.start()
     closing.join(1.0)  # for ever, when the server has died
 
 
-def _settle(head: Any, callbacks: int, size: int, before: int) -> int:
-    """Frames a callback, once several in a row had as many; callbacks, size: words that count and measure them."""
+def _period(target: Device, frames: int) -> int:
+    """Frames that come at once. PortAudio cuts JACK's periods into pieces where they are larger than its own buffer."""
+    return max(frames, server_period()) if target.host == JACK and frames == _PORTAUDIO_BUFFER else frames
+
+
+def _settled_block(record: Fields, before: int) -> int:
+    """Frames a callback, once several in a row had as many; record: its ``callbacks`` and ``frames`` are looked at."""
     end = time.monotonic() + _PATIENCE_S
     seen, last, steady = before, 0, 0
     while time.monotonic() < end:
-        count, frames = int(head[callbacks]), int(head[size])
+        count, frames = record.callbacks, record.frames
         if count > seen:
             steady = steady + 1 if frames == last else 1
             seen, last = count, frames
@@ -183,23 +222,20 @@ def _settle(head: Any, callbacks: int, size: int, before: int) -> int:
     raise RtsepError("The device was opened but gives no sound; close other programs that use it, or choose another.")
 
 
-def serve(work: Callable[[str, dict[str, Any]], None], arguments: list[str]) -> None:
-    """The life of a process that holds PortAudio: ``work`` with handle and settings, one sentence if it fails, no end.
-
-    No end: PortAudio's own may hang or abort; the system closes everything just as well.
-    """
-    realtime.die_with_parent(sys.stdin.buffer)
+def _main(handle: str, settings: str) -> None:
+    """One sentence if it fails; no end: PortAudio's own may hang or abort, and the system closes all just as well."""
+    realtime.end_with_parent(sys.stdin.buffer)
+    code = 0
     try:
-        work(arguments[0], json.loads(arguments[1]))
-        code = 0
+        run(handle, json.loads(settings))
     except RtsepError as error:
-        say("error", sentence=str(error), code=error.exit_code)
         code = error.exit_code
+        say("error", sentence=str(error), code=code)
     except Exception as error:
-        say("error", sentence=f"The sound system failed ({type(error).__name__}: {error}).", code=1)
         code = 1
+        say("error", sentence=f"The sound system failed ({type(error).__name__}: {error}).", code=code)
     os._exit(code)
 
 
 if __name__ == "__main__":
-    serve(run, sys.argv[1:])
+    _main(*sys.argv[1:])

@@ -1,46 +1,29 @@
-"""The bridge between two devices with clocks of their own: one callback catches, the other reads what it needs.
+"""The bridge between two devices with clocks of their own: one callback captures, the other reads what it needs.
 
-The input's callback appends what it hears to the ring ``caught`` and notes how much that was, and when. The output's
-callback reads from there through ``drift``, as many samples as it is to play; from there on everything happens by the
-output's clock. What is read stays TARGET samples behind the input's clock: a block of the input, because it may be
-about to come; a block of the output, because it is read at once; the taps; and MARGIN for callbacks that are not
-punctual. Ran out nevertheless, silence is read, MARGIN grows (at most to ``MOST_MARGIN_S``) and the place is found
-anew: a slip, counted and joined without a step, so that the delay is always the one that is stated.
+The input's callback appends what it gets to the ring ``captured`` and notes how much that was, and when. The output's
+callback reads from there through ``adaptive_resampler``, as many samples as it is to play; from there on everything
+happens by the output's clock. What is read stays ``clocks.target`` samples behind the input's clock: a block of the
+input, because it may be about to come; a block of the output, because it is read at once; the taps; and
+``clocks.margin`` for callbacks that are not punctual. When the samples run out nevertheless, silence is read, the
+margin grows (at most to ``MAX_MARGIN_S``) and the place is found anew: a slip, counted and joined without a step, so
+that the delay is always the one that is stated.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import boolean, float32, int64, void
 
-from rtsep.engine.framing import LIMIT
 from rtsep.engine.numba_cache import compiled
-from rtsep.live.backends.clock_drift import ERROR, HALF, NOMINAL, PLACE, RATIO, STARTED, STATE, SUM, read, steer
+from rtsep.live.backends.adaptive_resampler import HALF, read, steer
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import (
-    ARRIVAL,
-    ARRIVAL_ROWS,
-    ARRIVALS,
-    CAUGHT,
-    FILL,
-    IN_FRAMES,
-    IN_RATE,
-    JOIN,
-    MARGIN,
-    OUT_OF,
-    RATE,
-    READER,
-    SEAM,
-    SEAM_LAST,
-    SEAM_REST,
-    SLIPS,
-    STARVED,
-    TARGET,
-)
+from rtsep.live.backends.shared_state import ARRIVALS, CLOCKS_TYPE, RESAMPLER_TYPE, STATE_TYPE
+from rtsep.live.backends.stream_callback import input_sample
 
-LEAST_MARGIN_S = 0.002
-MOST_MARGIN_S = 0.030
-_LIMIT = np.float32(LIMIT)
+MIN_MARGIN_S = 0.002
+MAX_MARGIN_S = 0.030
 _RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
+_SOUND = float32[:, ::1]
 
 
 def nominal_rate(rate: int) -> int:
@@ -48,83 +31,79 @@ def nominal_rate(rate: int) -> int:
     return next((usual for usual in _RATES if abs(rate - usual) <= 0.001 * usual), rate)
 
 
-@compiled("void(int64[::1], float32[:,::1], float32[:,::1], int64)")
-def catch(head, caught, block, now):
-    """Append ``block`` ([frames, channels]), which came at ``now`` (ns); faulty samples become harmless."""
-    mask = caught.shape[1] - 1
-    at = head[CAUGHT]
-    for channel in range(caught.shape[0]):
-        source = min(channel, block.shape[1] - 1)
+@compiled(void(CLOCKS_TYPE, _SOUND, _SOUND, int64, int64))
+def capture(clocks, captured, block, mix, now):
+    """Append ``block`` ([frames, channels]), which came at ``now`` (ns); mix: ``state.input_mix``."""
+    mask = captured.shape[1] - 1
+    at = clocks.captured
+    for channel in range(captured.shape[0]):
         for i in range(block.shape[0]):
-            value = block[i, source]
-            if not np.isfinite(value):
-                value = np.float32(0.0)
-            caught[channel, (at + i) & mask] = min(_LIMIT, max(-_LIMIT, value))
-    head[IN_FRAMES] = block.shape[0]
-    head[CAUGHT] = at + block.shape[0]
-    row = ARRIVAL + 2 * (head[ARRIVALS] % ARRIVAL_ROWS)
-    head[row], head[row + 1] = head[CAUGHT], now
+            captured[channel, (at + i) & mask] = input_sample(block, i, channel, mix)
+    clocks.frames = block.shape[0]
+    clocks.captured = at + block.shape[0]
+    row = clocks.callbacks % ARRIVALS
+    clocks.arrival_position[row] = clocks.captured
+    clocks.arrival_ns[row] = now
     fence()
-    head[ARRIVALS] += 1
+    clocks.callbacks += 1
 
 
-@compiled("void(int64[::1], float64[::1], float32[:,::1], boolean)")
-def _join(head, gains, piece, breaks):
-    """Take a step away as ``speak`` does: the difference is added and dies away within a join."""
-    total = head[JOIN]
+@compiled(void(STATE_TYPE, CLOCKS_TYPE, _SOUND, boolean))
+def _join(state, clocks, piece, breaks):
+    """Take a step away as the live callback does: the difference is added and dies away within a join."""
+    total = state.join_samples
     if breaks:
-        head[SEAM] = total
+        clocks.join_left = total
         for channel in range(piece.shape[1]):
-            gains[SEAM_REST + channel] = gains[SEAM_LAST + channel] - piece[0, channel]
+            clocks.join_offset[channel] = clocks.last_sample[channel] - piece[0, channel]
     for i in range(piece.shape[0]):
-        left = head[SEAM]
+        left = clocks.join_left
         for channel in range(piece.shape[1]):
             if left > 0:
-                piece[i, channel] += np.float32(gains[SEAM_REST + channel] * (left / total))
-            gains[SEAM_LAST + channel] = piece[i, channel]
-        head[SEAM] = max(0, left - 1)
+                piece[i, channel] += np.float32(clocks.join_offset[channel] * (left / total))
+            clocks.last_sample[channel] = piece[i, channel]
+        clocks.join_left = max(0, left - 1)
 
 
-@compiled("void(int64[::1], float64[::1], float32[:,::1], float32[:,::1], float32[:,::1], int64)")
-def cross(head, gains, caught, taps, piece, now):
+@compiled(void(STATE_TYPE, CLOCKS_TYPE, RESAMPLER_TYPE, _SOUND, _SOUND, _SOUND, int64))
+def cross(state, clocks, resampler, captured, taps, piece, now):
     """Fill ``piece`` ([frames, channels]) with what is due at ``now`` (ns) by the output's clock."""
-    state = gains[READER : READER + STATE]
     frames = piece.shape[0]
-    arrivals = head[ARRIVALS]
+    callbacks = clocks.callbacks
     fence()
-    row = ARRIVAL + 2 * ((arrivals - 1) % ARRIVAL_ROWS)
-    written, age = head[row], (now - head[row + 1]) * 1e-9 * head[IN_RATE]
-    nominal = head[IN_RATE] / head[RATE]
-    margin = head[MARGIN]
-    span = head[IN_FRAMES] + frames * nominal
+    row = (callbacks - 1) % ARRIVALS
+    written, age = clocks.arrival_position[row], (now - clocks.arrival_ns[row]) * 1e-9 * clocks.rate
+    nominal = clocks.rate / state.rate
+    margin = clocks.margin
+    span = clocks.frames + frames * nominal
     target = span + HALF + margin
-    silent = arrivals == 0 or age > 2 * head[IN_FRAMES] + margin
+    silent = callbacks == 0 or age > 2 * clocks.frames + margin
     reached = written + max(0.0, age)  # by the input's clock, between its blocks too
-    started = state[STARTED] == 1.0
+    started = resampler.started == 1
     if not started:
-        state[NOMINAL] = state[RATIO] = nominal
-        state[SUM] = 0.0
-    far = abs(reached - state[PLACE] - target) > span / 2 + margin
-    anew = not started or head[OUT_OF] == 1 or far
+        resampler.nominal = resampler.ratio = nominal
+        resampler.integral = 0.0
+    far = abs(reached - resampler.place - target) > span / 2 + margin
+    anew = not started or clocks.empty == 1 or far
     if anew and not silent:
-        state[PLACE], state[ERROR] = reached - target, 0.0
-    needed = frames * state[RATIO] + HALF + 1
-    lacking = silent or written - state[PLACE] < needed
-    if started and lacking and head[OUT_OF] == 0:
-        head[STARVED] += 1
+        resampler.place, resampler.error = reached - target, 0.0
+    needed = frames * resampler.ratio + HALF + 1
+    lacking = silent or written - resampler.place < needed
+    if started and lacking and clocks.empty == 0:
+        clocks.underruns += 1
         if not silent:
-            more = np.int64(needed - (written - state[PLACE])) + head[IN_RATE] // 1000
-            head[MARGIN] = max(margin, min(np.int64(MOST_MARGIN_S * head[IN_RATE]), margin + more))
+            more = np.int64(needed - (written - resampler.place)) + clocks.rate // 1000
+            clocks.margin = max(margin, min(np.int64(MAX_MARGIN_S * clocks.rate), margin + more))
     if started and anew and not lacking:
-        head[SLIPS] += 1
-    breaks = started and (anew or lacking) and not (lacking and head[OUT_OF] == 1)
-    head[OUT_OF] = 1 if lacking and started else 0
-    head[TARGET] = np.int64(target)
+        clocks.slips += 1
+    breaks = started and (anew or lacking) and not (lacking and clocks.empty == 1)
+    clocks.empty = 1 if lacking and started else 0
+    clocks.target = np.int64(target)
     if lacking:
         piece[:] = np.float32(0.0)
     else:
-        state[STARTED] = 1.0
-        steer(state, reached, target, float(head[IN_RATE]), frames / head[RATE])
-        gains[FILL] = written - state[PLACE]
-        read(state, taps, caught, 0, piece)
-    _join(head, gains, piece, breaks)
+        resampler.started = 1
+        steer(resampler, reached, target, float(clocks.rate), frames / state.rate)
+        clocks.fill = written - resampler.place
+        read(resampler, taps, captured, 0, piece)
+    _join(state, clocks, piece, breaks)

@@ -1,10 +1,10 @@
 """A small JACK client whose process callback is compiled: it plays a signal and records what comes back.
 
-It is the measuring instrument of `rtsep bench live` and of the tests, run as a process of its own:
+It is the measuring instrument of `rtsep bench live` and of the tests, run as a process of its own with the arguments
 
-    python -m rtsep.live.backends.jack_client SIGNAL.npy RECORDING.npy DESTINATION SOURCE
+    SIGNAL.npy RECORDING.npy DESTINATION SOURCE
 
-plays SIGNAL (float32, mono) into the port DESTINATION, records the port SOURCE just as long, and prints one JSON
+It plays SIGNAL (float32, mono) into the port DESTINATION, records the port SOURCE just as long, and prints one JSON
 object. libjack is called through ctypes (JACK Audio Connection Kit, jack/jack.h), so nothing need be installed for it.
 """
 
@@ -26,7 +26,7 @@ from rtsep.errors import RtsepError
 AUDIO = b"32 bit float mono audio"
 _INPUT, _OUTPUT = 1, 2
 _NO_START = 1  # JackNoStartServer
-SIZE, AT, GO, XRUNS, BEATS, OUT, IN = range(7)  # words of the instrument
+SIZE, AT, GO, XRUNS, BEATS, OUT, IN = range(7)  # words of the client
 _WORDS = 8
 _SILENT_S = 30.0  # without a callback for so long, the server is no more
 
@@ -60,6 +60,21 @@ def library() -> ctypes.CDLL:
     return jack
 
 
+def server_period() -> int:
+    """Frames that the running server hands over at once; 0 where none answers."""
+    try:
+        jack = library()
+    except RtsepError:
+        return 0
+    status = ctypes.c_int(0)
+    client = jack.jack_client_open(b"rtsep-period", _NO_START, ctypes.byref(status))
+    if not client:
+        return 0
+    period = int(jack.jack_get_buffer_size(client))
+    jack.jack_client_close(client)
+    return period
+
+
 _get_buffer: Any = types.ExternalFunction("jack_port_get_buffer", types.voidptr(types.intp, types.uint32))
 
 
@@ -89,7 +104,7 @@ def _xrun(user):
     return 0
 
 
-class Instrument:
+class JackClient:
     """One client with an output and an input port. ``probe`` plays and records at the same time, sample by sample."""
 
     def __init__(self, name: str = "rtsep-probe", size: int = 0) -> None:
@@ -173,21 +188,21 @@ class Instrument:
 def _main(arguments: list[str]) -> None:
     signal_path, recording_path, target, source = arguments[:4]
     signal = np.load(signal_path).astype(np.float32)
-    instrument = Instrument(size=len(signal))
+    client = JackClient(size=len(signal))
     own_out, own_in = "rtsep-probe:out", "rtsep-probe:in"
-    instrument.connect(own_out, target if target != "-" else own_in)
+    client.connect(own_out, target if target != "-" else own_in)
     if source != "-":
-        instrument.connect(source, own_in)
+        client.connect(source, own_in)
     time.sleep(0.1)
-    xruns = int(instrument.words[XRUNS])
+    xruns = int(client.words[XRUNS])
     if "--freewheel" in arguments:
-        instrument.freewheel(True)
-    recording = instrument.probe(signal, patience=60.0)
+        client.freewheel(True)
+    recording = client.probe(signal, patience=60.0)
     if "--freewheel" in arguments:
-        instrument.freewheel(False)
+        client.freewheel(False)
     np.save(recording_path, recording)
-    result = {"rate": instrument.rate, "period": instrument.period, "xruns": int(instrument.words[XRUNS]) - xruns}
-    instrument.close()
+    result = {"rate": client.rate, "period": client.period, "xruns": int(client.words[XRUNS]) - xruns}
+    client.close()
     print(json.dumps(result), flush=True)
 
 

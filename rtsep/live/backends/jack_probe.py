@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.child_processes import child_environment
+from rtsep.live.processes import child_command
 
 
 def probe(
@@ -26,20 +25,10 @@ def probe(
     with tempfile.TemporaryDirectory() as folder:
         played, recorded = Path(folder) / "played.npy", Path(folder) / "recorded.npy"
         np.save(played, sound)
-        command = [
-            sys.executable,
-            "-m",
-            "rtsep.live.backends.jack_client",
-            str(played),
-            str(recorded),
-            target,
-            source,
-            *options,
-        ]
+        arguments = (str(played), str(recorded), target, source, *options)
+        command = child_command("rtsep.live.backends.jack_client", *arguments)
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=len(sound) / 48000 + 60, env=child_environment()
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=len(sound) / 48000 + 60)
         except subprocess.TimeoutExpired:
             raise RtsepError("The probe did not come back; the JACK server may have stopped.") from None
         if done.returncode:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 
 from rtsep.errors import RtsepError
-
-_PDEATHSIG = 1
-
-
-def _dies_with_us() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGTERM)
+from rtsep.live.processes import set_parent_death_signal
 
 
 class JackServer:
@@ -43,7 +34,7 @@ class JackServer:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                preexec_fn=_dies_with_us,
+                preexec_fn=set_parent_death_signal,
             )
             check = ["jack_wait", "-s", self.name, "-c"]  # -w looks but once a second
             end = time.monotonic() + 10

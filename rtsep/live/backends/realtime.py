@@ -36,7 +36,7 @@ def raise_priority() -> bool:
     return True
 
 
-def hasten(sounddevice: Any, stream: Any) -> None:
+def let_alsa_hurry(sounddevice: Any, stream: Any) -> None:
     """Let PortAudio run an ALSA stream's callback at real-time priority, where allowed: by itself it does not."""
     with contextlib.suppress(AttributeError, OSError):
         enable = ctypes.CDLL(sounddevice._libname).PaAlsa_EnableRealtimeScheduling
@@ -44,14 +44,14 @@ def hasten(sounddevice: Any, stream: Any) -> None:
         enable(int(sounddevice._ffi.cast("uintptr_t", stream._ptr)), 1)
 
 
-def still_garbage() -> None:
+def stop_garbage_collection() -> None:
     """Collect once and never again: what lives now lives as long as the process, and the loop makes no cycles."""
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
-def die_with_parent(stdin: IO[bytes]) -> None:
+def end_with_parent(stdin: IO[bytes]) -> None:
     """End this process, at once and without asking PortAudio, when the parent's end of ``stdin`` closes."""
 
     def wait() -> None:

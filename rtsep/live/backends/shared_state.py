@@ -1,8 +1,10 @@
-"""The block of memory that callback, worker and parent share: counters, gains, logs and rings of samples.
+"""The memory that callback, worker and parent share: typed records of counters and gains, logs, and rings of samples.
 
 Every sample has one absolute position, its number since the start; rings are looked up modulo their length. A counter
-says up to where a ring is written, and each counter has one writer, so nothing is ever locked: the writer of a ring
+says up to where a ring is written, and each field has one writer, so nothing is ever locked: the writer of a ring
 writes samples, then the counter (with a fence between); the reader reads the counter, then samples.
+
+The records are NumPy structured types, which compiled code reads and writes by the same names (``state.position``).
 """
 
 from __future__ import annotations
@@ -15,112 +17,197 @@ import tempfile
 from typing import Any
 
 import numpy as np
+from numba import from_dtype
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.backends.clock_drift import HALF, PHASES
+from rtsep.live.backends.adaptive_resampler import RESAMPLER, TABLE_SHAPE
 
 MAX_CHANNELS = 8
-TAPS = (PHASES + 1) * 2 * HALF  # numbers in the table of ``drift``
-PIECE = 1 << 13  # samples a channel that can be read across two clocks at a time
+MAX_FRAMES = 1 << 13  # of one callback
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE: all pages mapped now, so that the callback never meets a page fault
 LOG_ROWS = 1 << 14  # callbacks and worker runs remembered: 44 s of blocks of 128 samples at 48 kHz
+ARRIVALS = 16  # callbacks of a second clock that are remembered
+_INT, _FLOAT = np.int64, np.float64
 
-# Words of ``head``, int64. The first four are the shape of the block and never change.
-TOTAL, CHANNELS, LENGTH, ROWS = range(4)
-# Written by the audio process, mostly in its callback
-(
-    WRITTEN,  # samples heard so far
-    CALLBACKS,  # callbacks that ran
-    LATE,  # blocks whose result was not there: the delayed dry signal was played
-    LOST,  # blocks that are not the result bit for bit: late ones, and those that the join after one reaches into
-    XRUNS,  # callbacks that PortAudio flagged with an overflow or underflow
-    MISFITS,  # callbacks with another number of frames than BLOCK
-    FRAMES,  # of the last callback
-    BEAT,  # when the last callback began, ns of the monotonic clock
-    BLOCK,  # frames a callback
-    RATE,  # Hz of the device
-    WAS_LATE,  # 1 after a late block
-    JOIN_LEFT,  # samples until a join has died away
-    IN_CHANNELS,
-    OUT_CHANNELS,
-    SCRATCH,  # two words for the clock
-    _SCRATCH_2,
-    WAS_DELAY,  # DELAY at the last callback
-) = range(4, 21)
-# Written by the worker
-(
-    DONE,  # results are there for the positions before this one
-    VALID,  # results count from this position on: after a restart the stream's first output is not sound yet
-    LATENCY,  # of the stream, samples
-    RUNS,  # times the worker processed something
-    RESETS,  # times the worker lost its place: the ring was overrun, or it was started anew
-    EPOCH_READY,  # the EPOCH for which the worker has its stream
-    WORKER_REALTIME,  # 1: SCHED_FIFO, 2: and memory locked
-) = range(21, 28)
-# Written by the parent
-(
-    RUN,  # 0: the callback is silent and time stands still
-    DELAY,  # samples from handing a block over to playing its result: slack x block
-    EPOCH,  # grows when rate or block changed and the worker needs another stream
-    TURN,  # grows when STRENGTH changed
-    EVENT,  # file descriptor of the eventfd that wakes the worker, -1 for none
-    WAIT,  # tests only: the callback waits for its result, so that nothing is ever late. Never set it live
-    PAUSE,  # 1: the worker rests, the dry signal plays
-    STOP,
-    JOIN,  # samples that a join takes
-    COPY,  # measurements only: the worker copies instead of running the model
-    PING,  # measurements only: samples of noise to play instead of everything else; the callback counts them down
-    PING_AT,  # where the callback began to; the parent sets -1 before
-) = range(32, 44)
-# Written by the audio process when input and output are two streams with clocks of their own, see ``bridge``
-(
-    TWO,  # 1: they are
-    CAUGHT,  # samples that the input's callback has caught
-    ARRIVALS,  # callbacks of the input
-    IN_FRAMES,  # of the newest of them
-    IN_RATE,  # nominal Hz of the input
-    IN_XRUNS,
-    MARGIN,  # samples of the input kept beyond what the blocks need; grows, within bounds, when they ran out
-    TARGET,  # samples of the input between its clock and what is read
-    STARVED,  # times that they ran out
-    SLIPS,  # times that samples were left out or played twice, because the place had to be found anew
-    OUT_OF,  # 1 while there are none
-    SEAM,  # samples until a join has died away
-    IN_SCRATCH,  # two words for the input's clock
-    _IN_SCRATCH_2,
-) = range(48, 62)
-ARRIVAL, ARRIVAL_ROWS = 64, 16  # the newest arrivals: samples caught by then, and when, ns
-HEAD = 128
+STATE = np.dtype(
+    [
+        # The shape of the memory; never changes
+        ("total_words", _INT),  # of 8 bytes
+        ("channels", _INT),
+        ("ring_length", _INT),
+        ("log_rows", _INT),
+        # Written by the audio process, mostly in its callback
+        ("position", _INT),  # samples handled so far
+        ("callbacks", _INT),
+        ("late_blocks", _INT),  # the result was not there: the delayed dry signal was played
+        ("lost_blocks", _INT),  # not the result bit for bit: late ones, and those that the join after one reaches into
+        ("xruns", _INT),  # callbacks that the audio system flagged with an overflow or underflow
+        ("irregular_callbacks", _INT),  # with another number of frames than ``block``
+        ("frames", _INT),  # of the last callback
+        ("last_callback_ns", _INT),  # when the last callback began, by the monotonic clock
+        ("was_late", _INT),  # 1 after a late block
+        ("last_delay", _INT),  # ``delay`` at the last callback
+        ("join_left", _INT),  # samples until a join has died away
+        ("input_channels", _INT),
+        ("output_channels", _INT),
+        ("clock_scratch", _INT, (2,)),
+        ("bypass", _FLOAT),  # where the ramp is: 1 is the dry signal
+        ("volume", _FLOAT),  # where the ramp is
+        ("last_sample", _FLOAT, (MAX_CHANNELS,)),  # played
+        ("join_offset", _FLOAT, (MAX_CHANNELS,)),  # what a join has to take away
+        # Written by the worker
+        ("processed", _INT),  # results are there for the positions before this one
+        ("valid_from", _INT),  # results count from here on: a stream's first output after a restart is not sound yet
+        ("stream_latency", _INT),  # samples
+        ("runs", _INT),  # times the worker processed something
+        ("resets", _INT),  # times the worker lost its place: the ring was overrun, or it was started anew
+        ("ready_epoch", _INT),  # the ``epoch`` for which the worker has its stream
+        ("worker_realtime", _INT),  # 1: SCHED_FIFO, 2: and memory locked
+        ("activity", _FLOAT),  # NaN when the model does not say
+        ("gate_gain", _FLOAT),  # where the gate is: 1 is open
+        # Written by the parent
+        ("running", _INT),  # 0: the callback is silent and time stands still
+        ("stop", _INT),
+        ("rate", _INT),  # Hz of the device
+        ("block", _INT),  # frames a callback
+        ("period", _INT),  # frames that come at once: those of several callbacks where the server's period is large
+        ("delay", _INT),  # samples from handing a block over to playing its result: slack x period
+        ("join_samples", _INT),  # that a join takes
+        ("epoch", _INT),  # grows when rate or block changed and the worker needs another stream
+        ("strength_version", _INT),  # grows when ``strength`` changed
+        ("wake_descriptor", _INT),  # of the eventfd that wakes the worker, -1 for none
+        ("worker_paused", _INT),  # 1: the worker rests, the dry signal plays
+        ("without_model", _INT),  # measurements only: the worker copies instead of running the model
+        ("input_mix", _INT),  # channels of the device that are heard, see below
+        ("bypass_target", _FLOAT),
+        ("bypass_step", _FLOAT),  # a sample
+        ("volume_target", _FLOAT),
+        ("volume_step", _FLOAT),
+        ("strength", _FLOAT),  # dB, NaN is no limit
+        ("gate", _FLOAT, (4,)),  # floor, open, hold, look-back as GateSettings has them; a NaN floor is no gate
+    ],
+    align=True,
+)
 
-# Words of ``gains``, float64
-BYPASS, LOUD = 0, 1  # where the ramps are: 1 is the dry signal, 1 is not muted
-BYPASS_AIM, LOUD_AIM = 2, 3
-BYPASS_STEP, LOUD_STEP = 4, 5  # a sample
-STRENGTH = 6  # dB, NaN is no limit
-ACTIVITY = 7  # NaN when the model does not say
-HEARD_POWER, PLAYED_POWER = 8, 9  # sums of squares since the start
-GATE_FLOOR, GATE_OPEN, GATE_HOLD, GATE_BACK = 10, 11, 12, 13  # as GateSettings has them; a NaN floor is no gate
-GATE_GAIN = 14  # where the gate is: 1 is open
-LAST, REST = 16, 16 + MAX_CHANNELS  # a channel each: the last sample played, what a join has to take away
-# Words that ``bridge`` uses: the reader's state, samples in the ring between the clocks, and for every channel the last
-# sample and what a join has to take away
-READER, FILL = 32, 40
-SEAM_LAST, SEAM_REST = 48, 48 + MAX_CHANNELS
-GAINS = 64
+CLOCKS = np.dtype(  # Input and output are two streams with clocks of their own, see ``clock_bridge``
+    [
+        ("separate", _INT),  # 1: they are
+        ("captured", _INT),  # samples that the input's callback has taken
+        ("callbacks", _INT),  # of the input
+        ("frames", _INT),  # of the newest of them
+        ("rate", _INT),  # nominal Hz of the input
+        ("xruns", _INT),
+        ("margin", _INT),  # samples of the input kept beyond what the blocks need; grows when they ran out
+        ("target", _INT),  # samples of the input between its clock and what is read
+        ("underruns", _INT),  # times that the samples ran out
+        ("slips", _INT),  # times that samples were left out or played twice, because the place had to be found anew
+        ("empty", _INT),  # 1 while there are none
+        ("join_left", _INT),
+        ("clock_scratch", _INT, (2,)),
+        ("arrival_position", _INT, (ARRIVALS,)),  # samples captured by then
+        ("arrival_ns", _INT, (ARRIVALS,)),
+        ("fill", _FLOAT),  # samples in the ring between the clocks
+        ("last_sample", _FLOAT, (MAX_CHANNELS,)),
+        ("join_offset", _FLOAT, (MAX_CHANNELS,)),
+    ],
+    align=True,
+)
 
-# Columns of the logs
-BEGAN, ENDED, COUNT, FLAGS, AT = range(5)  # ns, ns, samples, see below, position after them
-LOG = 5
+PLAYER = np.dtype(  # see ``player_callback``
+    [
+        # Written by the callback
+        ("position", _INT),  # that is played next
+        ("jumps_made", _INT),  # the ``jump_version`` up to which jumps were made
+        ("accompaniment", _FLOAT),  # where the ramps are
+        ("vocals", _FLOAT),
+        ("playing", _FLOAT),
+        # Written by the worker: from ``jump_at`` on (-1: now) playing goes on at ``jump_to``. Odd versions are not yet
+        # whole.
+        ("jump_version", _INT),
+        ("jump_at", _INT),
+        ("jump_to", _INT),
+        ("end", _INT),  # position at which the last song is over, 0 while that is not known
+        # Written by the parent
+        ("accompaniment_target", _FLOAT),
+        ("vocals_target", _FLOAT),
+        ("playing_target", _FLOAT),
+    ],
+    align=True,
+)
+
+PING = np.dtype(  # Measurements only, see ``live_callback``: noise to play instead of everything else
+    [
+        ("remaining", _INT),  # samples; the callback counts them down
+        ("position", _INT),  # where the callback began to; the parent sets -1 before
+    ],
+    align=True,
+)
+
+LOG_ROW = np.dtype(
+    [
+        ("began", _INT),  # ns of the monotonic clock
+        ("ended", _INT),
+        ("count", _INT),  # samples
+        ("flags", _INT),
+        ("position", _INT),  # after them
+    ],
+    align=True,
+)
 FLAG_LATE, FLAG_JOIN, FLAG_XRUN, FLAG_MIXED = 1, 2, 4, 8  # MIXED: bypassed or muted, partly or wholly
 
+# ``state.input_mix``: n > 0 is the n-th channel of the device alone
+ALL_CHANNELS, MEAN_OF_CHANNELS = 0, -1
 
-class Block:
+# The same as Numba types, for signatures of compiled functions
+STATE_TYPE, CLOCKS_TYPE, PLAYER_TYPE, PING_TYPE, RESAMPLER_TYPE, LOG_TYPE = (
+    from_dtype(dtype) for dtype in (STATE, CLOCKS, PLAYER, PING, RESAMPLER, LOG_ROW)
+)
+
+# Where things begin, in words of 8 bytes
+_SIZES = [dtype.itemsize // 8 for dtype in (STATE, CLOCKS, RESAMPLER, PLAYER, PING)]
+CLOCKS_AT, RESAMPLER_AT, PLAYER_AT, PING_AT, LOGS_AT = (int(at) for at in np.cumsum(_SIZES))
+SCRATCH_AT = int(STATE.fields["clock_scratch"][1]) // 8  # type: ignore[index]
+CAPTURE_SCRATCH_AT = CLOCKS_AT + int(CLOCKS.fields["clock_scratch"][1]) // 8  # type: ignore[index]
+LOG_WORDS = LOG_ROW.itemsize // 8
+TABLE_SIZE = TABLE_SHAPE[0] * TABLE_SHAPE[1]
+
+
+class Fields:
+    """One record by its fields' names. Numbers are read as int or float; arrays are views.
+
+    record: the same memory as compiled functions take it.
+    """
+
+    __slots__ = ("_fields", "record")
+    record: Any
+    _fields: dict[str, NDArray[Any]]
+
+    def __init__(self, words: NDArray[np.int64], dtype: np.dtype[Any]) -> None:
+        array = words[: dtype.itemsize // 8].view(dtype)
+        object.__setattr__(self, "record", array[0])
+        fields = {name: array[name].reshape(array[name].shape[1:]) for name in dtype.names or ()}
+        object.__setattr__(self, "_fields", fields)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            field = self._fields[name]
+        except KeyError:
+            raise AttributeError(f"There is no field {name!r}.") from None
+        return field if field.ndim else field.item()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._fields:
+            raise AttributeError(f"There is no field {name!r}.")
+        self._fields[name][...] = value
+
+
+class SharedBlock:
     """One shared block, mapped into this process.
 
-    head, gains: int64 and float64 words, see above. calls, works: logs [rows, LOG] int64 of callbacks and worker runs.
-    heard, made, played: rings [channels, length] float32 of the input, the worker's results and the output.
-    caught: the same of what comes from a device with a clock of its own. taps: the table of ``drift``.
+    state, clocks, resampler, player, ping: records, see above. calls, works: logs [rows] of callbacks and worker runs.
+    heard, results, played: rings [channels, length] float32 of the input, the worker's results and the output.
+    captured: the same of what comes from a device with a clock of its own. taps: the resampler's table.
     """
 
     def __init__(self, memory: mmap.mmap, handle: str) -> None:
@@ -129,25 +216,28 @@ class Block:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # Linux from 5.14 on; elsewhere at first touch
             memory.madvise(_POPULATE_WRITE)
         words: NDArray[np.int64] = np.frombuffer(memory, np.int64)
-        self.head = words[:HEAD]
-        self.gains: NDArray[np.float64] = words[HEAD : HEAD + GAINS].view(np.float64)
-        channels, length, rows = (int(words[word]) for word in (CHANNELS, LENGTH, ROWS))
-        self.channels, self.length = channels, length
-        at = HEAD + GAINS
-        self.calls = words[at : at + rows * LOG].reshape(rows, LOG)
-        self.works = words[at + rows * LOG : at + 2 * rows * LOG].reshape(rows, LOG)
-        floats: NDArray[np.float32] = words[at + 2 * rows * LOG :].view(np.float32)
-        size = channels * length
-        rings = [floats[k * size : (k + 1) * size].reshape(channels, length) for k in range(4)]
-        self.heard, self.made, self.played, self.caught = rings
-        self.taps = floats[4 * size : 4 * size + TAPS].reshape(PHASES + 1, 2 * HALF)
+        self.state = Fields(words, STATE)
+        self.clocks = Fields(words[CLOCKS_AT:], CLOCKS)
+        self.resampler = Fields(words[RESAMPLER_AT:], RESAMPLER)
+        self.player = Fields(words[PLAYER_AT:], PLAYER)
+        self.ping = Fields(words[PING_AT:], PING)
+        self.address = words.ctypes.data
+        self.channels, self.length = self.state.channels, self.state.ring_length
+        logs = words[LOGS_AT : LOGS_AT + 2 * self.state.log_rows * LOG_WORDS].view(LOG_ROW)
+        self.calls, self.works = np.split(logs, 2)
+        floats: NDArray[np.float32] = words[LOGS_AT + len(logs) * LOG_WORDS :].view(np.float32)
+        size = self.channels * self.length
+        rings = [floats[k * size : (k + 1) * size].reshape(self.channels, self.length) for k in range(4)]
+        self.heard, self.results, self.played, self.captured = rings
+        self.taps = floats[4 * size : 4 * size + TABLE_SIZE].reshape(TABLE_SHAPE)
 
     @classmethod
-    def create(cls, channels: int = 1, length: int = 1 << 16) -> Block:
-        """A new block. length: samples a ring holds, a power of two."""
+    def create(cls, channels: int = 1, length: int = 1 << 16) -> SharedBlock:
+        """A new block. length: samples a ring holds, a power of two. Raises ValueError for an impossible shape."""
         if not 1 <= channels <= MAX_CHANNELS or length < 1024 or length & (length - 1):
             raise ValueError(f"no block of {channels} channels and {length} samples")
-        total = HEAD + GAINS + 2 * LOG_ROWS * LOG + (4 * channels * length + TAPS + channels * PIECE + 1) // 2
+        floats = 4 * channels * length + TABLE_SIZE + channels * MAX_FRAMES
+        total = LOGS_AT + 2 * LOG_ROWS * LOG_WORDS + (floats + 1) // 2
         if hasattr(os, "memfd_create"):  # vanishes with its last user, however that one dies
             descriptor = os.memfd_create("rtsep-live")
             handle = f"fd:{descriptor}"
@@ -158,17 +248,15 @@ class Block:
         memory = mmap.mmap(descriptor, 8 * total)
         if handle.startswith("path:"):
             os.close(descriptor)
-        words: NDArray[np.int64] = np.frombuffer(memory, np.int64)
-        words[TOTAL], words[CHANNELS], words[LENGTH], words[ROWS] = total, channels, length, LOG_ROWS
-        words[EVENT] = -1
-        block = cls(memory, handle)
-        block.gains[LOUD] = block.gains[LOUD_AIM] = 1.0
-        block.gains[[STRENGTH, ACTIVITY, GATE_FLOOR]] = np.nan
-        block.gains[GATE_GAIN] = 1.0
-        return block
+        state = Fields(np.frombuffer(memory, np.int64), STATE)
+        state.total_words, state.channels, state.ring_length, state.log_rows = total, channels, length, LOG_ROWS
+        state.wake_descriptor = -1
+        state.volume = state.volume_target = state.gate_gain = 1.0
+        state.strength = state.activity = state.gate = np.nan
+        return cls(memory, handle)
 
     @classmethod
-    def attach(cls, handle: str) -> Block:
+    def attach(cls, handle: str) -> SharedBlock:
         """The block that another process created; raises RtsepError when it is gone."""
         kind, _, place = handle.partition(":")
         try:
@@ -182,29 +270,39 @@ class Block:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """File descriptors that a child needs to attach."""
+        """File descriptors that a child needs: the memory's, and the one that wakes the worker."""
         kind, _, place = self.handle.partition(":")
-        return (int(place),) if kind == "fd" else ()
+        wake = self.state.wake_descriptor
+        return ((int(place),) if kind == "fd" else ()) + ((wake,) if wake >= 0 else ())
 
-    def configure(self, rate: int, block: int, delay: int) -> None:
-        """Set what follows from the device: Hz, frames a callback, samples of slack."""
-        self.head[RATE], self.head[BLOCK] = rate, block
-        self.head[DELAY] = self.head[WAS_DELAY] = delay
-        self.head[JOIN] = max(1, round(0.002 * rate))
-        self.gains[BYPASS_STEP] = 1.0 / (0.020 * rate)
-        self.gains[LOUD_STEP] = 1.0 / (0.500 * rate)
+    def configure(self, rate: int, block: int, delay: int, period: int = 0) -> None:
+        """Set what follows from the device: Hz, frames a callback, samples of slack, frames that come at once."""
+        state = self.state
+        state.rate, state.block, state.period = rate, block, max(block, period)
+        state.delay = state.last_delay = delay
+        state.join_samples = max(1, round(0.002 * rate))
+        state.bypass_step = 1.0 / (0.020 * rate)
+        state.volume_step = 1.0 / (0.500 * rate)
 
-    def recent(self, log: NDArray[np.int64], count: int, rows: int) -> NDArray[np.int64]:
+    def wake_worker(self) -> None:
+        """Make a sleeping worker look around."""
+        if self.state.wake_descriptor >= 0:
+            os.eventfd_write(self.state.wake_descriptor, 1)  # type: ignore[attr-defined,unused-ignore]
+
+    def newest_rows(self, log: NDArray[Any], count: int, rows: int) -> NDArray[Any]:
         """The newest ``rows`` rows of ``log`` (a copy, oldest first), of which ``count`` were ever written."""
-        rows = min(rows, count, len(log) - 64)  # the writer goes on: rows next to its pen are left alone
+        rows = min(rows, count, len(log) - 64)  # the writer goes on: rows next to where it writes are left alone
         return log[np.arange(count - rows, count) % len(log)]
 
-    def last(self, ring: NDArray[np.float32], end: int, count: int) -> NDArray[np.float32]:
+    def samples_before(self, ring: NDArray[np.float32], end: int, count: int) -> NDArray[np.float32]:
         """The ``count`` samples of ``ring`` before position ``end``, [count, channels], a copy."""
         return ring[:, np.arange(end - count, end) % self.length].T.copy()
 
     def close(self) -> None:
         """Give up the memory; a block in a file is removed."""
+        if self.state.wake_descriptor >= 0:
+            os.close(self.state.wake_descriptor)
+            self.state.wake_descriptor = -1
         kind, _, place = self.handle.partition(":")
         if kind == "fd":
             os.close(int(place))
@@ -220,17 +318,17 @@ def ring_length(samples: int) -> int:
     return 1 << max(14, (2 * samples - 1).bit_length())
 
 
-def words(block: Block) -> dict[str, Any]:
-    """The counters that a person may want to see, by name."""
-    names = {
-        "written": WRITTEN,
-        "callbacks": CALLBACKS,
-        "late": LATE,
-        "lost": LOST,
-        "xruns": XRUNS,
-        "misfits": MISFITS,
-        "done": DONE,
-        "runs": RUNS,
-        "resets": RESETS,
+def counters(block: SharedBlock) -> dict[str, int]:
+    """What was counted since the start, by the names that a status has for it (see ``status``)."""
+    state = block.state
+    return {
+        "samples": state.position,
+        "callbacks": state.callbacks,
+        "late": state.late_blocks,
+        "lost": state.lost_blocks,
+        "xruns": state.xruns,
+        "irregular": state.irregular_callbacks,
+        "processed": state.processed,
+        "runs": state.runs,
+        "resets": state.resets,
     }
-    return {name: int(block.head[word]) for name, word in names.items()}

@@ -1,7 +1,7 @@
 """The worker of a player: separates what is played next and writes it into the rings, about a second ahead.
 
-``python -m rtsep.live.player.player_worker HANDLE SETTINGS`` takes commands from standard input and tells on
-standard output what is where, a JSON object a line each. It ends with its parent.
+It takes commands from standard input and tells on standard output what is where, a JSON object a line each. It ends
+with its parent.
 """
 
 from __future__ import annotations
@@ -13,63 +13,49 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numba import void
 
 from rtsep.engine.enhance import mono_sentence
+from rtsep.engine.numba_cache import compiled
 from rtsep.errors import InputError, RtsepError
 from rtsep.karaoke.song_parts import Parts, Separator
 from rtsep.live.backends import realtime
-from rtsep.live.backends.audio_process import say
-from rtsep.live.backends.callback import fence
-from rtsep.live.backends.player_callback import END, JUMP_AT, JUMP_TO, JUMP_TURN, PLAYING, READ, SEEN
-from rtsep.live.backends.shared_state import AT as ROW_AT
-from rtsep.live.backends.shared_state import (
-    BEGAN,
-    BLOCK,
-    COUNT,
-    DONE,
-    ENDED,
-    EPOCH,
-    EPOCH_READY,
-    RATE,
-    RUNS,
-    STOP,
-    Block,
-)
+from rtsep.live.backends.memory_fence import fence
+from rtsep.live.backends.shared_state import SharedBlock
+from rtsep.live.player.playlist import Segment, locate
 from rtsep.live.player.song import Song
 from rtsep.model import Model, load
 
 AHEAD_S = 1.0
 _WARM_S = 0.3  # before the place of a seek, so that the model knows what it is in
 _LEAD_S = 0.05  # is there before a jump is made
+_FIRST_LEAD_S = 0.5  # and before a device begins: one with large buffers takes as much at once
 _MARGIN_S = 0.15  # from asking for another key until it is heard; longer for a model that looks ahead
 _PIECE = 2048
 _KEPT = 3  # songs that stay decoded
 _LOOK_S = 0.005
 
 
-class Segment(NamedTuple):
-    """From position ``at`` of the rings on comes song number ``song``, from its sample ``offset`` on."""
-
-    at: int
-    song: int
-    offset: int
+@compiled(void())
+def _fence():
+    """NumPy's stores are plain; what follows a call into compiled code that fences comes after them."""
+    fence()
 
 
-def locate(segments: list[Segment], position: int) -> tuple[int, int]:
-    """Song and sample in it at a position of the rings."""
-    found = next((s for s in reversed(segments) if s.at <= position), segments[0])
-    return found.song, found.offset + max(0, position - found.at)
+def say(event: str, **values: Any) -> None:
+    """Tell the parent."""
+    print(json.dumps({"event": event, **values}), flush=True)
 
 
-class Feeder:
+class PlayerWorker:
     """Fills one shared block. ``run`` returns when the parent says stop."""
 
     def __init__(
         self,
-        block: Block,
+        block: SharedBlock,
         model: Model,
         songs: list[str],
         song: int = 0,
@@ -79,7 +65,8 @@ class Feeder:
     ) -> None:
         """song, seconds: where to begin. key: semitones. append: what is in the rings already plays first."""
         self.commands: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._block, self._model, self._songs = block, model, songs
+        self._block, self._state, self._player = block, block.state, block.player
+        self._model, self._songs = model, songs
         self._begin, self._append = (song, seconds), append
         self._key = key
         self._epoch, self._rate = -1, 0
@@ -96,41 +83,41 @@ class Feeder:
         self._jump: int | None = None  # AT of a jump that is not yet asked for
 
     def run(self) -> None:
-        head = self._block.head
-        while not head[STOP]:
-            if head[EPOCH] != self._epoch:
-                if head[BLOCK] > 0:
+        state = self._state
+        while not state.stop:
+            if state.epoch != self._epoch:
+                if state.block > 0:
                     self._prepare()
-            elif not self._feed():
+            elif not self._write_piece():
                 self._wait()
             while not self.commands.empty():
-                self._obey(self.commands.get())
+                self._do(self.commands.get())
 
     def _wait(self) -> None:
         try:
-            self._obey(self.commands.get(timeout=_LOOK_S))
+            self._do(self.commands.get(timeout=_LOOK_S))
         except queue.Empty:
             self._look_at_songs()
 
     def _prepare(self) -> None:
         """Begin, or begin again at the same place because the device has another rate."""
-        head = self._block.head
-        epoch, rate = int(head[EPOCH]), int(head[RATE])
+        state, player = self._state, self._player
+        epoch, rate = state.epoch, state.rate
         if rate != self._rate:
             if self._segments:
-                song, sample = locate(self._segments, int(head[READ]))
+                song, sample = locate(self._segments, player.position)
                 self._begin = (song, sample / self._rate)
             for song in list(self._open):
                 self._open.pop(song).close()
             self._rate = rate
-            head[JUMP_TURN] += head[JUMP_TURN] % 2  # a feeder before this one may have died over it
-            self._go(self._begin[0], round(self._begin[1] * rate), int(head[DONE]) if self._append else -1)
+            player.jump_version += player.jump_version % 2  # a worker before this one may have died over it
+            self._go(self._begin[0], round(self._begin[1] * rate), state.processed if self._append else -1)
             self._append = False
         elif self._jump is None and self._segments:
-            head[EPOCH_READY] = epoch
+            state.ready_epoch = epoch
         self._epoch = epoch
 
-    def _obey(self, command: dict[str, Any]) -> None:
+    def _do(self, command: dict[str, Any]) -> None:
         if not self._rate:
             return
         if command["do"] == "go":
@@ -141,15 +128,15 @@ class Feeder:
 
     def _change_key(self) -> None:
         """The same sound in another key, from a little later on and to the sample."""
-        head = self._block.head
+        state, player = self._state, self._player
         if not self._segments:
             return
-        pending = self._jump is not None or head[SEEN] != head[JUMP_TURN]
-        frozen = pending or self._block.gains[PLAYING] == 0.0 or head[DONE] - head[READ] > self._block.length // 2
+        pending = self._jump is not None or player.jumps_made != player.jump_version
+        frozen = pending or player.playing == 0.0 or state.processed - player.position > self._block.length // 2
         ahead = self._model.spec.lookahead / self._model.spec.sample_rate  # s, to be separated in this time as well
         margin = _MARGIN_S * (1 + ahead / (_WARM_S + _LEAD_S))
-        at = int(head[DONE]) if self._song is None else min(int(head[DONE]), int(head[READ]) + self._samples(margin))
-        song, sample = locate(self._segments, self._base if pending else int(head[READ]) if frozen else at)
+        at = state.processed if self._song is None else min(state.processed, player.position + self._samples(margin))
+        song, sample = locate(self._segments, self._base if pending else player.position if frozen else at)
         self._go(song, sample, -1 if frozen else at)
 
     def _samples(self, seconds: float) -> int:
@@ -159,7 +146,7 @@ class Feeder:
 
     def _go(self, number: int, sample: int, at: int = -1) -> None:
         """Go on with ``sample`` of song ``number`` from position ``at`` on (-1: as soon as it can be played)."""
-        head = self._block.head
+        state, player = self._state, self._player
         if not self._load(number):
             return
         assert self._song is not None
@@ -172,20 +159,21 @@ class Feeder:
             self._separates = (self._rate, self._key)
         else:
             self._separator.reset()
-        head[END] = 0
-        self._base, self._jump = int(head[DONE]), at
+        player.end = 0
+        self._base, self._jump = state.processed, at
         self._mark(sample)
 
     def _load(self, number: int) -> bool:
         """Make ``number`` the song, or the next one that can be played; False when there is none."""
+        state, player = self._state, self._player
         for index in range(number, len(self._songs)):
             song = self._opened(index)
             if song is not None:
                 self._song, self._number = song, index
                 return True
         self._song = None
-        self._block.head[END] = max(1, int(self._block.head[DONE]))
-        say("end", at=int(self._block.head[END]))
+        player.end = max(1, state.processed)
+        say("end", at=player.end)
         return False
 
     def _opened(self, number: int) -> Song | None:
@@ -209,7 +197,8 @@ class Feeder:
         return self._open[number]
 
     def _mark(self, offset: int) -> None:
-        segment = Segment(int(self._block.head[DONE]), self._number, offset)
+        state = self._state
+        segment = Segment(state.processed, self._number, offset)
         self._segments = [*self._segments[-20:], segment]
         say("segment", at=segment.at, song=segment.song, offset=segment.offset)
 
@@ -230,12 +219,13 @@ class Feeder:
 
     # Sound
 
-    def _feed(self) -> bool:
+    def _write_piece(self) -> bool:
         """One more piece into the rings; False when there is nothing to do."""
-        head, song = self._block.head, self._song
+        state, player = self._state, self._player
+        song = self._song
         if song is None or self._separator is None:
             return False
-        if head[DONE] - max(self._base, int(head[READ])) >= min(self._samples(AHEAD_S), self._block.length // 4):
+        if state.processed - max(self._base, player.position) >= min(self._samples(AHEAD_S), self._block.length // 4):
             return False
         piece = song.read(self._cursor, _PIECE)
         if len(piece) < _PIECE and song.length is None:
@@ -247,8 +237,9 @@ class Feeder:
         if song.length is not None and self._cursor >= song.length:
             self._finish(song)
         self._log(began, len(piece))
-        if self._jump is not None and (head[DONE] - self._base >= self._samples(_LEAD_S) or self._song is None):
-            self._ask(self._jump)
+        lead = self._samples(_LEAD_S if state.running else _FIRST_LEAD_S)
+        if self._jump is not None and (state.processed - self._base >= lead or self._song is None):
+            self._ask_for_jump(self._jump)
         return True
 
     def _finish(self, song: Song) -> None:
@@ -268,69 +259,53 @@ class Feeder:
 
     def _write(self, parts: Parts) -> None:
         """Into the rings, but for what was only there to warm up."""
-        block, head = self._block, self._block.head
+        state = self._state
+        block = self._block
         dropped = min(self._drop, len(parts.song))
         self._drop -= dropped
         count = len(parts.song) - dropped
         if not count:
             return
-        place = np.arange(int(head[DONE]), int(head[DONE]) + count) % block.length
+        place = np.arange(state.processed, state.processed + count) % block.length
         block.heard[0:2, place] = parts.song[dropped:].T
         block.heard[2:4, place] = parts.vocals[dropped:].T
-        block.made[0:2, place] = parts.accompaniment[dropped:].T
+        block.results[0:2, place] = parts.accompaniment[dropped:].T
         _fence()
-        head[DONE] += count
+        state.processed += count
         self._put += count
 
-    def _ask(self, at: int) -> None:
+    def _ask_for_jump(self, at: int) -> None:
         """Ask the callback for a jump to what was written last."""
-        head = self._block.head
+        state, player = self._state, self._player
         self._jump = None
-        head[JUMP_TURN] += 1
+        player.jump_version += 1
         _fence()
-        head[JUMP_AT], head[JUMP_TO] = at, self._base
+        player.jump_at, player.jump_to = at, self._base
         _fence()
-        head[JUMP_TURN] += 1
-        head[EPOCH_READY] = self._epoch
+        player.jump_version += 1
+        state.ready_epoch = self._epoch
 
     def _log(self, began: int, count: int) -> None:
-        block, head = self._block, self._block.head
-        row = block.works[int(head[RUNS]) % len(block.works)]
-        row[BEGAN], row[ENDED], row[COUNT], row[ROW_AT] = began, time.monotonic_ns(), count, head[DONE]
-        head[RUNS] += 1
-
-
-def _fence() -> None:
-    """Numpy's stores are plain; what follows a call into compiled code that fences comes after them."""
-    _compiled_fence()
-
-
-def _make_fence() -> Any:
-    from rtsep.engine.numba_cache import compiled
-
-    @compiled("void()")
-    def fenced():
-        fence()
-
-    return fenced
-
-
-_compiled_fence: Any = _make_fence()
+        state = self._state
+        block = self._block
+        row = (began, time.monotonic_ns(), count, 0, state.processed)
+        block.works[state.runs % len(block.works)] = row
+        state.runs += 1
 
 
 def _main(arguments: list[str]) -> None:
     settings = json.loads(arguments[1])
-    block = Block.attach(arguments[0])
+    block = SharedBlock.attach(arguments[0])
     realtime.lock_memory()
-    feeder = Feeder(block, load(settings.pop("model")), **settings)
+    worker = PlayerWorker(block, load(settings.pop("model")), **settings)
 
     def listen() -> None:
         for line in sys.stdin:
-            feeder.commands.put(json.loads(line))
+            worker.commands.put(json.loads(line))
         os._exit(0)  # the parent is gone
 
     threading.Thread(target=listen, daemon=True, name="parent").start()
-    feeder.run()
+    worker.run()
     os._exit(0)
 
 

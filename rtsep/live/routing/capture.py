@@ -9,14 +9,22 @@ server, and the sound goes by way of pipewire-jack. Elsewhere a device is taken 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import Any
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.live.doctor import CABLES, server
+from rtsep.live.doctor import CABLES
 from rtsep.live.routing.devices import OWN_NAME
-from rtsep.live.routing.pulse_routing import MONITOR, Route, pactl, short
+from rtsep.live.routing.pulse_routing import Route, free_suffix
+from rtsep.live.routing.sound_server import (
+    MONITOR,
+    fitting,
+    load_module,
+    names,
+    pactl,
+    running_server,
+    unload_modules_of_dead_sessions,
+)
 
 CAPTURE_SINK = "rtsep-karaoke"
 
@@ -24,7 +32,7 @@ CAPTURE_SINK = "rtsep-karaoke"
 class Capture(Route):
     """``with`` finds, or makes, what to listen to; ``settings()`` are the LiveSettings that lead from there.
 
-    heard: what is listened to. output: where it goes. Both are names for people.
+    heard: what is listened to. output: where it goes. made: the sink that was made. All are names for people.
     """
 
     def __init__(self, wanted: str | None = None, output: str | None = None, virtual_sink: bool = False) -> None:
@@ -32,32 +40,33 @@ class Capture(Route):
         super().__init__()
         self.client = f"{OWN_NAME}_karaoke_{os.getpid()}"
         self._wanted, self._output, self._virtual = wanted, output, virtual_sink
-        self.heard, self.output = wanted, output
+        self.heard, self.output, self.made = wanted, output, CAPTURE_SINK
 
     def __enter__(self) -> Capture:
         """Raises RtsepError where no server can make a sink, InputError when source or sink is not there."""
-        on_linux = sys.platform == "linux"
-        self.server = next((name for name in ("pipewire", "pulseaudio") if on_linux and server(name)), None)
+        self.server = running_server() if sys.platform == "linux" else None
         if self.server is None:
             if self._virtual:
                 cable, advice = CABLES.get(sys.platform, ("PipeWire or PulseAudio", "start it"))
                 raise RtsepError(f"A virtual sink needs {cable}; {advice}, then use --capture with its name.")
             return self
         if self._virtual:
-            _remove_leftovers()
+            unload_modules_of_dead_sessions()
+            self.made = CAPTURE_SINK + free_suffix(CAPTURE_SINK)
+            self._made = {self.made}
         self.output = self.sink = self._sink()
-        self._make()
-        self.heard = self.source = CAPTURE_SINK + MONITOR if self._virtual else self._source()
+        try:
+            self._make()
+            self.heard = self.source = self.made + MONITOR if self._virtual else self._source()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _make(self) -> None:
-        if self._virtual and CAPTURE_SINK not in [name for _, name in short("sinks")]:
-            self._modules = [
-                pactl(
-                    *("load-module", "module-null-sink", f"sink_name={CAPTURE_SINK}", "rate=48000", "channels=2"),
-                    *("format=float32le", "norewinds=1", f"sink_properties=device.description={CAPTURE_SINK}"),
-                ).strip()
-            ]
+        if self._virtual and self.made not in names("sinks"):
+            arguments = (f"sink_name={self.made}", "rate=48000", "channels=2", "format=float32le", "norewinds=1")
+            load_module("module-null-sink", self.made, *arguments)
 
     def settings(self) -> dict[str, Any]:
         """Devices and environment for the audio process."""
@@ -71,19 +80,19 @@ class Capture(Route):
             super().pin(device)
 
     def _sink(self) -> str:
-        names = [name for _, name in short("sinks") if name != CAPTURE_SINK]
+        known = [name for name in names("sinks") if not name.startswith(CAPTURE_SINK)]
         if self._output is None:
             name = pactl("get-default-sink").strip()
-            if name not in names:
+            if name not in known:
                 raise InputError("There is no loudspeaker to play to; name one with --output.")
             return name
-        return _one(self._output, names, "--output", "sink")
+        return _one(self._output, known, "--output", "sinks")
 
     def _source(self) -> str:
-        names = [name for _, name in short("sources")]
+        known = names("sources")
         if self._wanted is not None:
-            name = _one(self._wanted, names, "--capture", "source")
-        elif CAPTURE_SINK + MONITOR in names:
+            name = _one(self._wanted, known, "--capture", "sources")
+        elif CAPTURE_SINK + MONITOR in known:
             name = CAPTURE_SINK + MONITOR
         else:
             name = pactl("get-default-sink").strip() + MONITOR
@@ -95,21 +104,9 @@ class Capture(Route):
         return name
 
 
-def _remove_leftovers() -> None:
-    """The sink that a killed session left: two of one name would confuse everybody."""
-    for line in pactl("list", "short", "modules").splitlines():
-        if f"sink_name={CAPTURE_SINK} " in line:
-            pactl("unload-module", line.split("\t")[0], check=False)
-
-
-def _one(wanted: str, names: list[str], option: str, kind: str) -> str:
-    """The only name that is ``wanted``, or has it in it, or is so described for people; raises InputError."""
-    if wanted in names:
-        return wanted
-    entries = re.findall(r"^\s*Name: (.*)\n\s*Description: (.*)$", pactl("list", f"{kind}s"), re.MULTILINE)
-    described = dict(entries)
-    low = wanted.lower()
-    found = [name for name in names if low in name.lower() or low in described.get(name, "").lower()]
+def _one(wanted: str, known: list[str], option: str, kind: str) -> str:
+    """The only one of ``known`` that fits ``wanted``; raises InputError."""
+    found = [name for name in fitting(wanted, kind) if name in known]
     if len(found) != 1:
-        raise InputError(f"{option} {wanted!r} fits {len(found)} {kind}s; there are: {', '.join(names) or 'none'}.")
+        raise InputError(f"{option} {wanted!r} fits {len(found)} {kind}; there are: {', '.join(known) or 'none'}.")
     return found[0]

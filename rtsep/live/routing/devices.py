@@ -5,26 +5,28 @@ A device is chosen once and then pinned by its full name: sound never follows a 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from rtsep.errors import InputError, RtsepError
+from rtsep.errors import InputError
 
 OWN_NAME = "rtsep"  # our JACK client, our virtual microphone
 # Of two host APIs that offer the same device, the one with the shorter way comes first.
 _HOSTS = ("JACK Audio Connection Kit", "Core Audio", "ASIO", "Windows WASAPI", "Windows WDM-KS", "ALSA")
 _EASY_HOSTS = ("Windows WASAPI", "Windows DirectSound", "MME")  # their shared mode works in 10 ms
 JACK = _HOSTS[0]
-
-_client = ctypes.create_string_buffer(64)  # PortAudio keeps the pointer, so the name lives as long as the process
+SERVER_HOSTS = ("PipeWire", "PulseAudio")
+_PATTERN = set("[](){}+*?.^$|\\")  # letters in names of JACK clients that PortAudio does not find ports with
+PLAYER_BLOCK, MAX_PLAYER_BLOCK = 2048, 8192  # frames
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of one host API. inputs, outputs: channels; rate: the device's own, Hz."""
+    """One device of one audio system. inputs, outputs: channels; rate: the device's own, Hz.
+
+    index: number in PortAudio's list; of a sound server's device that of the way to the server. name: that is asked for
+    and shown. description: what people read where that is another.
+    """
 
     index: int
     name: str
@@ -34,53 +36,18 @@ class Device:
     rate: int
     default_input: bool
     default_output: bool
+    description: str = ""
+
+    @property
+    def of_server(self) -> bool:
+        """Whether it is a sound server's, by the server's own name."""
+        return self.host in SERVER_HOSTS
 
     def channels(self, kind: str) -> int:
         return self.inputs if kind == "input" else self.outputs
 
     def __str__(self) -> str:
         return f"{self.name} ({self.host})"
-
-
-def open_portaudio(client: str = OWN_NAME) -> Any:
-    """The sounddevice module with PortAudio initialised now, so that its list of devices is today's.
-
-    client: our name among the JACK clients. Raises RtsepError when PortAudio is not there.
-    """
-    try:
-        import sounddevice
-    except OSError:
-        raise RtsepError(
-            "PortAudio was not found; install it (Debian and Ubuntu: sudo apt install libportaudio2)."
-        ) from None
-    if sounddevice._initialized:
-        sounddevice._terminate()
-    _client.value = client.encode()
-    with contextlib.suppress(AttributeError, OSError):  # a PortAudio without JACK has no such function
-        ctypes.CDLL(sounddevice._libname).PaJack_SetClientName(_client)
-    sounddevice._initialize()
-    return sounddevice
-
-
-def listed(sounddevice: Any) -> list[Device]:
-    """All devices, in PortAudio's order."""
-    hosts = sounddevice.query_hostapis()
-    devices = []
-    for entry in sounddevice.query_devices():
-        host = hosts[entry["hostapi"]]
-        devices.append(
-            Device(
-                index=entry["index"],
-                name=entry["name"],
-                host=host["name"],
-                inputs=entry["max_input_channels"],
-                outputs=entry["max_output_channels"],
-                rate=round(entry["default_samplerate"]),
-                default_input=host["default_input_device"] == entry["index"],
-                default_output=host["default_output_device"] == entry["index"],
-            )
-        )
-    return devices
 
 
 def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | None = None) -> Device:
@@ -91,17 +58,33 @@ def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | N
     """
     able = [device for device in devices if device.channels(kind)]
     if wanted is None:
-        found = [d for d in able if (d.default_input if kind == "input" else d.default_output) and not is_own(d)]
+        defaults = [d for d in able if (d.default_input if kind == "input" else d.default_output)]
+        found = [d for d in defaults if not (is_own(d) or d.of_server)]
         if not found:
             raise InputError(f"There is no default {kind} device; plug one in, or name one that `rtsep devices` lists.")
         return _best(found, host)
     if wanted.isdecimal():
-        found = [device for device in able if device.index == int(wanted)]
+        found = [device for device in able if device.index == int(wanted) and not device.of_server]
     else:
         low = wanted.lower()
-        found = [device for device in able if low in (device.name.lower(), str(device).lower())]
-        found = found or [device for device in able if low in str(device).lower()]
+        ways: tuple[Callable[[Device], bool], ...] = (  # the first that finds any is what is meant
+            lambda device: low in (device.name.lower(), str(device).lower()),
+            lambda device: low == device.description.lower(),
+            lambda device: low in str(device).lower(),
+            lambda device: low in device.description.lower(),
+        )
+        found = next((matches for way in ways if (matches := [d for d in able if way(d)])), [])
+        if any(device.host == JACK for device in found):  # the shorter way to the same device
+            found = [device for device in found if not device.of_server]
+        elif any(device.of_server for device in found):  # hardware that a server has is the server's to open
+            found = [device for device in found if device.host != "ALSA"]
     if not found:
+        for device in devices:
+            if wanted.lower() in device.name.lower() and device.host == JACK and _PATTERN & set(device.name):
+                raise InputError(
+                    f"{device.name} cannot be opened by its name, which PortAudio takes for a pattern; name another "
+                    "device and connect rtsep's ports by a JACK patch bay, or rename it."
+                )
         known = ", ".join(sorted({device.name for device in able})) or "none"
         raise InputError(f"There is no {kind} device {wanted!r}; there are: {known}.")
     if kind == "input" and all(is_own(device) for device in found):
@@ -132,7 +115,7 @@ def two_clocks(source: Device, target: Device) -> bool:
 
 
 def block_size(wanted: int | None, source: Device, target: Device) -> int:
-    """Frames a callback to ask PortAudio for; 0 lets the server decide.
+    """Frames a callback to ask the audio system for; 0 lets the server decide.
 
     On JACK always 0: any other size, even the server's own, delays by a whole block. PulseAudio's plugin needs 480, as
     smaller blocks come in bursts and every underrun makes the delay grow.
@@ -141,8 +124,30 @@ def block_size(wanted: int | None, source: Device, target: Device) -> int:
         return 0
     if wanted is not None:
         return wanted
-    slow = source.host in _EASY_HOSTS or any("pulse" in d.name or d.name == "default" for d in (source, target))
+    slow = source.host in _EASY_HOSTS or any(by_server(d.host, d.name) for d in (source, target))
     return 480 if slow else 128
+
+
+def player_block_size(wanted: int | None, source: Device, target: Device) -> int:
+    """The same for songs, which gain nothing from a short way: large blocks, so that nothing ever runs out."""
+    if target.host == JACK:
+        return 0
+    return PLAYER_BLOCK if wanted is None else wanted
+
+
+def by_server(host: str, name: str) -> bool:
+    """Whether a sound server or ALSA's plugin for one is in between, whose callbacks come in bursts."""
+    return host in SERVER_HOSTS or (
+        host == "ALSA" and ("pulse" in name or "pipewire" in name or name in ("default", "sysdefault"))
+    )
+
+
+def silent_s(host: str, name: str) -> float:
+    """Seconds without a callback after which a device is lost.
+
+    A sound server that has other work pauses for more than a second (1.7 s were measured) and then goes on.
+    """
+    return 4.0 if by_server(host, name) else 0.5
 
 
 def _best(found: list[Device], host: str | None) -> Device:

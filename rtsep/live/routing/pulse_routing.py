@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -11,13 +10,22 @@ import threading
 from typing import Any
 
 from rtsep.errors import RtsepError
+from rtsep.live.processes import set_parent_death_signal
 from rtsep.live.routing import pipewire_links
 from rtsep.live.routing.devices import OWN_NAME
+from rtsep.live.routing.sound_server import (
+    MONITOR,
+    PIPEWIRE,
+    PULSE_DEVICE,
+    description_of,
+    names,
+    numbered,
+    pactl,
+    unload_own_modules,
+)
 
-MONITOR = ".monitor"  # what PulseAudio calls the source that hears a sink
-_PULSE_DEVICE = "pulse"  # ALSA's plugin for PulseAudio, from libasound2-plugins
 _QUANTUM = 128  # frames at 48 kHz that PipeWire is asked for
-_ALIKE = " ()[].:*$"  # PortAudio takes names for patterns; pipewire-jack puts a space for these, if asked
+_REPLACED = " ()[].:*$"  # PortAudio takes names for patterns; pipewire-jack puts a space for these, if asked
 _PATTERN = set("\\+^{}|?")  # and leaves these
 _NEWS = "'new' on (sink|source) |on server"
 _PAUSE_S, _TRIES = 0.1, 20  # for the ports of a device that has only just come
@@ -27,29 +35,29 @@ _AGAIN_S = 0.5  # between looks whether the server is back
 class Route:
     """From a source of the sound server to one of its sinks; the modules loaded for it go at the end.
 
-    server: "pipewire", "pulseaudio" or None. source, sink: the ends, by the server's names.
+    server: PIPEWIRE, PULSEAUDIO or None. source, sink: the ends, by the server's names. client: our name in PipeWire's
+    graph; no two of our processes may share it.
     """
-
-    client = OWN_NAME  # our name in PipeWire's graph; no two of our processes may share it
 
     def __init__(self) -> None:
         self.server: str | None = None
         self.source = self.sink = ""
-        self._modules: list[str] = []
-        self._guard: subprocess.Popen[str] | None = None
+        self.client = OWN_NAME
+        self._subscription: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._process = 0
         self._jack: dict[str, str] | None = None
+        self._made: set[str] = set()  # names of the devices that are made for it
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        if self._guard is not None:
-            self._guard.kill()
+        if self._subscription is not None:
+            self._subscription.kill()
         if self._thread is not None:
             self._thread.join()
-        while self._modules:
-            pactl("unload-module", self._modules.pop(), check=False)
+        if self._made:
+            unload_own_modules(self._made)
 
     def settings(self) -> dict[str, Any]:
         """Devices and environment for the audio process; both ends are pinned, whatever the defaults become.
@@ -65,19 +73,21 @@ class Route:
                 "launcher": ("pw-jack",),
                 "environment": tuple(environment.items()),
             }
-        return {"input": _PULSE_DEVICE, "output": _PULSE_DEVICE, "environment": self._pins()}
+        return {"input": PULSE_DEVICE, "output": PULSE_DEVICE, "environment": self._pins()}
 
     def _jack_names(self) -> dict[str, str]:
         """What PortAudio will call both ends; nothing where that way is closed.
 
         Devices described alike are one to it, but the audio process is led to the right ports by `pin`.
         """
-        if self.server != "pipewire" or not (shutil.which("pw-jack") and shutil.which("pw-link")):
+        if self.server != PIPEWIRE or not (shutil.which("pw-jack") and shutil.which("pw-link")):
             return {}
-        names = {"input": described(self.source), "output": described(self.sink)}
-        if any(_PATTERN & set(name) for name in names.values()):
+        described = {"input": description_of(self.source), "output": description_of(self.sink)}
+        if any(_PATTERN & set(name) for name in described.values()):
             return {}
-        return {end: "".join(" " if letter in _ALIKE else letter for letter in name) for end, name in names.items()}
+        return {
+            end: "".join(" " if letter in _REPLACED else letter for letter in name) for end, name in described.items()
+        }
 
     def _pins(self) -> tuple[tuple[str, str], ...]:
         return (("PULSE_SOURCE", self.source), ("PULSE_SINK", self.sink))
@@ -98,32 +108,38 @@ class Route:
         """
         self._process = device["pid"]
         if self._thread is None:
-            self._guard = self._subscription()
-            self._thread = threading.Thread(target=self._follow, daemon=True, name="pins")
+            self._subscription = self._subscribe()
+            self._thread = threading.Thread(target=self._follow, daemon=True, name="routing")
             self._thread.start()
         self._put_back(alone=True)
 
     def _follow(self) -> None:
         """Look after the ends whenever a device has come or the defaults are others, and when the server is back."""
-        while self._guard is not None:
-            with self._guard as guard:
-                assert guard.stdout is not None
-                for line in guard.stdout:
+        while self._subscription is not None:
+            with self._subscription as subscription:
+                assert subscription.stdout is not None
+                for line in subscription.stdout:
                     if re.search(_NEWS, line):
                         self._look_after()
             if self._over.wait(_AGAIN_S):
                 return
             self._look_after(anew=True)
-            self._guard = self._subscription()
+            self._subscription = self._subscribe()
             if self._over.is_set():
-                self._guard.kill()
+                self._subscription.kill()
 
-    def _subscription(self) -> subprocess.Popen[str]:
-        command = ["pactl", "subscribe"]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    def _subscribe(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["pactl", "subscribe"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            preexec_fn=set_parent_death_signal,
+        )
 
     def _look_after(self, anew: bool = False) -> None:
-        with contextlib.suppress(RtsepError):  # there is no server now; the watchdog sees to that
+        with contextlib.suppress(RtsepError):  # there is no server now; the supervisor sees to that
             if anew:
                 self._make()
             self._put_back()
@@ -142,7 +158,9 @@ class Route:
             ("source-output", "source", pins["PULSE_SOURCE"]),
             ("sink-input", "sink", pins["PULSE_SINK"]),
         ):
-            numbers = {name: number for number, name in short(f"{owner}s")}
+            if not place:
+                continue
+            numbers = {name: number for number, name in numbered(f"{owner}s")}
             listing = pactl("list", f"{kind}s")
             for number, text in re.findall(r"#(\d+)\n(.*?)(?=\n\n\S|\Z)", listing, re.DOTALL):
                 ours = f'application.process.id = "{self._process}"' in text
@@ -150,26 +168,25 @@ class Route:
                     pactl(f"move-{kind}", number, place, check=False)
 
 
-def described(name: str) -> str:
-    """What a source or a sink is called for people; a monitor is called like its sink."""
-    node = re.escape(name.removesuffix(MONITOR))
-    listing = pactl("list", "sinks") + pactl("list", "sources")
-    found = re.search(rf"^\s*Name: {node}\n\s*Description: (.*)$", listing, re.MULTILINE)
-    return found[1] if found else name
+class ServerPins(Route):
+    """Keeps streams on devices that were asked for by the server's own names; nothing is made, nothing else is done."""
+
+    def __enter__(self) -> ServerPins:
+        return self
+
+    def pin(self, device: dict[str, Any]) -> None:
+        """See Route; what is not the server's is left alone."""
+        self.source, self.sink = device["server_input"] or "", device["server_output"] or ""
+        if self.source or self.sink:
+            super().pin(device)
 
 
-def short(kind: str) -> list[list[str]]:
-    """Number and name of each."""
-    return [line.split("\t")[:2] for line in pactl("list", "short", kind).splitlines() if "\t" in line]
-
-
-def pactl(*arguments: str, check: bool = True) -> str:
-    try:
-        done = subprocess.run(
-            ["pactl", *arguments], capture_output=True, text=True, timeout=10, env=os.environ | {"LC_ALL": "C"}
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RtsepError(f"pactl did not answer ({error}); is the sound server alive?") from None
-    if check and done.returncode:
-        raise RtsepError(f"pactl {arguments[0]} failed: {done.stderr.strip() or done.returncode}.")
-    return done.stdout
+def free_suffix(*base_names: str) -> str:
+    """ "" where no sink and no source has any of these names, else "_2", "_3" and so on, which is put behind them."""
+    taken = {*names("sinks"), *names("sources")}
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"_{number}"
+        if not any(f"{name}{suffix}" in taken for name in base_names):
+            return suffix
+        number += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,9 +16,12 @@ class Equaliser:
         place = torch.log2(hertz.cpu() + 41)
         right = torch.bucketize(place, knots).clamp(1, len(knots) - 1)
         share = ((place - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)
-        self.knots, self.right, self.share = len(knots), right.to(hertz.device), share.to(hertz.device)
+        self.knots = len(knots)
+        # Interpolation as a product with one matrix, which also turns dB into the exponent of e.
+        basis = torch.zeros(len(knots), len(hertz))
+        basis.scatter_(0, (right - 1)[None], (1 - share)[None]).scatter_(0, right[None], share[None])
+        self.basis = (basis * (math.log(10) / 20)).to(hertz.device)
 
     def gain(self, points: Tensor) -> Tensor:
         """dB at the knots `[..., knots]` → linear gain `[..., bins]`."""
-        decibels = points[..., self.right - 1] * (1 - self.share) + points[..., self.right] * self.share
-        return 10 ** (decibels / 20)
+        return (points @ self.basis).exp_()

@@ -20,8 +20,10 @@ import soundfile
 import torch
 import typer
 
+from training.data.rows import gather_rows
 from training.data.speech_mixer import Mixer, MixSpec
 from training.recipe import Recipe, read_recipe
+from training.tasks.speech import SpeechTask
 
 SNRS = (-5, 0, 5, 10, 15)
 
@@ -34,7 +36,7 @@ def write_pairs(recipe: Recipe, mixer: Mixer, out: Path, count: int, seconds: fl
         snr = SNRS[index % len(SNRS)]
         assert isinstance(recipe.mix, MixSpec)
         spec = replace(
-            recipe.mix,
+            recipe.mix.usual(),
             seconds=seconds,
             snr=(snr, snr),
             level=(-30.0, -20.0),
@@ -59,15 +61,15 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings.")] = None,
 ) -> None:
     """Write fixed pairs of the valid split to OUT."""
-    from training.train import build_mixer, check_kinds, gather_rows
-
     try:
         if out.exists():
             raise ValueError(f"{out} exists already; name a folder that does not.")
         parsed = replace(read_recipe(recipe), rooms=0)
+        if parsed.task != "speech":
+            raise ValueError(f"Pairs are of speech and noise, and {recipe.name} is about {parsed.task}.")
         rows = gather_rows(data, speech, noise)
-        check_kinds(rows)
-        mixer = build_mixer(parsed, rows, "valid", cache, 20201, torch.device("cpu"))
+        SpeechTask.check_rows(rows)
+        mixer = SpeechTask.build_mixer(parsed, rows, "valid", cache, 20201, torch.device("cpu"))
         write_pairs(parsed, mixer, out, count, seconds)
     except (OSError, ValueError) as error:
         typer.echo(str(error), err=True)

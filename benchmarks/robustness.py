@@ -1,0 +1,316 @@
+"""Does a model destroy speech that is usual and was not trained on? Clean and noisy speech in, over a grid of cells.
+
+    python -m benchmarks.robustness [MODEL ...] --data MANIFEST.csv [--check] [--json PATH]
+
+Streams the models as users run them over recordings of the manifest's valid split (never the test split). The bar of a
+cell, where it has one: clean speech comes out at 20 dB of SI-SDR or better, and one voice in noise of 15 dB of SNR or
+less loses no more than 0.5 dB of SI-SDR and 0.01 of ESTOI against the input, in the mean over the clips. What has no
+voice to lose is reported: how much softer it comes out.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("bench", "train")
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import rtsep
+from benchmarks.machine import environment
+from benchmarks.robustness_cells import LEVEL, RATE, Audio, Cell, active_level, at_level, band, cells, encoders
+from rtsep.errors import InputError
+from rtsep.model import shipped
+from training.data.clip_store import bank_rate, decode
+from training.data.manifest import Row, read_manifest
+from training.evaluation.evaluate import describe, one_sentence, write_json
+from training.evaluation.speech_metrics import resample, si_sdr, stoi
+
+SNRS = (0.0, 7.5, 15.0)  # dB, clip after clip
+CLEAN_BAR = 20.0  # dB SI-SDR
+LOSS_BAR = (0.5, 0.01)  # dB SI-SDR, ESTOI
+MOST = 80.0  # dB; what is better counts as this, so that means stay finite
+KINDS = {"speech": ("speech",), "noise": ("noise",), "vocals": ("vocals",), "music": ("instrumental", "accompaniment")}
+Enhance = Callable[[Audio], Audio]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Excerpts float32 `[clips, samples]` at RATE by kind: speech, noise, vocals, music; empty where there is none."""
+
+    excerpts: dict[str, list[Audio]]
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+
+def gather(data: Path, clips: int, seconds: float, seed: int = 0) -> Sounds:
+    """`clips` excerpts of each kind from the valid rows of a manifest, voices of as many speakers as there are.
+
+    Raises InputError where the manifest cannot be read or has no valid speech or noise.
+    """
+    try:
+        rows = [row for row in read_manifest(data) if row.split == "valid"]
+    except (OSError, ValueError) as error:
+        raise InputError(str(error)) from None
+    found, names = {}, {}
+    for kind, wanted in KINDS.items():
+        chosen = _turns([row for row in rows if row.kind in wanted])[:clips]
+        if not chosen and kind in ("speech", "noise"):
+            raise InputError(f"{data} has no {kind} in its valid split; give a manifest that has.")
+        rng = np.random.default_rng((seed, len(kind)))
+        count = clips if chosen else 0
+        found[kind] = [_excerpt(chosen[index % len(chosen)], round(seconds * RATE), rng) for index in range(count)]
+        names[kind] = [row.path.name for row in chosen]
+    return Sounds(found, names)
+
+
+def _turns(rows: list[Row]) -> list[Row]:
+    """Rows with corpora and, within them, speakers taking turns: the first few are as different as can be."""
+    queues: dict[str, dict[str, list[Row]]] = {}
+    for row in sorted(rows, key=lambda row: str(row.path)):
+        queues.setdefault(row.corpus, {}).setdefault(row.speaker or row.path.name, []).append(row)
+    lists = []
+    for speakers in queues.values():
+        longest = max(map(len, speakers.values()))
+        lists.append([each[turn] for turn in range(longest) for each in speakers.values() if turn < len(each)])
+    return [each[turn] for turn in range(max(map(len, lists), default=0)) for each in lists if turn < len(each)]
+
+
+def _excerpt(row: Row, samples: int, rng: np.random.Generator) -> Audio:
+    """One of some places of a recording, at RATE; repeated where it is too short.
+
+    Of a voice it is the cleanest, without what lies under its lowest tones: rumble and hiss of a recording are no
+    speech, and a model that takes them away must not seem to destroy any. Of anything else it is the loudest.
+    """
+    own = bank_rate(row.sample_rate)
+    sound = resample(decode(row) / 32768, own, RATE).astype(np.float32)
+    sound = np.tile(sound, -(-samples // len(sound)))
+    starts = rng.integers(0, len(sound) - samples + 1, 8)
+    parts = [sound[start : start + samples] for start in starts]
+    if row.kind == "speech":
+        return max((band(70, RATE, part) for part in parts), key=_cleanness)
+    return max(parts, key=active_level)
+
+
+def _cleanness(voice: Audio) -> float:
+    """dB between the mean power and that of the softest fifth of the 20 ms frames; −1 where half is silence."""
+    frame = RATE // 50
+    power = np.sort(np.square(voice[: len(voice) // frame * frame]).reshape(-1, frame).mean(1)) + 1e-12
+    softest = power[: max(1, len(power) // 5)].mean()
+    # The least that 16 bits hold counts as silence: what is cut to zero is no cleaner than that.
+    return float(10 * np.log10(power.mean() / max(softest, 1e-9))) if np.median(power) > 1e-9 else -1.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip of one cell, float32 `[samples]` each: two references, of the scale of what they stand beside."""
+
+    reference: Audio
+    clean: Audio
+    noisy: Audio
+    clean_reference: Audio
+
+
+def case(cell: Cell, sounds: Sounds, index: int) -> Case:
+    """The `index`-th clip of a cell; same sounds and index, same case."""
+    rng = np.random.default_rng((index, 17))
+    noise = sounds.excerpts["noise"][index]
+    voice = _source(cell, sounds, index)
+    if cell.source not in ("silence", "noise"):
+        voice = at_level(cell.voice(voice, rng), LEVEL)
+    if cell.noise:
+        noise = cell.noise(voice, rng)
+    noise = at_level(noise, LEVEL - SNRS[index % len(SNRS)])
+    added = cell.added(voice, rng) if cell.added else np.zeros_like(voice)
+    reference, clean, noisy = (cell.line(sound) for sound in (voice, voice + added, voice + added + noise))
+    clean_reference = reference
+    if cell.peak is not None:
+        quiet = [np.float32(10 ** (cell.peak / 20) / np.abs(sound).max()) for sound in (clean, noisy)]
+        clean_reference, clean = reference * quiet[0], clean * quiet[0]
+        reference, noisy = reference * quiet[1], noisy * quiet[1]
+    return Case(reference, clean, noisy, clean_reference)
+
+
+def _source(cell: Cell, sounds: Sounds, index: int) -> Audio:
+    speech = sounds.excerpts["speech"]
+    if cell.source == "pair":
+        return at_level(speech[index], LEVEL) + at_level(speech[index - 1], LEVEL)
+    if cell.source == "silence":
+        return np.zeros_like(speech[index])
+    return sounds.excerpts[cell.source][index]
+
+
+def missing(cell: Cell, sounds: Sounds) -> str:
+    """Why a cell cannot be measured here; empty if it can."""
+    if cell.encoder and cell.encoder not in encoders():
+        return f"ffmpeg here has no {cell.encoder}"
+    if cell.source in KINDS and not sounds.excerpts[cell.source]:
+        return f"no {cell.source} in the valid split"
+    if cell.source == "pair" and len(sounds.excerpts["speech"]) < 2:
+        return "needs two clips"
+    return ""
+
+
+def measure(cell: Cell, sounds: Sounds, enhance: Enhance) -> dict[str, Any]:
+    """Means over the clips of one cell, the worst clips, and whether the bar is passed (None: no bar)."""
+    if why := missing(cell, sounds):
+        return {"cell": cell.name, "missing": why, "passed": None}
+    rows = [_scores(cell, case(cell, sounds, index), enhance) for index in range(len(sounds.excerpts["speech"]))]
+    mean = {name: _mean([row[name] for row in rows]) for name in rows[0]}
+    result: dict[str, Any] = {"cell": cell.name, **mean}
+    if "clean_si_sdr" in mean:
+        result["worst_clean_si_sdr"] = min(row["clean_si_sdr"] for row in rows)
+        result["si_sdr_change"] = mean["si_sdr_out"] - mean["si_sdr_in"]
+        result["estoi_change"] = mean["estoi_out"] - mean["estoi_in"]
+        result["worst_si_sdr_change"] = min(row["si_sdr_out"] - row["si_sdr_in"] for row in rows)
+    return {**result, **verdict(cell, result)}
+
+
+def verdict(cell: Cell, result: dict[str, Any]) -> dict[str, bool | None]:
+    """`clean_passed`, `noisy_passed` and `passed`; None where the bar asks nothing."""
+    clean = result["clean_si_sdr"] >= CLEAN_BAR if cell.clean_bar else None
+    noisy = None
+    if cell.noisy_bar:
+        # An ESTOI that is undefined (words too short for it) cannot be lost.
+        lost = [-result["si_sdr_change"] > LOSS_BAR[0], -result["estoi_change"] > LOSS_BAR[1]]
+        noisy = not any(lost)
+    asked = [each for each in (clean, noisy) if each is not None]
+    return {"clean_passed": clean, "noisy_passed": noisy, "passed": all(asked) if asked else None}
+
+
+def _scores(cell: Cell, one: Case, enhance: Enhance) -> dict[str, float]:
+    if cell.source in ("silence", "noise", "music"):
+        sound = one.clean
+        out, own = enhance(sound), float(np.square(sound).mean())
+        left = float(np.square(out).mean())
+        return {"level_out": _decibels(left), "level_change": _decibels(left) - _decibels(own)}
+    clean, noisy = enhance(one.clean), enhance(one.noisy)
+    return {
+        "clean_si_sdr_in": _bounded(si_sdr(one.clean_reference, one.clean)),
+        "clean_si_sdr": _bounded(si_sdr(one.clean_reference, clean)),
+        "clean_level": active_level(clean) - active_level(one.clean_reference),
+        "si_sdr_in": _bounded(si_sdr(one.reference, one.noisy)),
+        "si_sdr_out": _bounded(si_sdr(one.reference, noisy)),
+        "estoi_in": stoi(one.reference, one.noisy, RATE, extended=True),
+        "estoi_out": stoi(one.reference, noisy, RATE, extended=True),
+    }
+
+
+def _decibels(power: float) -> float:
+    return 10 * math.log10(max(power, 1e-20))
+
+
+def _bounded(value: float) -> float:
+    return float(np.clip(value, -MOST, MOST))
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def levelled(enhance: Enhance, target: float = LEVEL, most: float = 45.0) -> Enhance:
+    """`enhance` behind a slow input gain that is undone at its output: what following the level could win.
+
+    The level is a causal mean of power over what is within 20 dB of the loudest of late, in steps of 10 ms: up within
+    50 ms, down 6 dB a second; the gain brings it to `target` dBFS, at most `most` dB up and 0 down.
+    """
+
+    def followed(sound: Audio) -> Audio:
+        step = RATE // 100
+        blocks = np.square(np.pad(sound, (0, -len(sound) % step))).reshape(-1, step).mean(1) + 1e-20
+        level = np.empty(len(blocks))
+        now = 10 ** ((target - most) / 10)  # a stream begins with the most gain it may give
+        for index, power in enumerate(blocks):
+            now = now + 0.2 * (power - now) if power > now else max(power, now * 10 ** (-0.006))
+            level[index] = now
+        decibels = np.clip(target - 10 * np.log10(level), 0, most)
+        # What a block tells is known when it is over: the gain comes one block later.
+        places = (np.arange(len(blocks)) + 1) * step
+        gain = (10 ** (np.interp(np.arange(len(sound)), places, decibels) / 20)).astype(np.float32)
+        return enhance(sound * gain) / gain
+
+    return followed
+
+
+def streamed(model: rtsep.Model) -> Enhance:
+    """The model as users run it on whole signals: its stream, aligned with the input."""
+    return lambda sound: rtsep.enhance(sound, RATE, model)
+
+
+def table(name: str, results: list[dict[str, Any]]) -> Table:
+    """One model's cells; ✗ marks what misses the bar, ✓ what passes it."""
+    found = Table(title=f"{name}: clean and noisy speech (SI-SDR in dB)")
+    for title in ("cell", "clean out", "worst", "noisy in", "out", "ESTOI in", "out", "level dB", "bar"):
+        found.add_column(title, justify="left" if title == "cell" else "right")
+    for row in results:
+        if "missing" in row:
+            found.add_row(row["cell"], *[""] * 7, f"[dim]{row['missing']}[/dim]")
+        elif "level_change" in row:
+            found.add_row(row["cell"], *[""] * 6, f"{row['level_change']:.1f}", "")
+        else:
+            numbers = [row[key] for key in ("clean_si_sdr", "worst_clean_si_sdr", "si_sdr_in", "si_sdr_out")]
+            shares = [f"{row[key]:.3f}" for key in ("estoi_in", "estoi_out")]
+            bar = " ".join(
+                f"{part} {'✓' if row[f'{part}_passed'] else '✗'}"
+                for part in ("clean", "noisy")
+                if row[f"{part}_passed"] is not None
+            )
+            found.add_row(row["cell"], *(f"{x:.1f}" for x in numbers), *shares, f"{row['clean_level']:.1f}", bar)
+    return found
+
+
+def _models(names: list[str]) -> Iterator[tuple[str, rtsep.Model]]:
+    for name in names or shipped():
+        model = rtsep.load(name)
+        if names or model.spec.target == "speech":
+            yield name, model
+
+
+def main(
+    models: Annotated[list[str] | None, typer.Argument(help="Names or .onnx files; default: all for speech.")] = None,
+    data: Annotated[Path, typer.Option(help="A manifest.csv; only its valid split is opened.")] = ...,  # type: ignore[assignment]
+    clips: Annotated[int, typer.Option(min=1, max=100, help="Clips a cell.")] = 6,
+    seconds: Annotated[float, typer.Option(min=1, max=30, help="Length of each.")] = 4.0,
+    only: Annotated[str, typer.Option(help="Only cells whose name holds this.")] = "",
+    follow: Annotated[bool, typer.Option(help="Also with a simulated slow input gain.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit code 1 where the bar is missed.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
+) -> None:
+    """Print what every model does to clean and noisy speech in every cell."""
+    with one_sentence():
+        chosen = [cell for cell in cells() if only in cell.name]
+        if not chosen:
+            raise InputError(f"No cell is called {only!r}; there are: {', '.join(cell.name for cell in cells())}.")
+        loaded = list(_models(models or []))
+        sounds = gather(data, clips, seconds)
+        console, report = Console(), {"format": 1, **environment(), "clips": clips, "seconds": seconds, "models": []}
+        failed = 0
+        for name, model in loaded:
+            ways = {"": streamed(model)} | ({" with a slow input gain": levelled(streamed(model))} if follow else {})
+            for suffix, enhance in ways.items():
+                results = [measure(cell, sounds, enhance) for cell in chosen]
+                console.print(table(Path(name).name + suffix, results))
+                missed = [row["cell"] for row in results if row["passed"] is False]
+                console.print(
+                    f"{len(missed)} of {sum(row['passed'] is not None for row in results)} cells miss the bar."
+                )
+                failed += bool(missed) and not suffix
+                report["models"].append({"model": describe(model), "input_gain": bool(suffix), "cells": results})
+        if json_path:
+            write_json(json_path, report)
+        if check and failed:
+            raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,99 @@
+"""Two devices, two clocks: an asynchronous resampler whose ratio follows the fill of the ring between them.
+
+Reading is a windowed sinc at a place that moves on by ``ratio`` samples of the ring for each sample put out; the ratio
+comes from a critically damped loop on the fill (a second-order delay-locked loop, Adriaensen 2005, "Using a DLL to
+filter time"). The fill is taken with the clock, not with the block that happened to arrive last: counted in whole
+blocks it would jump by a block whenever the two devices' blocks pass each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float32, float64, from_dtype, int64, void
+from numpy.typing import NDArray
+
+from rtsep.engine.numba_cache import compiled
+
+HALF = 16  # taps on either side: a delay of 0.33 ms at 48 kHz
+PHASES = 512  # linearly interpolated: below -110 dB
+TABLE_SHAPE = (PHASES + 1, 2 * HALF)
+BETA = 9.0  # Kaiser window, 90 dB
+LIMIT_PPM = 1000.0  # no two sound cards are further apart
+_DAMPING = 0.25  # rad/s: settles within half a minute, far below anything that could be heard as vibrato
+_SMOOTH_S = 0.25  # callbacks do not come to the sample
+
+RESAMPLER = np.dtype(
+    [
+        ("place", np.float64),  # position in the ring that is read next
+        ("ratio", np.float64),  # samples of the ring for each one put out
+        ("nominal", np.float64),  # the ratio without drift
+        ("integral", np.float64),  # of the loop: the drift found so far, as a share of the ratio
+        ("error", np.float64),  # smoothed, samples
+        ("started", np.int64),
+    ],
+    align=True,
+)
+_TYPE = from_dtype(RESAMPLER)
+_SOUND = float32[:, ::1]
+
+
+def table(nominal: float = 1.0) -> NDArray[np.float32]:
+    """[PHASES + 1, 2 HALF] float32: tap t of phase p weighs the sample at ``floor(place) - HALF + 1 + t``.
+
+    nominal: samples of the ring for each one put out; beyond 1 the band is cut to what the output can hold.
+    """
+    offset = np.arange(PHASES + 1)[:, None] / PHASES - (np.arange(2 * HALF) - (HALF - 1))
+    window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1 - (offset / HALF) ** 2)))
+    cut = 0.93 / max(1.0, nominal)  # below Nyquist, where the window's transition would alias
+    taps = np.sinc(cut * offset) * window
+    return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
+
+
+@compiled(void(_TYPE, float64, float64, float64, float64))
+def steer(state, written, target, rate, seconds):
+    """Set the ratio for the next ``seconds`` of output, near ``state.nominal``.
+
+    written: position that the other clock's device has reached by now, samples, between blocks too. target: samples
+    that ``place`` is to stay behind it. rate: Hz of the ring.
+    """
+    if state.started == 0:
+        state.started = 1
+        state.place = written - target
+        state.ratio = state.nominal
+        state.integral = state.error = 0.0
+    fault = written - state.place - target
+    state.error += (fault - state.error) * min(1.0, seconds / _SMOOTH_S)
+    limit = LIMIT_PPM * 1e-6
+    state.integral += _DAMPING * _DAMPING * state.error / rate * seconds
+    state.integral = min(limit, max(-limit, state.integral))
+    change = 2.0 * _DAMPING * state.error / rate + state.integral
+    state.ratio = state.nominal * (1.0 + min(limit, max(-limit, change)))
+
+
+@compiled(void(_TYPE, _SOUND, _SOUND, int64, _SOUND))
+def read(state, taps, ring, behind, out):
+    """Fill ``out`` [samples, channels] from ``ring`` [channels, length], ``behind`` samples before the place; move on.
+
+    The place itself must be HALF samples behind what is written.
+    """
+    mask = ring.shape[1] - 1
+    phases = taps.shape[0] - 1
+    begin, ratio = state.place, state.ratio
+    for i in range(out.shape[0]):
+        place = begin + i * ratio
+        base = int(np.floor(place))
+        fine = (place - base) * phases
+        phase = min(int(fine), phases - 1)
+        share = np.float32(fine - phase)
+        for channel in range(out.shape[1]):
+            total = np.float32(0.0)
+            for t in range(taps.shape[1]):
+                weight = taps[phase, t] + share * (taps[phase + 1, t] - taps[phase, t])
+                total += weight * ring[channel, (base - behind - taps.shape[1] // 2 + 1 + t) & mask]
+            out[i, channel] = total
+    state.place = begin + out.shape[0] * ratio
+
+
+def drift_ppm(state: object) -> float:
+    """How much faster the other clock runs, in parts per million, as far as is known yet; state: a RESAMPLER record."""
+    return 1e6 * float(state.integral)  # type: ignore[attr-defined]

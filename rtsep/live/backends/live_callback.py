@@ -1,0 +1,265 @@
+"""The live callback: compiled, without the GIL, allocations or locks.
+
+``take_in`` takes a block in, ``put_out`` plays what is due: the worker's result from ``state.delay`` samples ago, or,
+when that is not there, the dry signal delayed just as much. Where one follows the other, the difference between the
+last sample played and the first of the new kind is added and dies away within 2 ms: no step, and never more delay.
+
+PortAudio calls ``address()``, a C function around both; on Linux it wakes the worker through an eventfd. Two variants
+are compiled from the same source for measurements, and are never what users run: ``ping`` plays noise on request, and
+``wait`` waits for the worker, so that nothing is ever late.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, int64, types, void
+
+from rtsep.engine.numba_cache import c_function, compiled
+from rtsep.live.backends.clock_bridge import capture, cross
+from rtsep.live.backends.memory_fence import fence
+from rtsep.live.backends.shared_state import (
+    CAPTURE_SCRATCH_AT,
+    CLOCKS,
+    CLOCKS_AT,
+    FLAG_JOIN,
+    FLAG_LATE,
+    FLAG_MIXED,
+    FLAG_XRUN,
+    LOG_ROW,
+    LOG_WORDS,
+    LOGS_AT,
+    MAX_FRAMES,
+    PING,
+    PING_AT,
+    PING_TYPE,
+    RESAMPLER,
+    RESAMPLER_AT,
+    SCRATCH_AT,
+    STATE,
+    STATE_TYPE,
+    TABLE_SHAPE,
+    TABLE_SIZE,
+)
+from rtsep.live.backends.stream_callback import (
+    LINUX,
+    SOUND,
+    STREAM_CALLBACK,
+    XRUN_FLAGS,
+    clock,
+    finish,
+    input_sample,
+    log_callback,
+    ramp,
+    silence,
+)
+
+PING_VARIANT, WAIT_VARIANT = "ping", "wait"
+_WAIT_NS = 5_000_000_000  # how long the variant ``wait`` waits for a result
+_CLOCKS_END, _RESAMPLER_END, _PING_END = (
+    at + dtype.itemsize // 8 for at, dtype in ((CLOCKS_AT, CLOCKS), (RESAMPLER_AT, RESAMPLER), (PING_AT, PING))
+)
+
+
+@compiled(void(STATE_TYPE, SOUND, SOUND))
+def take_in(state, heard, block):
+    """Append ``block`` ([frames, channels]) to the ring ``heard`` and publish it; faulty samples become harmless."""
+    mask = heard.shape[1] - 1
+    at, mix = state.position, state.input_mix
+    for channel in range(heard.shape[0]):
+        for i in range(block.shape[0]):
+            heard[channel, (at + i) & mask] = input_sample(block, i, channel, mix)
+    fence()
+    state.position = at + block.shape[0]
+
+
+@compiled(int64(STATE_TYPE, SOUND, SOUND, SOUND, SOUND))
+def put_out(state, heard, results, played, out):
+    """Fill ``out`` ([frames, channels]) with what is due now, after ``take_in`` of as many frames; the log's flags."""
+    channels = heard.shape[0]
+    mask = heard.shape[1] - 1
+    frames = out.shape[0]
+    now = state.position - frames
+    first = now - state.delay
+    dry_first = first - state.stream_latency
+    # A result is there when all of it is.
+    there = state.processed >= first + frames and (first >= state.valid_from or state.valid_from == 0)
+    fence()
+    late = 0 if there else 1
+    if state.bypass == 1.0 and state.bypass_target == 1.0:
+        late = 0  # the dry signal is what is wanted
+    begins = late != state.was_late or state.delay != state.last_delay
+    state.was_late, state.last_delay = late, state.delay
+    total = state.join_samples
+    if begins:
+        state.join_left = total
+    flags = FLAG_LATE if late else 0
+    if state.join_left > 0:
+        flags |= FLAG_JOIN
+    for i in range(frames):
+        state.bypass = ramp(state.bypass, state.bypass_target, state.bypass_step)
+        state.volume = ramp(state.volume, state.volume_target, state.volume_step)
+        share = state.bypass
+        volume = state.volume
+        if share != 0.0 or volume != 1.0:
+            flags |= FLAG_MIXED
+        left = state.join_left
+        for channel in range(channels):
+            dry = heard[channel, (dry_first + i) & mask]
+            value = dry
+            if late == 0 and share < 1.0:
+                value = results[channel, (first + i) & mask]
+                if share > 0.0:
+                    value = np.float32((1.0 - share) * value + share * dry)
+            if volume != 1.0:
+                value = np.float32(value * volume)
+            if i == 0 and begins:
+                state.join_offset[channel] = state.last_sample[channel] - value
+            if left > 0:
+                value = np.float32(value + state.join_offset[channel] * (left / total))
+            state.last_sample[channel] = value
+            played[channel, (now + i) & mask] = value
+        if left > 0:
+            state.join_left = left - 1
+        for channel in range(out.shape[1]):
+            out[i, channel] = played[channel % channels, (now + i) & mask]
+    if flags & (FLAG_LATE | FLAG_JOIN):
+        state.lost_blocks += 1
+    state.late_blocks += late
+    return flags
+
+
+if LINUX:
+    _eventfd_write: Any = types.ExternalFunction("eventfd_write", types.int32(types.int32, types.uint64))
+    _usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+    @compiled(void(STATE_TYPE))
+    def _wake_worker(state):
+        if state.wake_descriptor >= 0:
+            _eventfd_write(np.int32(state.wake_descriptor), np.uint64(1))
+
+    @compiled(void(STATE_TYPE))
+    def _wait_for_worker(state):
+        """Until the result that is due is there, or the session stops, or long enough."""
+        for _ in range(_WAIT_NS // 50_000):
+            fence()
+            if state.processed >= state.position - state.delay or state.stop == 1:
+                break
+            _usleep(np.uint32(50))
+
+else:
+
+    @compiled(void(STATE_TYPE))
+    def _wake_worker(state):
+        pass
+
+    @compiled(void(STATE_TYPE))
+    def _wait_for_worker(state):
+        pass
+
+
+@compiled(void(STATE_TYPE, PING_TYPE, SOUND, SOUND))
+def _play_ping(state, ping, played, out):
+    """Noise over what was to be played, for measuring what comes back: by a generator, so that nothing is read."""
+    mask = played.shape[1] - 1
+    now = state.position - out.shape[0]
+    if ping.position < 0:
+        ping.position = now
+    count = min(out.shape[0], ping.remaining)
+    for i in range(count):
+        random = now - ping.position + i + 1
+        for _ in range(3):  # neighbours must not resemble each other
+            random = (random * 1103515245 + 12345) & 0x7FFFFFFF
+            random ^= random >> 11
+        value = np.float32((random & 0xFFFF) / 65536.0 - 0.5)
+        for channel in range(played.shape[0]):
+            played[channel, (now + i) & mask] = value
+        for channel in range(out.shape[1]):
+            out[i, channel] = value
+    ping.remaining -= count
+
+
+def _live_callback(pings: bool, waits: bool) -> Any:
+    """The source of the callback; pings, waits: constants of the compiled code, which holds no trace of what is off."""
+
+    def live(source, target, frames, times, status, user):
+        """PaStreamCallback: input and output float32, interleaved; ``user`` is the shared block.
+
+        With two streams this is the output's, and what is heard comes by way of ``clock_bridge``.
+        """
+        state = carray(user, (1,), STATE)[0]
+        words = carray(user, (state.total_words,), np.int64)
+        now = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
+        out = carray(target, (frames, state.output_channels), np.float32)
+        clocks = words[CLOCKS_AT:_CLOCKS_END].view(CLOCKS)[0]
+        resampler = words[RESAMPLER_AT:_RESAMPLER_END].view(RESAMPLER)[0]
+        state.frames = frames
+        if state.running == 0 or frames > MAX_FRAMES:
+            resampler.started = 0
+            silence(out)
+            finish(state, now)
+            return 0
+        channels, length, rows = state.channels, state.ring_length, state.log_rows
+        calls = words[LOGS_AT : LOGS_AT + rows * LOG_WORDS].view(LOG_ROW)
+        floats = words[LOGS_AT + 2 * rows * LOG_WORDS :].view(np.float32)
+        size = channels * length
+        heard = floats[:size].reshape((channels, length))
+        results = floats[size : 2 * size].reshape((channels, length))
+        played = floats[2 * size : 3 * size].reshape((channels, length))
+        flags = 0
+        if status & XRUN_FLAGS:
+            flags = FLAG_XRUN
+            state.xruns += 1
+        if clocks.separate == 1:
+            captured = floats[3 * size : 4 * size].reshape((channels, length))
+            taps = floats[4 * size : 4 * size + TABLE_SIZE].reshape(TABLE_SHAPE)
+            begin, count = 4 * size + TABLE_SIZE, np.int64(frames)
+            piece = floats[begin : begin + count * channels].reshape((count, channels))
+            cross(state, clocks, resampler, captured, taps, piece, now)
+            take_in(state, heard, piece)
+        else:
+            take_in(state, heard, carray(source, (frames, state.input_channels), np.float32))
+        _wake_worker(state)
+        if waits:
+            _wait_for_worker(state)
+        flags |= put_out(state, heard, results, played, out)
+        if pings:
+            ping = words[PING_AT:_PING_END].view(PING)[0]
+            if ping.remaining > 0:
+                _play_ping(state, ping, played, out)
+        ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
+        log_callback(state, calls, now, ended, np.int64(frames), flags)
+        return 0
+
+    return live
+
+
+def _capturing(source, target, frames, times, status, user):
+    """PaStreamCallback of an input stream whose output is another: see ``clock_bridge``."""
+    state = carray(user, (1,), STATE)[0]
+    words = carray(user, (state.total_words,), np.int64)
+    clocks = words[CLOCKS_AT:_CLOCKS_END].view(CLOCKS)[0]
+    now = clock(words[CAPTURE_SCRATCH_AT : CAPTURE_SCRATCH_AT + 2], carray(times, (3,), np.float64))
+    channels, length = state.channels, state.ring_length
+    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
+    size = channels * length
+    captured = floats[3 * size : 4 * size].reshape((channels, length))
+    sound = carray(source, (frames, state.input_channels), np.float32)
+    capture(clocks, captured, sound, state.input_mix, now)
+    if status & XRUN_FLAGS:
+        clocks.xruns += 1
+    return 0
+
+
+def compile_callback(variant: str = "", cache: bool = True) -> Any:
+    """The C function; keep what this returns as long as PortAudio may call ``.address``.
+
+    variant: "" for users; PING_VARIANT or WAIT_VARIANT for measurements.
+    """
+    return c_function(_live_callback(variant == PING_VARIANT, variant == WAIT_VARIANT), STREAM_CALLBACK, cache)
+
+
+def compile_capturing_callback(cache: bool = True) -> Any:
+    """The same for an input whose output is another stream."""
+    return c_function(_capturing, STREAM_CALLBACK, cache)

@@ -1,0 +1,33 @@
+"""The empty callback: copies its input and writes down when it ran. What rtsep adds is held against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from rtsep.engine.numba_cache import c_function
+from rtsep.live.backends.shared_state import LOG_ROW, LOG_WORDS, LOGS_AT, SCRATCH_AT, STATE
+from rtsep.live.backends.stream_callback import STREAM_CALLBACK, clock, log_callback
+
+
+def _passing(source, target, frames, times, status, user):
+    """PaStreamCallback of one input and one output channel."""
+    state = carray(user, (1,), STATE)[0]
+    words = carray(user, (state.total_words,), np.int64)
+    calls = words[LOGS_AT : LOGS_AT + state.log_rows * LOG_WORDS].view(LOG_ROW)
+    now = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
+    sound, out = carray(source, (frames,), np.float32), carray(target, (frames,), np.float32)
+    for i in range(frames):
+        out[i] = sound[i]
+    state.frames = frames
+    state.position += frames
+    ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
+    log_callback(state, calls, now, ended, np.int64(frames), 0)
+    return 0
+
+
+def compile_callback(cache: bool = True) -> Any:
+    """The C function; keep what this returns as long as PortAudio may call ``.address``."""
+    return c_function(_passing, STREAM_CALLBACK, cache)

@@ -1,0 +1,26 @@
+"""The losses by the names that recipes give them: the one place that a new one is added to."""
+
+from training.losses.activity import Activity
+from training.losses.compressed_spectrum import CompressedSpectrum
+from training.losses.consistency import Consistency
+from training.losses.loss import Loss
+from training.losses.metricgan import MetricGan
+from training.losses.one_minus_estoi import OneMinusEstoi
+from training.losses.pesq_proxy import PesqProxyLoss
+from training.losses.pit import Pit
+from training.losses.si_sdr import SiSdr
+from training.losses.snr import Snr
+from training.losses.vocal_interference import VocalInterference
+
+LOSSES: dict[str, type[Loss]] = {
+    "snr": Snr,
+    "si_sdr": SiSdr,
+    "compressed_spectrum": CompressedSpectrum,
+    "one_minus_estoi": OneMinusEstoi,
+    "pesq_proxy": PesqProxyLoss,
+    "metricgan": MetricGan,
+    "vocal_interference": VocalInterference,
+    "consistency": Consistency,
+    "activity": Activity,
+    "pit": Pit,
+}

@@ -1,0 +1,69 @@
+"""The decoder: masked and filtered pairs back to frames of the overlap-add."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.network import multiframe, stereo
+from training.network.encoder import Pairs
+from training.network.filterbank import Filterbank, unfold
+from training.network.head import Estimates
+from training.network.part import Part
+
+if TYPE_CHECKING:
+    from training.network.spec import NetworkSpec
+
+
+class Decoder(Part):
+    """Pairs, Estimates and windows `[..., (2,) analysis_window]` → frames `[..., sources, synthesis_window]`.
+
+    In stereo frames `[..., sources, 2, synthesis_window]` of left and right. No bias: of silence nothing is made.
+    """
+
+    fade: Tensor
+
+    def __init__(self, spec: NetworkSpec, bank: Filterbank):
+        super().__init__()
+        self.spec, self.folded = spec, bank.folded
+        used = torch.from_numpy(bank.decoder)[:, bank.first_masked :]
+        self.masked_pairs = used.shape[1]
+        self.basis = nn.Parameter(used.flatten(0, 1).contiguous())  # [2P, S], or [2P, S / 2] folded
+        time = (torch.arange(spec.synthesis_window) + 0.5) / spec.synthesis_window
+        self.register_buffer("fade", torch.sin(torch.pi * time) ** 2, persistent=False)  # overlap-adds to one
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        return (self.spec.masked_sources * self.spec.audio_channels * self.basis.numel(),)
+
+    def synthesise(self, pairs: Tensor) -> Tensor:
+        """Masked pairs `[..., 2, pairs]` → frames `[..., synthesis_window]`."""
+        if not self.folded:
+            return F.linear(pairs.flatten(-2), self.basis.t())
+        real, imaginary = self.basis[: self.masked_pairs], self.basis[self.masked_pairs :]
+        return unfold(F.linear(pairs[..., 0, :], real.t()), F.linear(pairs[..., 1, :], imaginary.t()))
+
+    def forward(self, pairs: Pairs, estimates: Estimates, window: Tensor) -> Tensor:
+        spec = self.spec
+        sources, places = spec.masked_sources, (2,) if spec.audio_channels == 2 else ()
+        axis = -2 - len(places)  # of the sources in frames
+        kept = pairs.masked[..., -self.masked_pairs :].unsqueeze(axis - 1) * estimates.gains
+        if pairs.recent is not None:
+            bins = spec.filter_bins
+            recent = pairs.recent.flatten(-4, -3) if places else pairs.recent  # filters of either channel read both
+            count = sources * spec.audio_channels
+            filtered = multiframe.filtered(recent, estimates.filters.unflatten(-1, (count, *recent.shape[-3:])))
+            if places:
+                filtered = filtered.unflatten(-3, (sources, 2))
+            kept = torch.cat([kept[..., :bins] + filtered, kept[..., bins:]], -1)
+        frames = self.synthesise(kept)
+        if spec.consistency or spec.residual_source:
+            missing = (window[..., -spec.synthesis_window :] * self.fade - frames.sum(axis)).unsqueeze(axis)
+            if spec.gate_residual:
+                kept_back = missing * torch.sigmoid(-estimates.activity[..., -1:]).unflatten(-1, (1,) * -axis)
+                frames, missing = frames + kept_back, missing - kept_back
+            frames = torch.cat([frames, missing], axis) if spec.residual_source else frames + missing / sources
+        return stereo.turned(frames) if places else frames

@@ -1,0 +1,76 @@
+"""The head: what is made of hidden channels, masks, filters over frames and activity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from training.network.norm import NORMS, folded
+from training.network.part import Part, linear_products
+
+if TYPE_CHECKING:
+    from training.network.spec import NetworkSpec
+
+# Mask logits [..., sources, 1, pairs] to gains.
+MASKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "free": torch.sigmoid,
+    "sum_to_one": lambda logits: torch.softmax(logits, -3),
+}
+
+OPEN = 3.0  # logit of activity that a gate begins with: all but open, so that masks learn first
+
+
+class Estimates(NamedTuple):
+    """What a head says about a frame.
+
+    `gains` `[..., sources, 1, pairs]`, in stereo `[..., sources, 2, 1, pairs]` (middle, side); `filters`
+    `[..., filters]`, before their bound; `activity` `[..., sources]`, logits (of no source if there is no such head).
+    """
+
+    gains: Tensor
+    filters: Tensor
+    activity: Tensor
+
+
+class Head(Part):
+    """`[batch, frames, channels]` → Estimates. It begins by letting the target through, without filters."""
+
+    def __init__(self, spec: NetworkSpec, masked_pairs: int):
+        super().__init__()
+        self.masks, self.sources, self.stereo = spec.masks, spec.masked_sources, spec.audio_channels == 2
+        made, channels = spec.masked_sources, spec.audio_channels
+        filters = made * channels * 2 * channels * spec.filter_frames * spec.filter_bins
+        self.sizes = [made * channels * masked_pairs, filters, len(spec.sources) if spec.activity else 0]
+        self.norm = NORMS[spec.norm](spec.channels)
+        self.project = nn.Linear(spec.channels, sum(self.sizes))
+        masks = self.sizes[0]
+        with torch.no_grad():
+            self.project.weight[masks:] = 0
+            self.project.bias[masks:] = 0
+            if spec.gate_residual:
+                self.project.bias[masks + filters :] = OPEN
+            bias = self.project.bias[:masks].view(made, -1)
+            bias.fill_(-1.0)
+            bias[0] = 1.5
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        return (linear_products(self),)
+
+    def deployed(self) -> Self:
+        """A batch norm goes into the product behind it."""
+        self.norm, self.project = folded(self.norm, self.project)
+        return self
+
+    def forward(self, x: Tensor) -> Estimates:
+        outputs = self.project(self.norm(x))
+        if outputs.dtype != torch.float32:  # of training in bfloat16; a step graph is spared the node
+            outputs = outputs.float()
+        masks, filters, activity = outputs.split(self.sizes, -1)
+        gains = MASKS[self.masks](masks.unflatten(-1, (self.sources, 1, -1)))
+        if self.stereo:
+            gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
+        return Estimates(gains, filters, activity)

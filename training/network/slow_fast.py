@@ -1,0 +1,184 @@
+"""A slow recurrent trunk beside the TCN, which it modulates (compare Cheng et al. 2024, SlowFast, arXiv 2411.02019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.network.film import Film
+from training.network.part import Memory, Part, StateSpec
+from training.network.phases import Phases
+from training.network.tcn import TCN
+
+if TYPE_CHECKING:
+    from training.network.spec import NetworkSpec
+
+
+class SlowTrunk(Part):
+    """Every `rate`-th hop: what was heard since the last time → gated recurrent units → what a `Film` makes of them.
+
+    `[batch, hops, features]` → `[batch, hops, film]`. Slow frame m reads hops m × rate to m × rate + rate − 1 and holds
+    from the last of these on, until the next: no latency is added. Before the first one all is zero.
+
+    The step spreads its work: each hop adds its share to the sum that the recurrent units will read, the products with
+    their own past are done in the hops before they are needed, and the last hop of a round does the rest. The state is
+    that sum, these products, the units (within ±1 by construction) and the film that holds.
+    """
+
+    def __init__(self, features: int, film: Film, rate: int, width: int, layers: int):
+        super().__init__()
+        self.rate, self.width, self.layers = rate, width, layers
+        self.reduce = nn.Linear(rate * features, width)  # oldest hop first
+        self.norm_in = nn.LayerNorm(width)
+        self.gru = nn.GRU(width, width, layers, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        self.film = film
+        self.sizes = [width, 3 * width * layers, width * layers, film.project.out_features]
+        self.hops: Phases | None = None  # in a deployed trunk
+
+    @property
+    def state_spec(self) -> StateSpec:
+        return StateSpec(state=sum(self.sizes), rate=self.rate)
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        share, gates = self.reduce.weight.numel() // self.rate, 3 * self.width**2
+        ahead = [gates * len(self.recurrent_at(hop)) for hop in range(self.rate - 1)]
+        return (*(share + products for products in ahead), share + gates * self.layers + self.film.products[0])
+
+    def recurrent_at(self, hop: int) -> list[int]:
+        """The layers whose product with their own past is done at this hop of a round."""
+        return [layer for layer in range(self.layers) if layer * (self.rate - 1) // self.layers == hop]
+
+    @torch.compiler.disable  # the compiler would unroll it, frame by frame
+    def recur(self, x: Tensor) -> Tensor:
+        """The recurrent units over `[batch, slow frames, width]`, in float32: rounding errors would add up."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.gru(x.float())[0]
+
+    def forward(self, features: Tensor) -> Tensor:
+        hops, rate = features.shape[1], self.rate
+        count = hops // rate
+        x = features[:, : count * rate].unflatten(1, (count, rate)).flatten(2)
+        x = F.silu(self.norm_in(self.reduce(x).float()))
+        x = self.film(self.norm(x + self.recur(x))).float()
+        # Slow frame m at hops (m + 1) × rate − 1 and later.
+        return F.pad(x, (0, 0, 1, 0)).unsqueeze(2).expand(-1, -1, rate, -1).flatten(1, 2)[:, 1 : hops + 1]
+
+    def step(self, features: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        hops = self.hops or self._split()
+        state = hops(features, memory.state, phase=memory.phase)
+        return state[-self.sizes[-1] :].unsqueeze(0), memory._replace(state=state)
+
+    def deployed(self) -> Self:
+        """The hops of a round become modules of their own, each with its share of the weights."""
+        self.hops = self._split()
+        return self
+
+    def _split(self) -> Phases:
+        return Phases([SlowHop(self, hop) for hop in range(self.rate)])
+
+
+class SlowHop(nn.Module):
+    """What a slow trunk does in one hop of a round: `features` `[1, features]`, `state` `[n]` → the next state."""
+
+    def __init__(self, trunk: SlowTrunk, hop: int):
+        super().__init__()
+        self.sizes, self.width, self.first, self.last = trunk.sizes, trunk.width, hop == 0, hop == trunk.rate - 1
+        count = trunk.reduce.in_features // trunk.rate
+        self.share = nn.Parameter(trunk.reduce.weight[:, hop * count : (hop + 1) * count])
+        self.bias = trunk.reduce.bias if self.first else None
+        self.layers = range(trunk.layers) if self.last else trunk.recurrent_at(hop)
+        kind = "ih" if self.last else "hh"  # of the newest input, or of its own past
+        self.weights = nn.ParameterList(getattr(trunk.gru, f"weight_{kind}_l{layer}") for layer in self.layers)
+        self.biases = nn.ParameterList(getattr(trunk.gru, f"bias_{kind}_l{layer}") for layer in self.layers)
+        if self.last:
+            self.norm_in, self.norm, self.film = trunk.norm_in, trunk.norm, trunk.film
+
+    def forward(self, features: Tensor, state: Tensor) -> Tensor:
+        total, recurrent, units, film = state.unsqueeze(0).split(self.sizes, 1)
+        share = F.linear(features, self.share, self.bias)
+        total = share if self.first else total + share
+        if self.last:
+            units, film = self._finished(total, recurrent, units)
+        elif self.layers:
+            recurrent = self._prepared(recurrent, units)
+        return torch.cat([total, recurrent, units, film], 1).squeeze(0)
+
+    def _prepared(self, recurrent: Tensor, units: Tensor) -> Tensor:
+        """`recurrent` with the products of this hop's layers with their own past."""
+        width, begin, end = self.width, self.layers[0], self.layers[-1] + 1
+        pasts = units[:, begin * width : end * width].split(width, 1)
+        made = [F.linear(*each) for each in zip(pasts, self.weights, self.biases, strict=True)]
+        return torch.cat([recurrent[:, : 3 * width * begin], *made, recurrent[:, 3 * width * end :]], 1)
+
+    def _finished(self, total: Tensor, recurrent: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """The new units and film; the gates as torch's GRU has them (reset, update, new)."""
+        x = y = F.silu(self.norm_in(total))
+        pasts, products, made = units.split(self.width, 1), recurrent.split(3 * self.width, 1), []
+        for layer, (past, product) in enumerate(zip(pasts, products, strict=True)):
+            gates = F.linear(y, self.weights[layer], self.biases[layer])
+            both, fresh = gates.split([2 * self.width, self.width], 1)
+            both_past, fresh_past = product.split([2 * self.width, self.width], 1)
+            reset, update = torch.sigmoid(both + both_past).split(self.width, 1)
+            new = torch.tanh(fresh + reset * fresh_past)
+            y = new + update * (past - new)
+            made.append(y)
+        return torch.cat(made, 1), self.film(self.norm(x + y))
+
+
+class SlowFast(Part):
+    """The TCN, some of whose blocks hear `x × gain + offset` instead of their input x, as a `SlowTrunk` says.
+
+    The slow trunk hears the first `levels` features: those that are powers.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """`slow_layers` of `slow_channels` gated recurrent units run every `slow_rate`-th hop and modulate
+        `film_blocks`; every second block, from the first on, if there are none listed."""
+
+        slow_rate: int = 4
+        slow_channels: int = 192
+        slow_layers: int = 2
+        film_blocks: list[int] = field(default_factory=list)
+
+        def __post_init__(self) -> None:
+            if self.slow_rate < 2 or self.slow_channels < 1 or self.slow_layers < 1:
+                raise ValueError("slow_rate is at least 2, slow_channels and slow_layers are at least 1.")
+
+    def __init__(self, spec: NetworkSpec, features: int, levels: int):
+        super().__init__()
+        options = cast(SlowFast.Options, spec.separator_options)
+        blocks = options.film_blocks or list(range(0, len(spec.dilations), 2))
+        if any(block not in range(len(spec.dilations)) for block in blocks):
+            raise ValueError(f"film_blocks are numbers of blocks, from 0 to {len(spec.dilations) - 1}.")
+        self.levels = levels
+        self.tcn = TCN(spec, features)
+        film = Film(options.slow_channels, blocks, spec.channels)
+        self.slow = SlowTrunk(levels, film, options.slow_rate, options.slow_channels, options.slow_layers)
+
+    @property
+    def state_spec(self) -> StateSpec:
+        fast, slow = self.tcn.state_spec, self.slow.state_spec
+        return StateSpec(fast.dilations, fast.kernel, fast.width, slow.state, slow.rate)
+
+    @property
+    def products(self) -> tuple[int, ...]:
+        return tuple(self.tcn.products[0] + products for products in self.slow.products)
+
+    def deployed(self) -> Self:
+        self.tcn, self.slow = self.tcn.deployed(), self.slow.deployed()
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        film = self.slow(features[..., : self.levels])
+        return self.tcn(features, self.slow.film.modulation(film))
+
+    def step(self, features: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        film, memory = self.slow.step(features[:, : self.levels], memory)
+        return self.tcn.step(features, memory, self.slow.film.modulation(film))

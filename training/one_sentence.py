@@ -1,0 +1,27 @@
+"""How a program of the workshop ends when something is wrong: one sentence on stderr and an exit code, no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import soundfile
+import typer
+
+from rtsep.errors import RtsepError
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Ends the program with one sentence on stderr: exit code 2 for what cannot be used, 1 for what failed."""
+    try:
+        yield
+    except RtsepError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from None
+    except (ValueError, soundfile.LibsndfileError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        typer.echo(f"{error.filename or 'A file of the run'}: {error.strerror or error}.", err=True)
+        raise typer.Exit(2 if isinstance(error, FileNotFoundError) else 1) from None

@@ -1,0 +1,143 @@
+"""Recipes of earlier versions, brought to today's: the one place that knows what keys were once called.
+
+A recipe says its `recipe_version`; those that say none are of version 1, as are all inside models and checkpoints made
+before there were versions. `MIGRATIONS` holds one function a version, which takes the tree to the next.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from training.recipe_values import check_keys, check_value
+
+VERSION = 2
+
+# Keys that have other names since version 2, and mean the same.
+RENAMED = {
+    "network.rest": "network.residual_source",
+    "network.gated": "network.gate_residual",
+    "network.ahead": "network.max_lookahead_dilation",
+    "training.cold": "training.loss_skip_seconds",
+    "data.kind": "task",
+}
+
+
+def migrated(tree: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A recipe of any version as one of today's, and a sentence for every old key in it. `tree` itself is left alone.
+
+    Raises ValueError with one sentence for a version that there is not, and for an old key beside its new one.
+    """
+    tree, notes = copy.deepcopy(tree), []
+    version = tree.get("recipe_version", 1)
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise ValueError(f"recipe_version is 1 to {VERSION} here, not {version!r}: a newer one needs a newer rtsep.")
+    notes += rename(tree)
+    for number in range(version, VERSION):
+        notes += MIGRATIONS[number](tree)
+    if "objective" in tree:  # in a recipe that claims to be new
+        notes += losses_from_objective(tree)
+    return {"recipe_version": VERSION, **{key: value for key, value in tree.items() if key != "recipe_version"}}, notes
+
+
+def rename(tree: dict[str, Any]) -> list[str]:
+    """Gives old keys their new names, in place; returns a sentence for each."""
+    notes = []
+    for old, new in RENAMED.items():
+        if not _has(tree, old):
+            continue
+        if _has(tree, new):
+            raise ValueError(f"{old} is the old name of {new}, which is given too: leave one out.")
+        section, _, key = old.partition(".")
+        value = tree[section].pop(key)
+        place, _, last = new.rpartition(".")
+        (tree[place] if place else tree)[last] = value
+        notes.append(f"{old} is now called {new}.")
+    return notes
+
+
+def _has(tree: dict[str, Any], place: str) -> bool:
+    section, _, key = place.partition(".")
+    branch = tree.get(section)
+    return key in branch if key and isinstance(branch, dict) else not key and section in tree
+
+
+def losses_from_objective(tree: dict[str, Any]) -> list[str]:
+    """Puts the list `losses` in the place of the table `objective`, in place; one without it had its defaults."""
+    given = tree.pop("objective", None)
+    if "losses" in tree:
+        if given is None:
+            return []
+        raise ValueError("objective is the old form of losses, which are given too: leave one out.")
+    if not isinstance(given or {}, dict):
+        raise ValueError("objective is a table of keys and values.")
+    network = tree.get("network") or {}
+    songs = tree.get("task") == "songs"
+    sources = network.get("sources") or (["accompaniment", "vocals"] if songs else ["speech", "noise"])
+    make = _song_losses if songs else _speech_losses
+    tree["losses"] = make(given or {}, sources, network)
+    return ["objective is now losses, a list; see training/recipes for its form."] if given is not None else []
+
+
+def _speech_losses(given: dict[str, Any], sources: list[str], network: dict[str, Any]) -> list[dict[str, Any]]:
+    usual = {"snr": 0.1, "noise": 0.3, "spectral": 1.0, "complex_share": 0.3, "intelligibility": 0.5}
+    usual |= {"consistency": 0.0, "activity": 0.0, "perceptual": 0.0, "perceptual_from": 0.7}
+    said = _laid_over(usual | {"proxy": "pesq"}, given)
+    proxies = {"pesq": "pesq_proxy", "metricgan": "metricgan"}
+    if said["proxy"] not in proxies:
+        raise ValueError(f"objective.proxy must be one of {', '.join(proxies)}, not {said['proxy']!r}.")
+    speech = sources[0]
+    losses = [{"loss": "snr", "of": speech, "weight": said["snr"]}]
+    if len(sources) > 1:
+        losses.append({"loss": "snr", "of": sources[1], "weight": _product(said["snr"], said["noise"])})
+        free = not (network.get("residual_source") or network.get("consistency"))  # else the part never moved
+        losses.append({"loss": "consistency", "weight": said["consistency"] if free else 0})
+    share = said["complex_share"]
+    losses.append({"loss": "compressed_spectrum", "of": speech, "weight": said["spectral"], "complex_share": share})
+    losses.append({"loss": "one_minus_estoi", "of": speech, "weight": said["intelligibility"]})
+    late = {"of": speech, "weight": said["perceptual"], "from": said["perceptual_from"]}
+    losses.append({"loss": proxies[said["proxy"]], **late})
+    losses.append({"loss": "activity", "weight": said["activity"] if network.get("activity") else 0})
+    return [loss for loss in losses if loss["weight"]]
+
+
+def _song_losses(given: dict[str, Any], sources: list[str], network: dict[str, Any]) -> list[dict[str, Any]]:
+    usual = {"snr": 0.1, "vocals": 0.5, "left": 0.0, "ceiling": 30.0, "stretch": 0.0, "free_from": 0.0}
+    usual |= {"spectral": 10.0, "complex_share": 0.3, "activity": 0.0}
+    said = _laid_over(usual | {"windows": [2048, 512]}, given)
+    accompaniment, vocals = [*sources, "vocals"][:2]
+    # Before `free_from` pieces without vocals did not count.
+    where = {"where": vocals, "where_until": said["free_from"]} if said["free_from"] else {}
+    losses = []
+    for source, weight in ((accompaniment, 1.0), (vocals, said["vocals"])):
+        weight = _product(said["snr"], weight)
+        losses.append(
+            {"loss": "snr", "of": source, "weight": weight, "ceiling": said["ceiling"], "stretch": said["stretch"]}
+            | where
+        )
+    frames = {"windows": said["windows"], "overlap": 0.0, "complex_share": said["complex_share"]}
+    for source, weight in ((accompaniment, 1.0), (vocals, said["vocals"])):
+        weight = _product(said["spectral"], weight, 1 / (1 + said["vocals"]))
+        losses.append({"loss": "compressed_spectrum", "of": source, "weight": weight} | frames | where)
+    losses.append({"loss": "vocal_interference", "of": accompaniment, "weight": said["left"], "against": vocals})
+    losses.append({"loss": "activity", "weight": said["activity"] if network.get("activity") else 0, "floor": 30.0})
+    return [loss for loss in losses if loss["weight"]]
+
+
+def _laid_over(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    check_keys("objective", given, usual)
+    for key, value in given.items():
+        check_value(f"objective.{key}", value, float(usual[key]) if isinstance(usual[key], float) else usual[key])
+    return usual | given
+
+
+def _product(*factors: float) -> float:
+    """Without the last bits: 0.1 × 0.3 is 0.03 to whoever reads it."""
+    total = 1.0
+    for factor in factors:
+        total *= factor
+    return round(total, 12)
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], list[str]]] = {1: losses_from_objective}
