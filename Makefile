@@ -11,7 +11,7 @@ DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data
 # Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
 QUICK := -m "not servers and not training and not long"
 
-.PHONY: demo picture test check quick lint docs lowest system clean
+.PHONY: demo picture test check quick lint lowest docs system clean
 
 demo: $(VENV)/.demo
 	$(DEMO) $(if $(MODEL),--model $(MODEL))

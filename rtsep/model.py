@@ -79,6 +79,10 @@ class Model:
             block_multiple=block_multiple,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its path: whoever unpickles it opens the file anew."""
+        return type(self), (self.path.absolute(),)
+
     def __repr__(self) -> str:
         spec = self.spec
         return (
@@ -102,6 +106,10 @@ class Baseline(Model):
         self.path = Path(name)
         self.spec = SPECS[name]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its name."""
+        return type(self), (self.spec.name,)
+
     def step(self) -> Step:
         """See Model.step."""
         from rtsep.baselines import step
@@ -114,8 +122,8 @@ def _session(path: Path) -> Any:
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path} is empty; a model is an .onnx file.")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -151,6 +159,8 @@ def load(name_or_path: str | Path) -> Model:
     Raises:
         InputError: there is no such model, or the file is not one.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise InputError(f"A model is named by a str or a Path, not by {type(name_or_path).__name__}.")
     ships = shipped()
     if str(name_or_path) in ships:
         return Model(ships[str(name_or_path)])

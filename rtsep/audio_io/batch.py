@@ -72,9 +72,8 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 def _refusals(jobs: Sequence[Job], overwrite: bool, skip_existing: bool) -> dict[int, Outcome]:
     """What cannot or need not be done, found before hours of work rather than after them."""
     refused: dict[int, Outcome] = {}
-    inputs = {
-        os.path.realpath(job.source): job.source for job in jobs if job.source != STANDARD and job.problem is None
-    }
+    whole = [job.source for job in jobs if job.source != STANDARD and job.problem is None]
+    inputs = {os.path.realpath(source): source for source in whole}
     taken: dict[str, str] = {}
     for number, job in enumerate(jobs):
         try:

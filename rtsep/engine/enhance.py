@@ -147,7 +147,10 @@ def enhance(
     Raises:
         InputError: x has another shape or type, or samples that are not finite.
     """
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError:
+        raise InputError("x is no array: its channels are not as long as each other.") from None
     if x.ndim not in (1, 2):
         raise InputError(f"x has shape {list(x.shape)}; it must be [samples] or [samples, channels].")
     if x.ndim == 2 and not 1 <= x.shape[1] <= MAX_CHANNELS:

@@ -195,9 +195,13 @@ class Stream:
         shape = (len(self.spec.sources), *block.shape) if sources else block.shape
         if out is None:
             out = np.empty(shape, np.float32)
+        elif not isinstance(out, np.ndarray):
+            raise InputError(f"out is a {type(out).__name__}; it must be a writable float32 array.")
         elif out.shape != shape or out.dtype != np.float32 or not out.flags.writeable:
             kind = f"{out.dtype} {list(out.shape)}" + ("" if out.flags.writeable else " read-only")
             raise InputError(f"out is {kind}; this block needs writable float32 {list(shape)}.")
+        elif _overlap(block, out):
+            raise InputError("out shares a part of the block's memory; it must be the block itself, or apart from it.")
         places = out if sources else out[None]
         if block.ndim == 1:
             self._run(block[:, None], places[..., None], sources)
@@ -282,3 +286,11 @@ class Stream:
         mix(wet[: self.channels], count, memory, memory.shape[1] - 1, first, self._gain, self._mixed)
         if not sources:
             places[0] = self._mixed[:count]
+
+
+def _overlap(block: NDArray[Any], out: NDArray[np.float32]) -> bool:
+    """Whether writing ``out`` would change what of ``block`` is still to be read."""
+    if not np.may_share_memory(block, out):  # cheap, and nearly always the answer
+        return False
+    same = block.ctypes.data == out.ctypes.data and block.strides == out.strides and block.dtype == out.dtype
+    return not same and np.shares_memory(block, out)

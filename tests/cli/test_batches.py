@@ -1,4 +1,4 @@
-"""Many files: what is there already, what stands in the way of one, folders, names, and how workers end."""
+"""Many files: what is there already, what stands in the way of one, folders, names, workers that end with us."""
 
 from __future__ import annotations
 
