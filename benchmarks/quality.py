@@ -52,7 +52,7 @@ from training.evaluation.evaluate import (
 
 MEASURES = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr")
 OPINION = "ovrl"  # beside them where DNSMOS has been measured
-MORE = ("sig", "bak", "distillmos", "pes_quiet", "wer")  # printed and written, not in the documents' tables
+MORE = ("sig", "bak", "distillmos", "pes_quiet", "wer")  # in a table of their own, not in the documents
 CITED = Path(__file__).with_name("cited.json")
 
 
@@ -128,20 +128,33 @@ def _held(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
     return [name for name in names if all(name in result["summary"] for result in results)]
 
 
+def _mean(result: dict[str, Any], measure: str) -> str:
+    s = result["summary"][measure]
+    missing = "" if s["n"] == result["clips"] else f" ({s['n']} clips)"
+    return f"{cell(measure, s['mean'])} [dim]±{cell(measure, (s['high'] - s['low']) / 2)}[/dim]{missing}"
+
+
+def further_table(name: str, results: Sequence[dict[str, Any]]) -> Table:
+    """Methods down, MORE measures across: opinions, what is left in pauses, word errors."""
+    table = Table(title=f"{name}: further measures")
+    table.add_column("method")
+    shown = _held(MORE, results)
+    for measure in shown:
+        table.add_column(evaluate.MEASURES[measure][0], justify="right")
+    for result in results:
+        table.add_row(result["method"]["name"], *(_mean(result, measure) for measure in shown))
+    return table
+
+
 def quality_table(name: str, results: Sequence[dict[str, Any]], pairs: Sequence[Pair]) -> Table:
     """Methods down, measures across, with half the width of the 95 % interval; then cited and missing peers."""
     table = Table(title=f"{name}, {len(pairs)} clips")
     table.add_column("method")
-    shown = [*measured(results), *_held(MORE, results)]
+    shown = measured(results)
     for title in ("kHz", "latency ms", "parameters", *(evaluate.MEASURES[m][0] for m in shown), "CPU s per s"):
         table.add_column(title, justify="right")
     for result in results:
-        cells = []
-        for measure in shown:
-            s = result["summary"][measure]
-            missing = "" if s["n"] == result["clips"] else f" ({s['n']} clips)"
-            half = cell(measure, (s["high"] - s["low"]) / 2)
-            cells.append(f"{cell(measure, s['mean'])} [dim]±{half}[/dim]{missing}")
+        cells = [_mean(result, measure) for measure in shown]
         cpu = result["cpu_per_s"]
         table.add_row(result["method"]["name"], *_facts(result["method"]), *cells, f"{cpu:.4f}" if cpu else "-")
     table.add_section()
@@ -185,6 +198,7 @@ def main(
         for name, pairs in sets.items():
             results = [measure(method, pairs, workers, choice) for method in chosen]
             console.print(quality_table(name, results, pairs))
+            console.print(further_table(name, results))
             report["sets"][name] = {"sha256": fingerprint(pairs), "measured": results, "cited": cited(pairs, results)}
         if json_path:
             write_json(json_path, report)

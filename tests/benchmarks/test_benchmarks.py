@@ -300,6 +300,8 @@ def test_quality_lists_measured_cited_and_missing(testset, identity, tmp_path, m
     assert result.exit_code == 0, result.output
     for text in (
         "DNSMOS OVRL",
+        "DNSMOS BAK",
+        "PES quiet dB",
         "noisy",
         "identity.onnx",
         "other-tool (cited, not run here)",
