@@ -73,7 +73,6 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
     spec, clock = recipe.training, Stopwatch(device)
     began = time.perf_counter()
     task = TASKS[recipe.task](recipe, rows, cache, device)
-    fixed = task.valid()
     loading = time.perf_counter() - began
 
     state = RunState(recipe, "", device, Console(stderr=True))
@@ -110,7 +109,7 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
                 optimizer.zero_grad()
             state.average.update(network, step + 1)
     with clock("validation"):
-        validate(state.average.network, objective, task, fixed)
+        validate(state.average.network, objective, task)
 
     seconds = clock.medians()
     audio = spec.batch * task.samples / recipe.network.sample_rate
