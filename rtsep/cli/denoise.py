@@ -118,13 +118,11 @@ def denoise(
     from rtsep.audio_io.raw import parse_raw
     from rtsep.errors import InputError
 
-    if model not in (None, "auto"):
-        check_target(model, TARGET, "denoise")
     gating = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
     if preset is not None and files and not (live or virtual_mic or monitor):
         from rtsep.live.presets import load_preset
 
-        # what a preset says about devices is for live sound
+        # what a preset says about devices, and a model that is chosen by the machine's speed, are for live sound
         chosen = load_preset(preset)
         model, strength = model or chosen.get("model"), strength or chosen.get("strength")
         gating = {key: chosen.get(key) if value is None else value for key, value in gating.items()}
@@ -137,7 +135,7 @@ def denoise(
             input_channels,
         )
         return
-    strength, model = str(strength or "max"), model or "denoise"
+    strength, model = str(strength or "max"), "denoise" if model in (None, "auto") else str(model)
     only_live = {
         "--input": source,
         "--input-channels": input_channels,
@@ -155,6 +153,7 @@ def denoise(
     if raw is not None and batch.STANDARD not in files:
         raise InputError("--raw says what standard input holds; name - as the file.")
     unheaded = None if raw is None else parse_raw(raw)
+    check_target(model, TARGET)
     jobs = batch.plan(files, output, recursive=recursive, template=template)
     limit, make = parse_strength(strength), None
     if gating["gate"] not in (None, "off"):

@@ -89,13 +89,13 @@ def parse_strength(text: str) -> float | None:
     return value
 
 
-def check_target(model: str, target: str, verb: str) -> None:
-    """Raise InputError for a model that does not put out ``target``, or none at all."""
+def check_target(model: str, target: str) -> None:
+    """Raise InputError for a model that does not put out ``target``, or is none at all."""
     from rtsep.model import load
 
     spec = load(model).spec
     if spec.target != target:
-        raise InputError(f"The model {spec.name} puts out {spec.target}; {verb} needs one that puts out {target}.")
+        raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")
 
 
 def cores() -> int:

@@ -321,7 +321,7 @@ def test_a_model_for_songs_is_refused(here):
         files = () if options else ("a.wav",)
         result = rtsep("denoise", *files, "--model", "songs.onnx", *options)
         assert result.exit_code == 2
-        assert_one_sentence(result, "puts out accompaniment", "needs one that puts out speech")
+        assert_one_sentence(result, "keeps accompaniment, not speech")
     assert names(here) == ["a.wav", "songs.onnx"]
 
 
@@ -342,3 +342,15 @@ def test_a_full_disk_behind_standard_output_is_one_sentence(here, model):
         assert done.returncode == 1
         assert done.stderr.decode() == "rtsep: Standard output could not be written: No space left on device.\n"
     assert spawn("models").returncode == 0
+
+
+def test_a_preset_of_a_microphone_serves_a_file_too(here, model, monkeypatch):
+    """Its model, strength and gate; what it says about devices is for live sound."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here / "config"))
+    from rtsep.live.presets import save_preset
+
+    save_preset("studio", {"virtual_mic": True, "model": model, "strength": "0"})
+    write("a.wav")
+    result = rtsep("denoise", "a.wav", "--preset", "studio")
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(soundfile.read("a.denoised.wav")[0], soundfile.read("a.wav")[0])
