@@ -156,3 +156,10 @@ def test_bad_words_get_a_sentence(tmp_path: Path, identity: Path) -> None:
     (tmp_path / "m.csv").write_text(TINY.read_text().replace(",valid,", ",train,"), encoding="utf-8")
     with pytest.raises(InputError, match="has no speech in its valid split"):
         gather(tmp_path / "m.csv", 1, 1.0)
+
+
+def test_voices_come_without_rumble(sounds: Sounds) -> None:
+    """What lies under a voice is no speech, and no model destroys speech that takes it away."""
+    for voice in sounds.excerpts["speech"]:
+        power = np.square(np.abs(np.fft.rfft(voice)))
+        assert power[np.fft.rfftfreq(len(voice), 1 / RATE) < 40].sum() < 1e-4 * power.sum()
