@@ -60,14 +60,12 @@ def _check_sources(recipe: Recipe) -> None:
 
 
 def _check_losses(recipe: Recipe) -> None:
-    allowed = TASKS[recipe.task].losses
     if not recipe.losses:
         raise ValueError("The recipe has no losses: nothing would be learnt.")
     for spec in recipe.losses:
         for each in (spec, *spec.around):
-            if each.loss not in allowed:
-                known = ", ".join(sorted(allowed))
-                raise ValueError(f"The task {recipe.task} has no use for {each.loss}; its losses are {known}.")
+            if each.loss in TASKS[recipe.task].unfit:
+                raise ValueError(f"The task {recipe.task} has no use for {each.loss}; leave it out.")
     if not any(spec.every == 1 and spec.start == 0 for spec in recipe.losses):
         raise ValueError("One loss at least must count in every step: all of them have every or from.")
 

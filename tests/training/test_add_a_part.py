@@ -51,7 +51,7 @@ def add(blocks: list[tuple[str, str, str]], home: Path) -> list[dict]:
             imports = "".join(f"{line}\n" for line in lines if line.startswith("from"))
             entry = "".join(line for line in lines if not line.startswith("from"))
             known = file.read_text("utf-8")
-            names = re.search(r" = \{" if imports else r"losses = frozenset\(\s*\{", known)
+            names = re.search(r" = \{", known)
             first = re.search(r"^from training", known, re.MULTILINE)
             assert names and first and len(lines) <= 2
             known = known[: names.end()] + entry + known[names.end() :]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from training.network.spec import NetworkSpec
 
 
 class Memory(NamedTuple):
@@ -67,6 +70,19 @@ class Part(nn.Module):
     def deployed(self) -> Self:
         """The part as a step graph holds it, for its step alone; may change the part, which is a copy of its own."""
         return self
+
+
+class Separator(Part):
+    """A part `[batch, frames, features]` → `[batch, frames, channels]`, chosen in a recipe by its name.
+
+    `Options` is a dataclass of the keys that it takes from a recipe's network section beside those of every network.
+    Of the `features` the first `levels` are log powers.
+    """
+
+    Options: ClassVar[type[Any]]
+
+    def __init__(self, spec: NetworkSpec, features: int, levels: int):
+        super().__init__()
 
 
 def linear_products(*modules: nn.Module) -> int:

@@ -1,13 +1,9 @@
-"""The separators by name: a new one is a file of its own, and an import and a line here.
-
-A separator is a part, `[batch, frames, features]` → `[batch, frames, channels]`, with a dataclass `Options` of what it
-takes from a recipe's network section beside the keys of every network, and made of
-`(spec: NetworkSpec, features: int, levels: int)`; `levels` is how many features, the first ones, are log powers.
-"""
+"""The separators by name: a new one is a file of its own, and an import and a line here (see `part.Separator`)."""
 
 from __future__ import annotations
 
+from training.network.part import Separator
 from training.network.slow_fast import SlowFast
 from training.network.tcn import TCN
 
-SEPARATORS: dict[str, type[TCN] | type[SlowFast]] = {"tcn": TCN, "slow_fast": SlowFast}
+SEPARATORS: dict[str, type[Separator]] = {"tcn": TCN, "slow_fast": SlowFast}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network.film import Film
-from training.network.part import Memory, Part, StateSpec
+from training.network.part import Memory, Part, Separator, StateSpec
 from training.network.phases import Phases
 from training.network.tcn import TCN
 
@@ -131,7 +131,7 @@ class SlowHop(nn.Module):
         return torch.cat(made, 1), self.film(self.norm(x + y))
 
 
-class SlowFast(Part):
+class SlowFast(Separator):
     """The TCN, some of whose blocks hear `x × gain + offset` instead of their input x, as a `SlowTrunk` says.
 
     The slow trunk hears the first `levels` features: those that are powers.
@@ -152,7 +152,7 @@ class SlowFast(Part):
                 raise ValueError("slow_rate is at least 2, slow_channels and slow_layers are at least 1.")
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
-        super().__init__()
+        super().__init__(spec, features, levels)
         options = cast(SlowFast.Options, spec.separator_options)
         blocks = options.film_blocks or list(range(0, len(spec.dilations), 2))
         if any(block not in range(len(spec.dilations)) for block in blocks):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network.norm import NORMS, folded
-from training.network.part import Memory, Part, StateSpec, linear_products
+from training.network.part import Memory, Separator, StateSpec, linear_products
 
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
@@ -58,7 +58,7 @@ class Block(nn.Module):
         return self.merge(F.pad(x, (0, 0, self.delay, 0))[:, :frames] if self.delay else x, mixed)
 
 
-class TCN(Part):
+class TCN(Separator):
     """A linear layer and `len(dilations)` blocks: `[batch, frames, features]` → `[batch, frames, channels]`.
 
     Blocks whose dilation is at most `max_lookahead_dilation` frames wait for one tap of the future, and what comes out
@@ -72,7 +72,7 @@ class TCN(Part):
         """Of a recipe's network section; all that a TCN needs is already there."""
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int = 0):
-        super().__init__()
+        super().__init__(spec, features, levels)
         self.channels, self.hidden, self.dilations = spec.channels, spec.hidden, tuple(spec.dilations)
         self.kernel, self.waits = spec.kernel, spec.lookahead > 0
         self.bottleneck = nn.Linear(features, spec.channels)

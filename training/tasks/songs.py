@@ -32,7 +32,7 @@ class SongTask(Task):
     sources = ("accompaniment", "vocals")
     audio_channels = (1, 2)
     rows = ("vocals", "speech", *MUSIC)
-    losses = frozenset({"snr", "si_sdr", "compressed_spectrum", "vocal_interference", "consistency", "activity"})
+    unfit = frozenset({"one_minus_estoi", "pesq_proxy", "metricgan"})  # measures of speech
     mix = RemixSpec
     data_keys = ("rooms", "speech_corpora", "copies")
 

@@ -28,18 +28,7 @@ class SpeechTask(Task):
     sources = ("speech", "noise")
     audio_channels = (1,)
     rows = ("speech", "noise", *MUSIC)
-    losses = frozenset(
-        {
-            "snr",
-            "si_sdr",
-            "compressed_spectrum",
-            "one_minus_estoi",
-            "pesq_proxy",
-            "metricgan",
-            "consistency",
-            "activity",
-        }
-    )
+    unfit = frozenset({"vocal_interference"})
     mix = MixSpec
     data_keys = ("rooms", "speech_corpora")
 

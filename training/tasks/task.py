@@ -28,15 +28,15 @@ class Task(ABC):
     """The examples of one recipe. Attributes of the class say what its recipes may hold.
 
     `sources` are the references of every example, in this order; a network puts out some of them. `mix` is the
-    dataclass of `data.mix`, `data_keys` are the other keys of `data`, `losses` the names of those that fit, and
-    `rows` the kinds of recordings that are used. `fixed` are the batches to validate on. Raises ValueError with one
-    sentence if the rows do not do.
+    dataclass of `data.mix`, `data_keys` are the other keys of `data`, `unfit` the names of losses that mean nothing
+    here, and `rows` the kinds of recordings that are used. `fixed` are the batches to validate on. Raises ValueError
+    with one sentence if the rows do not do.
     """
 
     sources: ClassVar[tuple[str, ...]]
     audio_channels: ClassVar[tuple[int, ...]]  # that a network may have
     rows: ClassVar[tuple[str, ...]]
-    losses: ClassVar[frozenset[str]]
+    unfit: ClassVar[frozenset[str]] = frozenset()
     mix: ClassVar[type[Any]]
     data_keys: ClassVar[tuple[str, ...]]
 
