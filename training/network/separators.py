@@ -7,7 +7,9 @@ takes from a recipe's network section beside the keys of every network, and made
 
 from __future__ import annotations
 
+from typing import Any
+
 from training.network.slow_fast import SlowFast
 from training.network.tcn import TCN
 
-SEPARATORS: dict[str, type[TCN] | type[SlowFast]] = {"tcn": TCN, "slow_fast": SlowFast}
+SEPARATORS: dict[str, Any] = {"tcn": TCN, "slow_fast": SlowFast}
