@@ -134,6 +134,8 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     flat = FlatForm(step)
     flat_file = out.with_suffix(".flat.onnx")
     layout = weight_layout.find(network, step_graph)
+    if not layout:
+        console.print(f"No training can begin from {out.name}: what its weights were cannot be told from the graph.")
     told = {
         out: metadata(recipe, step, "step", version, licence, trained_on, step.state_spec.state)
         | ({"weights": layout} if layout else {}),

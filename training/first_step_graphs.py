@@ -46,5 +46,5 @@ def read(model: onnx.ModelProto, network: Network) -> dict[str, torch.Tensor]:
         found["encoder/short"] = np.concatenate([product.T for product in products[1 : 1 + parts]])
         found["decoder/basis"] = np.concatenate(products[-parts:])
     except (KeyError, IndexError):
-        raise ValueError("Its graph was exported by another version.") from None
+        raise ValueError("It does not say where they lie in its graph.") from None
     return {name: torch.from_numpy(np.array(value)) for name, value in found.items()}

@@ -27,7 +27,8 @@ FIRST = 4096  # number of the first weight: no other constant of a graph is that
 def find(network: Network, graph_of: Callable[[Network], onnx.ModelProto]) -> str:
     """The layout of the weights in `graph_of(network)`, as JSON; empty if it cannot be told.
 
-    It can't where weights have gone into each other, as batch norms do, or are more than float32 can count.
+    It can't where weights have gone into each other, as batch norms do, where something was made of them at export, or
+    where they are more than float32 can count.
     """
     weights = named_weights(network)
     ends = FIRST + np.cumsum([weight.numel() for weight in weights.values()])
@@ -51,13 +52,13 @@ def find(network: Network, graph_of: Callable[[Network], onnx.ModelProto]) -> st
     for name, numbers in counted.items():
         places = place[numbers.numpy().astype(np.int64)]
         if (places < 0).any():
-            raise ValueError(f"The weight {name} is not in the step graph.")
+            return ""
         for axis in range(numbers.ndim):
             if runs := _runs(np.moveaxis(places, axis, 0)):
                 found[name] = [axis, [[begin, end, names[index], *where] for begin, end, index, *where in runs]]
                 break
         else:
-            raise ValueError(f"The weight {name} lies scattered in the step graph.")
+            return ""
     return json.dumps(found, separators=(",", ":"))
 
 

@@ -18,7 +18,7 @@ from benchmarks.ablation import CELLS, TABLES, plan, spread
 from training.data.tools.pairs import write_pairs
 from training.evaluation import evaluate
 from training.network import Network
-from training.recipe import parse_recipe
+from training.recipe import parse_recipe, read_recipe
 
 TINY = Path(__file__).parents[1] / "data" / "tiny" / "manifest.csv"
 RECIPE = """
@@ -155,6 +155,18 @@ def test_tables_of_documents() -> None:
     # An option of the network that came later and is off must not cost the measured ones their costs.
     measured = ablation.costs(Path(ablation.__file__).parent / "results/ablation")
     assert {ablation.shape(run.recipe) for run in plan(1, 3.0)} <= measured.keys()
+
+
+def test_what_is_renamed_or_added_changes_no_hash() -> None:
+    """These were computed by the first version, with keys of other names."""
+    recipes = ablation.RECIPE.parent
+    for name, changes, expected in (
+        ("denoise", [], "4b106c69686037cf"),
+        ("denoise-small", [], "4e40c613bc08ed76"),
+        ("karaoke", [], "806f7cd34e8141e6"),
+        ("karaoke", ["network.kernel=4", "network.max_lookahead_dilation=32"], "28619bc3f1bc25f7"),
+    ):
+        assert ablation.shape(read_recipe(recipes / f"{name}.yaml", changes)) == expected
 
 
 def test_a_training_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

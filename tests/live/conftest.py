@@ -51,8 +51,11 @@ def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Random weights: its output is not its input, so that a block of the one is never taken for the other."""
-    network = Network(hop=128, analysis_window=512, synthesis_window=256)
+    """Random weights: its output is not its input, so that a block of the one is never taken for the other.
+
+    Some of it runs only at every fourth hop, so that a worker that loses count is found out.
+    """
+    network = Network(hop=128, analysis_window=512, synthesis_window=256, state=4, slow_rate=4)
     return str(network.save(tmp_path_factory.mktemp("live") / "random.onnx"))
 
 

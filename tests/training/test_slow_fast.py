@@ -119,21 +119,18 @@ def test_it_begins_as_the_network_without_a_slow_trunk() -> None:
         warm_start(plain, named_weights(slow))
 
 
-def test_it_trains_compiled_and_in_bfloat16() -> None:
+def test_the_compiled_network_has_the_same_gradients() -> None:
+    """In bfloat16, as train.py runs it; the recurrent units stay in float32 and are not unrolled."""
     torch.manual_seed(0)
-    network = Network(SPEC)
+    network = Network(replace(SPEC, filterbank="short", filter_bins=0, dilations=[1], options={"slow_channels": 8}))
     network.mixed = True
-    wave = torch.randn(2, 128 * 20) * 0.1
-    compiled = torch.compile(network)
-    assert torch.allclose(compiled(wave), network(wave), atol=1e-3)
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
-    losses = []
-    for _ in range(6):
-        loss = (compiled(wave)[:, 0] - wave).square().mean()
-        loss.backward()
-        losses.append(float(loss.detach()))
-        optimizer.step()
-        optimizer.zero_grad()
-    assert losses[-1] < losses[0]
-    gru = network.get_submodule("separator.slow.gru")
-    assert all(weight.dtype == torch.float32 for weight in gru.parameters())
+    network.get_submodule("separator.slow.film.project").weight.data.normal_(0, 0.1)
+    wave, found = torch.randn(2, 128 * 20) * 0.1, []
+    for form in (network, torch.compile(network)):
+        network.zero_grad()
+        form(wave).square().mean().backward()
+        found.append([weight.grad.clone() for weight in network.parameters() if weight.grad is not None])
+    assert len(found[0]) == len(found[1]) == len(list(network.parameters()))
+    for eager, compiled in zip(*found, strict=True):
+        assert eager.abs().sum() > 0 and torch.allclose(compiled, eager, atol=0.05 * float(eager.abs().max()))
+    assert all(weight.dtype == torch.float32 for weight in network.get_submodule("separator.slow.gru").parameters())
