@@ -45,12 +45,14 @@ class LiveSession:
 
     def run(self, seconds: float | None = None) -> None:
         """Raises InputError or RtsepError when the sound cannot be started."""
-        with StopSignals(self._quit), self.engine, Keys() as keys:
-            try:
-                self._loop(keys, None if seconds is None else time.monotonic() + seconds)
-            finally:
-                self.record(False)
-                self.view.close()
+        try:
+            with StopSignals(self._quit), self.engine, Keys() as keys:
+                try:
+                    self._loop(keys, None if seconds is None else time.monotonic() + seconds)
+                finally:
+                    self.record(False)
+        finally:
+            self.view.close()
 
     def _loop(self, keys: Keys, end: float | None) -> None:
         if self._quit.is_set():

@@ -24,8 +24,9 @@ class LiveSettings:
     portable: worker as a thread, no eventfd, no real-time priority; None is so outside Linux. ring: samples kept.
     input_channels: which of the device's channels are heard: a number from 1, "left", "right", "mean", or None for as
     many as the model has. muted: start muted; ``LiveEngine.mute(False)`` then fades in. environment, launcher:
-    variables for and command before the audio process, as some sound servers need them. without_model,
-    callback_variant: for measurements, see ``worker`` and ``live_callback``.
+    variables for and command before the audio process, as some sound servers need them. labels: what is shown of both
+    ends where the devices are only the way there. without_model, callback_variant: for measurements, see ``worker`` and
+    ``live_callback``.
     """
 
     model: str = "denoise"
@@ -40,6 +41,7 @@ class LiveSettings:
     ring: int | None = None
     client: str = OWN_NAME
     muted: bool = False
+    labels: tuple[str, str] | None = None
     without_model: bool = False
     callback_variant: str = ""
     input_channels: str | None = None

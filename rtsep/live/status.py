@@ -51,7 +51,7 @@ class LiveStatus(Counters, total=False):
     state: str  # starting, preparing, running, waiting (for a device that was lost) or stopped
     model: str
     target: str  # the source that is kept
-    input: str | None  # names of the devices
+    input: str | None  # names of the devices, for people
     output: str | None
     host: str | None  # audio system
     rate: int  # Hz of the output
@@ -82,12 +82,13 @@ def live_status(engine: LiveEngine) -> LiveStatus:
     """The status of a live session; ``recording`` is the session's to set."""
     block, state, clocks = engine.block, engine.block.state, engine.block.clocks
     rate, size = state.rate, state.block
+    ends = engine.settings.labels or (engine.device.get("input"), engine.device.get("output"))
     values: dict[str, Any] = {
         "state": engine.state,
         "model": engine.model.spec.name,
         "target": engine.model.spec.target,
-        "input": engine.device.get("input"),
-        "output": engine.device.get("output"),
+        "input": ends[0],
+        "output": ends[1],
         "host": engine.device.get("host"),
         "rate": rate,
         "block": size,

@@ -88,6 +88,24 @@ def test_a_recording_that_fails_ends_and_the_sound_goes_on(random_model: str) ->
     assert session._recorder is None and not session._quit.is_set()
 
 
+def test_a_session_that_cannot_begin_gives_the_terminal_back(
+    random_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closing(JsonView):
+        def close(self) -> None:
+            closed.append(True)
+
+    def refuse(*_: object) -> None:
+        raise RtsepError("There is no device.")
+
+    closed: list[bool] = []
+    session = LiveSession(LiveSettings(model=random_model), Closing())
+    monkeypatch.setattr(session.engine, "start", refuse)
+    with pytest.raises(RtsepError, match="no device"):
+        session.run()
+    assert closed == [True]
+
+
 def test_monitor_fades_in_and_keys_work(random_model: str) -> None:
     settings = LiveSettings(model=random_model, input="system", output="system", muted=True)
     with jack_server(128):

@@ -33,7 +33,9 @@ def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPa
                 levels, heard = sines_at(SOURCE, [0.4])
                 player.kill()
                 player.wait()
-                assert live.state == "running" and live.status()["host"] == "ALSA"
+                status = live.status()
+                assert live.state == "running" and status["host"] == "ALSA"
+                assert status["output"] == microphone.description and status["input"].startswith("Remapped Monitor")
         assert pulse_list("modules") == before
     assert levels == pytest.approx([0.4], rel=0.15) and heard == pytest.approx([1000], abs=6)
 

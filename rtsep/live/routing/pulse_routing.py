@@ -72,8 +72,18 @@ class Route:
                 "client": self.client,
                 "launcher": ("pw-jack",),
                 "environment": tuple(environment.items()),
+                "labels": self._labels(),
             }
-        return {"input": PULSE_DEVICE, "output": PULSE_DEVICE, "environment": self._pins()}
+        return {
+            "input": PULSE_DEVICE,
+            "output": PULSE_DEVICE,
+            "environment": self._pins(),
+            "labels": self._labels(),
+        }
+
+    def _labels(self) -> tuple[str, str]:
+        """Both ends for people."""
+        return description_of(self.source), description_of(self.sink)
 
     def _jack_names(self) -> dict[str, str]:
         """What PortAudio will call both ends; nothing where that way is closed.

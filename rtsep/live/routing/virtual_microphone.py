@@ -85,7 +85,10 @@ class VirtualMicrophone(Route):
         """See Route."""
         if self.source:
             return super().settings()
-        return {"input": self._wanted, "output": self.sink}
+        return {"input": self._wanted, "output": self.sink, "labels": self._labels()}
+
+    def _labels(self) -> tuple[str, str]:
+        return (super()._labels()[0] if self.source else str(self._wanted)), self.description
 
     def pin(self, device: dict[str, Any]) -> None:
         """See Route."""
