@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Annotated
 
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, complain, verb
+from rtsep.cli.shared import MODEL_HELP, complain, cores, flag, verb
 from rtsep.errors import InputError
 
 _FILES = "To files"
@@ -25,7 +24,7 @@ def karaoke(
         list[str] | None,
         typer.Argument(
             metavar="SONG...",
-            help="Songs, or folders of them (without subfolders); with --capture the device to listen to.",
+            help="Songs, or folders of them; with --capture the device to listen to.",
         ),
     ] = None,
     vocals: Annotated[
@@ -48,6 +47,30 @@ def karaoke(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_FILES)
     ] = False,
+    skip_existing: Annotated[
+        bool,
+        flag(
+            "--skip-existing",
+            help="An output that is there is no failure (nor ever in a batch).",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+    salvage: Annotated[
+        bool, flag("--salvage", help="A file that was cut off is no failure.", rich_help_panel=_FILES)
+    ] = False,
+    recursive: Annotated[
+        bool, flag("--recursive", "-r", help="Folders with their subfolders.", rich_help_panel=_FILES)
+    ] = False,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="TEMPLATE",
+            help="Names of outputs.",
+            show_default="{name}.karaoke{ext}",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.", rich_help_panel=_FILES)
     ] = 1,
@@ -108,9 +131,14 @@ def karaoke(
 
         if out is not None and render:
             raise InputError("-o names where to write, and --render is beside the songs; choose one of them.")
-        jobs = batch.plan(songs or [], out, batch.KARAOKE)
+        jobs = batch.plan(songs or [], out, batch.KARAOKE, recursive, template)
         make = functools.partial(Karaoke, vocals=decibels, solo=solo, key=key)
-        run_jobs(jobs, name, overwrite, workers or os.cpu_count() or 1, quiet, as_json, make=make)
+        run_jobs(
+            *(jobs, name, overwrite, workers or cores(), quiet, as_json),
+            make=make,
+            salvage=salvage,
+            skip_existing=skip_existing,
+        )
     else:
         from rtsep.audio_io import batch
         from rtsep.live.player.player_session import PlayerSession
@@ -121,7 +149,13 @@ def karaoke(
 
         if songs == ["-"]:
             raise InputError("Songs are played from files, for one seeks in them; name a file.")
-        paths = tuple(job.source for job in batch.plan(songs or [], None, batch.KARAOKE))
+        jobs = batch.plan(songs or [], None, batch.KARAOKE, recursive)
+        paths = tuple(job.source for job in jobs if job.problem is None)
+        for job in jobs:
+            if job.problem is not None:
+                complain(job.problem)
+        if not paths:
+            raise InputError("There is no song to play.")
         settings = PlayerSettings(paths, name, output, decibels, solo, key, volume, begin, block=block)
         with StopSignals() as quit, ServerPins() as pins:
             session = PlayerSession(

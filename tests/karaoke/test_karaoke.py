@@ -262,3 +262,18 @@ def test_a_model_that_looks_ahead_says_how_late_live_sound_will_be(model, capsys
     chosen_model("mid-side", live=True)  # looks ahead within the 11 ms of its window
     chosen_model(model, live=True, quiet=True)
     assert not capsys.readouterr().err
+
+
+def test_songs_have_the_options_of_files(here, model) -> None:
+    """A song that was cut, subfolders, names, and what is there already; see tests/cli/test_batches.py for each."""
+    Path("album/cd1").mkdir(parents=True)
+    soundfile.write("album/cd1/whole.wav", song(seconds=0.5), 48000)
+    Path("album/cut.wav").write_bytes(Path("album/cd1/whole.wav").read_bytes()[:-9000])
+    options = ("album", "--render", "-r", "--name", "{name}-sing{ext}", "--model", model, "-q")
+    result = run(*options)
+    assert result.exit_code == 1 and "cut.wav is damaged or cut off" in result.stderr
+    assert run(*options, "--salvage", "--overwrite").exit_code == 0
+    made = [path for path in sorted(Path("album").rglob("*-sing.wav"))]
+    assert [path.name for path in made] == ["whole-sing.wav", "cut-sing.wav"]
+    assert [soundfile.info(path).frames for path in made] == [24000, 24000 - 9000 // 4]
+    assert run("album/cut.wav", "--render", "--name", "{name}-sing{ext}", "--skip-existing").exit_code == 0
