@@ -14,7 +14,7 @@ import rtsep
 from training.checkpoints import load_weights, named_weights
 from training.export import export
 from training.network import Network, NetworkSpec
-from training.network.part import Memory, Part, StateSpec, linear_products
+from training.network.part import Memory, Separator, StateSpec, linear_products
 from training.network.separators import SEPARATORS
 from training.onnx_weights import read_shipped
 from training.recipe import parse_recipe
@@ -26,7 +26,7 @@ network: {analysis_window: 512, filterbank: short, channels: 12, separator: leak
 """
 
 
-class Leaky(Part):
+class Leaky(Separator):
     """A leaky mean over time: the simplest thing that remembers, and has no taps."""
 
     @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Leaky(Part):
         leak: int = 2
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
-        super().__init__()
+        super().__init__(spec, features, levels)
         self.keep = 1 - 2.0**-spec.separator_options.leak
         self.listen = nn.Linear(features, spec.channels)
 
