@@ -31,6 +31,8 @@ def run_capture(
 
         strength = None if vocals is None else -vocals
         with Capture(devices[0] if devices else None, output, virtual_sink) as capture:
+            if quit.is_set():
+                return
             settings = LiveSettings(
                 model=model, strength=strength, channels=2, block=block, slack=slack, **capture.settings()
             )

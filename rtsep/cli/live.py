@@ -99,6 +99,8 @@ def _run(
         from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
         with VirtualMicrophone(values["input"]) as microphone:
+            if quit.is_set():
+                return
             values |= microphone.settings()
             session = LiveSession(LiveSettings(**values), live_view(as_json), record, opened=microphone.pin, quit=quit)
             session.view.tell(f"Other programs now list the microphone {microphone.description!r}.")

@@ -117,13 +117,13 @@ def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
     """The round trip in samples with everything, and again after taking one part more away each time."""
     sound = (0.25 * np.random.default_rng(0).standard_normal(round(_PROBE_S * rate))).astype(np.float32)
 
-    def through(settings: LiveSettings) -> tuple[int, LiveEngine]:
+    def probed_through(settings: LiveSettings) -> tuple[int, LiveEngine]:
         with LiveEngine(settings) as live:
             return _probed(sound, "rtsep:in_0", "rtsep:out_0"), live
 
     # With strength 0 the stream puts out its delayed input, so that the probe comes out as it went in.
-    whole, live = through(LiveSettings(model=model, strength=0.0, slack=slack, channels=channels))
-    without_stream, _ = through(LiveSettings(model=model, slack=slack, channels=channels, without_model=True))
+    whole, live = probed_through(LiveSettings(model=model, strength=0.0, slack=slack, channels=channels))
+    without_stream, _ = probed_through(LiveSettings(model=model, slack=slack, channels=channels, without_model=True))
     with PassThrough(rate):
         without_slack = _probed(sound, "rtsep-through:in_0", "rtsep-through:out_0")
     server = _probed(sound, "-", "-")

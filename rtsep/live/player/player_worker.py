@@ -78,9 +78,11 @@ class PlayerWorker:
         self._number = 0
         self._separator: Separator | None = None
         self._separates = (0, 0)  # rate and key it was made for
-        self._cursor = self._drop = self._put = 0
+        self._cursor = 0  # sample of the song that is read next
+        self._drop = 0  # samples to come that are only separated to warm up
+        self._put = 0  # sample of the song up to which the rings are written
         self._base = 0  # position from which on the newest jump plays
-        self._jump: int | None = None  # AT of a jump that is not yet asked for
+        self._jump: int | None = None  # where a jump is to be made that is not yet asked for, -1 is at once
 
     def run(self) -> None:
         state = self._state
@@ -221,8 +223,7 @@ class PlayerWorker:
 
     def _write_piece(self) -> bool:
         """One more piece into the rings; False when there is nothing to do."""
-        state, player = self._state, self._player
-        song = self._song
+        state, player, song = self._state, self._player, self._song
         if song is None or self._separator is None:
             return False
         if state.processed - max(self._base, player.position) >= min(self._samples(AHEAD_S), self._block.length // 4):
@@ -259,8 +260,7 @@ class PlayerWorker:
 
     def _write(self, parts: Parts) -> None:
         """Into the rings, but for what was only there to warm up."""
-        state = self._state
-        block = self._block
+        state, block = self._state, self._block
         dropped = min(self._drop, len(parts.song))
         self._drop -= dropped
         count = len(parts.song) - dropped
@@ -286,8 +286,7 @@ class PlayerWorker:
         state.ready_epoch = self._epoch
 
     def _log(self, began: int, count: int) -> None:
-        state = self._state
-        block = self._block
+        state, block = self._state, self._block
         row = (began, time.monotonic_ns(), count, 0, state.processed)
         block.works[state.runs % len(block.works)] = row
         state.runs += 1
