@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -64,6 +65,9 @@ def look(path: Path) -> Header:
             return _ogg(file, start, size)
         if magic == b"fLaC":
             return Header(_flac(file, start))
+        if magic in _ENDS:
+            file.seek(0)
+            return Header(Extent.CUT if _ENDS[magic](file, file.read(56)) > size else Extent.WHOLE)
         frame = _first_mp3_frame(file, start, tagged)
         return Header(Extent.WHOLE) if frame is None else Header(_mp3(file, frame, size), mpeg=True)
 
@@ -214,3 +218,40 @@ def _mp3(file: BinaryIO, start: int, size: int) -> Extent:
         return Extent.CUT
     # Longer than promised: several MP3 files joined to one keep the first one's table.
     return Extent.UNKNOWN if size - start > promised + _MP3_TRAILER else Extent.WHOLE
+
+
+def _aiff_end(_: BinaryIO, head: bytes) -> int:
+    """Offset that the file ends at by its header, without a byte of padding that some writers forget."""
+    return 8 + int.from_bytes(head[4:8], "big") - 1
+
+
+def _au_end(_: BinaryIO, head: bytes) -> int:
+    begin, length = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+    return begin if length == 0xFFFFFFFF else begin + length
+
+
+def _w64_end(_: BinaryIO, head: bytes) -> int:
+    return int.from_bytes(head[16:24], "little") - 7  # it ends at a multiple of 8, or before
+
+
+def _caf_end(file: BinaryIO, head: bytes) -> int:
+    position = 8
+    while len(head) >= 12:
+        file.seek(position)
+        head = file.read(12)
+        length = int.from_bytes(head[4:12], "big", signed=True)
+        if length < 0:  # a data chunk of unknown length is the last one
+            break
+        position += 12 + length
+        if head[:4] == b"data":
+            break
+    return position
+
+
+# What the first four bytes are, to where the file should end at least.
+_ENDS: dict[bytes, Callable[[BinaryIO, bytes], int]] = {
+    b"FORM": _aiff_end,
+    b".snd": _au_end,
+    b"riff": _w64_end,
+    b"caff": _caf_end,
+}

@@ -251,6 +251,30 @@ def test_a_broken_frame_costs_itself_only(tmp_path, model):
     assert report.damage is not None and "is damaged at about" in report.damage
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [("aiff", "AIFF"), ("au", "AU"), ("w64", "W64"), ("caf", "CAF")])
+@pytest.mark.parametrize("samples", [1000, 47_999])
+def test_other_kinds_of_files_that_were_cut_are_said_to_be(tmp_path, model, suffix, kind, samples):
+    sound = noisy()[:samples]
+    soundfile.write(tmp_path / f"in.{suffix}", sound, 16000, format=kind, subtype="PCM_16")
+    content = (tmp_path / f"in.{suffix}").read_bytes()
+    assert enhance_file(tmp_path / f"in.{suffix}", tmp_path / "whole.flac", model).damage is None
+    (tmp_path / f"in.{suffix}").write_bytes(content[:-500])
+    report = enhance_file(tmp_path / f"in.{suffix}", tmp_path / "cut.flac", model)
+    assert report.damage is not None and samples - 260 < report.samples < samples
+
+
+@needs_ffmpeg
+def test_a_cut_mp4_whose_index_comes_first_is_done_as_far_as_it_goes(tmp_path, model):
+    whole = ffmpeg(CLEAN, tmp_path / "whole.m4a", "-c:a", "aac", "-movflags", "+faststart")
+    (tmp_path / "cut.m4a").write_bytes(whole.read_bytes()[:-30_000])
+    report = enhance_file(tmp_path / "cut.m4a", tmp_path / "out.flac", model)
+    assert report.damage is not None and 1.0 < report.seconds < 10.5
+    late = ffmpeg(CLEAN, tmp_path / "late.m4a", "-c:a", "aac")  # its index would come last: nothing can be read
+    (tmp_path / "late.m4a").write_bytes(late.read_bytes()[:-30_000])
+    with pytest.raises(InputError, match="not a sound or video file"):
+        enhance_file(tmp_path / "late.m4a", tmp_path / "late.flac", model)
+
+
 # What stands in the file
 
 

@@ -167,8 +167,7 @@ def test_a_folder_that_may_not_be_read_costs_itself_only(here, model):
 
 
 @posix
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("closed", "workers"), [("<&-", 2), (">&-", 1), ("2>&-", 1), ("<&- >&- 2>&-", 2)])
 def test_closed_standard_streams_are_no_matter(here, model, closed, workers):
     write("a.wav")
     write("b.wav")
