@@ -93,7 +93,7 @@ def test_a_band_limits_speech_and_noise_alike(mixer: Mixer) -> None:
     limited, plain = apart.batch(1, 6), with_spec(apart, band_share=0.0).batch(1, 6)
     spoken = plain[:, 0].abs().amax(-1) > 0
     assert si_sdr(limited[:, 1], plain[:, 1]).min() > 60  # this room's noise is not the caller's
-    assert si_sdr(limited[:, 0], plain[:, 0])[spoken].max() < 40
+    assert si_sdr(limited[:, 0], plain[:, 0])[spoken].min() < 20  # some limits lie outside a voice
 
 
 def test_clipping_is_shared_and_leaves_clean_speech_its_own_target() -> None:
@@ -157,6 +157,16 @@ def test_whispers_keep_the_envelope_and_lose_the_pitch() -> None:
     near = np.abs((hertz + 60) % 120 - 60) < 6
     assert power(buzz)[near].sum() > 0.99 * power(buzz).sum()
     assert power(whisper)[near].sum() < 0.25 * power(whisper).sum()
+
+
+def test_shouts_are_brighter(mixer: Mixer) -> None:
+    plain, loud = with_spec(mixer, room_share=0.0), with_spec(mixer, room_share=0.0, shout_share=1.0)
+    one, other = (torch.fft.rfft(each.batch(0, 6)[:, 0]).abs().square() for each in (plain, loud))
+    high = (mixer.hertz > 2000) & (mixer.hertz < 6000)
+    low = (mixer.hertz > 100) & (mixer.hertz < 500)
+    change = 10 * torch.log10(other[:, high].sum(1) / other[:, low].sum(1) / (one[:, high].sum(1) / one[:, low].sum(1)))
+    change = change[change.isfinite()]
+    assert len(change) and change.min() > 4 and change.max() < 23
 
 
 def test_far_rooms_ring_long_and_drown_the_direct_sound() -> None:

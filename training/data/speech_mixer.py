@@ -68,6 +68,7 @@ class MixSpec:
     mains_snr: tuple[float, float] = (0.0, 40.0)
     far_room_share: float = 0.0  # reverberation up to 1.3 s: augment/far_rooms.py
     whisper_share: float = 0.0
+    shout_share: float = 0.0  # bright: up to 7 dB an octave more from 500 Hz to 4 kHz
     odd_no_noise_share: float = 0.0  # at odd bands and levels: what is no noise stays
 
     def __post_init__(self) -> None:
@@ -141,7 +142,7 @@ class Mixer(Endless):
             wide[:] = True
         speech, bandwidth = self._speech(rng, wide)
         noise = self._noise(rng, wide)
-        speech = self._whispers(odd, speech)
+        speech = self._vocal_effort(odd, speech)
 
         limit = np.where(wide, 1e6, np.minimum(rng.uniform(6500, 7900, count), bandwidth))
         narrow = wide & (rng.random(count) < spec.narrow_share)
@@ -177,12 +178,17 @@ class Mixer(Endless):
         pair *= (0.99 / peak.clamp(min=0.99))[:, None, None]
         return self._distort(odd, pair, calls)
 
-    def _whispers(self, odd: np.random.Generator, speech: Tensor) -> Tensor:
-        """Spectra `[count, bins]`, some of them of whispers."""
+    def _vocal_effort(self, odd: np.random.Generator, speech: Tensor) -> Tensor:
+        """Spectra `[count, bins]`, some of them of whispers, some as bright as shouts."""
         members = np.flatnonzero(odd.random(len(speech)) < self.spec.whisper_share)
         if len(members):
             waves = torch.fft.irfft(speech[members], self.size)
             speech[members] = torch.fft.rfft(whispered(waves, self.rate, odd))
+        slope = odd.uniform(0.4, 1.2, len(speech))
+        members = np.flatnonzero(odd.random(len(speech)) < self.spec.shout_share)
+        if len(members):
+            octaves = (self.hertz / 500).clamp(1, 8).log()
+            speech[members] *= (octaves * self._column(slope[members])).exp()
         return speech
 
     def _reverberate(self, rng: np.random.Generator, odd: np.random.Generator, speech: Tensor, noise: Tensor) -> None:
