@@ -11,7 +11,7 @@ DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data
 # Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
 QUICK := -m "not servers and not training and not long"
 
-.PHONY: demo picture test check quick lint lowest docs system clean
+.PHONY: demo picture test check quick lint lowest mutants docs system clean
 
 demo: $(VENV)/.demo
 	$(DEMO) $(if $(MODEL),--model $(MODEL))
@@ -45,6 +45,11 @@ lowest: pyproject.toml | $(BIN)/python
 	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev --extra report pyproject.toml -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pytest -q tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke
+
+# Do the tests notice when code is changed? Takes hours; ONLY="governor feedback" does these two.
+mutants: $(VENV)/.test
+	$(PIP) 'cosmic-ray>=8.4'
+	$(BIN)/python -m tests.mutants $(ONLY)
 
 # As root the missing packages are installed, as anybody else they are named.
 system:
