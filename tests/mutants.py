@@ -1,8 +1,8 @@
-"""Do the tests notice when code is changed? `python -m tests.mutants [NAME ...]`, in a checkout; `make mutants` does all.
+"""Do the tests notice when code is changed? `python -m tests.mutants [NAME ...]`; `make mutants` does all of them.
 
-cosmic-ray changes one operator, number or branch of a module after the other, in a copy of the tree, and runs the tests
-that belong to it; a mutant that survives is a change that no test sees. Some survivors are alike in what they do, so the
-list is to be read, not to be empty. Exit code: 0 if all died, 1 if some live, 2 for a name that is not in the list.
+cosmic-ray changes one operator, number or branch of a module after the other, in a copy of the checkout, and runs the
+tests that belong to it; a mutant that survives is a change that no test sees. Some survivors do the same as before, so
+the list is to be read, not to be empty. Exit code: 0 if all died, 1 if some live, 2 for a name that is not in the list.
 """
 
 from __future__ import annotations
