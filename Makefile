@@ -39,12 +39,14 @@ docs: $(VENV)/.test
 
 # The lower bounds of pyproject.toml hold: the oldest versions that it allows, with the newest of what they bring along.
 LOWEST := .venv-lowest
+# What needs neither training nor the benchmarks' extras.
+RUNTIME := tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke --ignore tests/cli/test_extras.py -k 'not fast_ica'
 lowest: pyproject.toml | $(BIN)/python
 	$(PIP) uv
 	$(BIN)/uv venv -q --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev --extra report pyproject.toml -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pytest -q tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke
+	$(LOWEST)/bin/python -m pytest -q $(RUNTIME)
 
 # Do the tests notice when code is changed? Takes hours; ONLY="governor feedback" does these two.
 mutants: $(VENV)/.test
