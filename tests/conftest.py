@@ -9,6 +9,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+# Before numpy and torch are imported, here and in programs that the tests start: on a busy machine threads that wait
+# for each other cost ten times what they save.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from graphs import Network
 from hypothesis import HealthCheck, settings
