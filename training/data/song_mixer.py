@@ -22,7 +22,7 @@ from training.data.augment.formant_shift import Throat
 from training.data.clip_store import Bank
 from training.data.manifest import STEMS
 from training.data.song_clips import Clip
-from training.data.speech_mixer import Endless, active_power
+from training.data.speech_mixer import BaseMixer, active_power
 
 SILENT = 1e-7  # mean square, full scale 1: nobody sings
 KINDS = ("song", "remix", "speech", "free", "alone")
@@ -68,7 +68,7 @@ class RemixSpec:
             raise ValueError("Some kind of song mixture must have a share above zero.")
 
 
-class SongMixer(Endless):
+class SongMixer(BaseMixer):
     """Draws from clips of songs and banks of speech (one a rate) and mixes at `rate` Hz, on `device`.
 
     `rooms` float32 `[count, length]` are impulse responses with the direct sound at sample 0 (may be empty). A kind for

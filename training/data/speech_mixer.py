@@ -85,7 +85,7 @@ _SHARES = [each.name for each in fields(MixSpec) if each.name.endswith("_share")
 ODD = tuple(_SHARES[_SHARES.index("low_snr_share") :])  # those of the second half
 
 
-class Endless(ABC):
+class BaseMixer(ABC):
     """What makes batch after batch; `Mixer` and `SongMixer` say how one is made."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Endless(ABC):
             step += 1
 
 
-class Mixer(Endless):
+class Mixer(BaseMixer):
     """Draws speech and noise from banks (one a rate) and mixes them at `rate` Hz.
 
     `rooms` float32 `[count, length]` are impulse responses (may be empty). The target is the speech as the room made

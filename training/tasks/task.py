@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from training.data.manifest import Row
-from training.data.speech_mixer import Endless
+from training.data.speech_mixer import BaseMixer
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -42,7 +42,7 @@ class Task(ABC):
 
     def __init__(self, recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.device):
         self.recipe, self._rows, self._cache, self._device = recipe, rows, cache, device
-        self.mixer: Endless = self.build_mixer(recipe, rows, "train", cache, recipe.training.seed, device)
+        self.mixer: BaseMixer = self.build_mixer(recipe, rows, "train", cache, recipe.training.seed, device)
         self.fixed = self.valid()
 
     @classmethod
@@ -54,7 +54,7 @@ class Task(ABC):
     @abstractmethod
     def build_mixer(
         cls, recipe: Recipe, rows: list[Row], split: str, cache: Path | None, seed: int, device: torch.device
-    ) -> Endless:
+    ) -> BaseMixer:
         """What mixes examples of one split; raises ValueError with one sentence if that split lacks something."""
 
     @property
