@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def knows_half(device: torch.device) -> bool:
+def supports_bfloat16(device: torch.device) -> bool:
     """Whether `device` multiplies in bfloat16 itself. A CPU that only emulates it takes ten times as long as in float32
     (measured on an AMD EPYC of the third generation, which has AVX2 and no more)."""
     if device.type == "cuda":

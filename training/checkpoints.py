@@ -59,7 +59,7 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def alone(run: Path) -> Iterator[None]:
+def exclusive_lock(run: Path) -> Iterator[None]:
     """While it lasts no other process trains in the folder `run`; raises InputError if one does."""
     lock = FileLock(run / ".lock")
     try:
@@ -110,7 +110,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or "the disk takes no more"
 
 
-def keep(run: Path, content: dict[str, Any], loss: float, best: float) -> float:
+def save_checkpoint(run: Path, content: dict[str, Any], loss: float, best: float) -> float:
     """Keeps `content` as `checkpoint.pt` and, if its valid `loss` lies below the `best` so far, as `best.pt` too.
 
     A run that learns its recordings by heart is best before its end. Returns the lowest loss, which the checkpoint also

@@ -49,7 +49,7 @@ def load_checkpoint(file: Path) -> tuple[Network, Recipe, dict[str, Any]]:
     return network.eval().requires_grad_(False), recipe, state
 
 
-def heard(state: dict[str, Any]) -> tuple[float, int]:
+def training_amount(state: dict[str, Any]) -> tuple[float, int]:
     """Hours of mixtures and steps that the weights of a checkpoint have seen, runs before a warm start counted in."""
     hours, steps = state.get("before", (0.0, 0))
     return hours + state["hours"], steps + state["step"]
@@ -128,7 +128,7 @@ def export(checkpoint: Path, out: Path, version: str = "1", licence: str = "not 
     Raises ValueError if the checkpoint cannot be read or a graph differs from the sequence form by more than 1e-4.
     """
     network, recipe, state = load_checkpoint(checkpoint)
-    hours, steps = heard(state)
+    hours, steps = training_amount(state)
     trained_on = f"{hours:.1f} hours of mixtures, {steps} steps\n{state['trained_on']}"
     step = StepForm(network)
     flat = FlatForm(step)

@@ -18,7 +18,7 @@ OPTIMIZERS = ("adamw", "muon")
 BANK = ("encoder/long", "encoder/short", "decoder/basis")  # the filterbank
 
 
-def learning(network: Network, spec: TrainingSpec) -> int:
+def freeze_weights(network: Network, spec: TrainingSpec) -> int:
     """Freezes all weights but those that shall learn (`only`, and `filterbank` above 0); returns how many learn."""
     for attribute, weight in network.named_parameters():
         name = stable_name(attribute)

@@ -9,16 +9,16 @@ import torch
 from rich.console import Console
 
 from rtsep.errors import InputError
-from training.bfloat16 import knows_half
+from training.bfloat16 import supports_bfloat16
 from training.checkpoints import load_weights, named_weights
-from training.export import heard
+from training.export import training_amount
 from training.losses import Objective
 from training.network import Network
-from training.optimizers import build_optimizers, learning
+from training.optimizers import build_optimizers, freeze_weights
 from training.recipe import Recipe, parse_recipe
 from training.recipe_checks import build_objective
 from training.weight_ema import WeightEma
-from training.weight_transfer import parted, warm_moments, warm_start
+from training.weight_transfer import group_sizes, warm_moments, warm_start
 
 
 def lookahead_dilation(recipe: str) -> int:
@@ -47,8 +47,8 @@ class RunState:
         self.step, self.spent, self.best, self.before = 0, 0.0, math.inf, (0.0, 0)
         torch.manual_seed(spec.seed)
         self.network = Network(recipe.network)
-        learning(self.network, spec)
-        self.network.mixed = spec.half and knows_half(device)
+        freeze_weights(self.network, spec)
+        self.network.mixed = spec.half and supports_bfloat16(device)
         if spec.half and not self.network.mixed:
             console.print("This processor knows no bfloat16: the separator trains in float32.")
         self.optimizers: list[Any] = build_optimizers(self.network, spec)
@@ -58,8 +58,8 @@ class RunState:
         self.average = WeightEma(self.network.to(device), spec.ema)
 
     def _begin_with(self, begin: dict[str, Any]) -> None:
-        self.before = heard(begin)
-        self._heard_too(begin)
+        self.before = training_amount(begin)
+        self._add_trained_on(begin)
         old = lookahead_dilation(begin["recipe"])
         warm_start(self.network, begin["average"], old)
         if self._fits(begin):
@@ -85,7 +85,7 @@ class RunState:
         }
         self.objective.load_state_dict(learnt, strict=False)
         self.step, self.spent, self.before = state["step"], state["spent"], state.get("before", self.before)
-        self._heard_too(state)
+        self._add_trained_on(state)
         self.console.print(f"Going on from step {self.step}, {self.spent / 60:.1f} min.")
         if parse_recipe(state["recipe"]).same_as(self.recipe):
             self.best = state.get("best", self.best)
@@ -111,10 +111,10 @@ class RunState:
         }
 
     def _fits(self, state: dict[str, Any]) -> bool:
-        """Whether the moments in `state` are parted as the optimisers here."""
-        here = [parted(optimizer.state_dict()) for optimizer in self.optimizers]
-        return [parted(kept) for kept in state["optimizers"]] == here
+        """Whether the moments in `state` are grouped as those of the optimisers here."""
+        here = [group_sizes(optimizer.state_dict()) for optimizer in self.optimizers]
+        return [group_sizes(kept) for kept in state["optimizers"]] == here
 
-    def _heard_too(self, state: dict[str, Any]) -> None:
+    def _add_trained_on(self, state: dict[str, Any]) -> None:
         """What was heard before is listed too, licences and all."""
         self.trained_on = "\n".join(sorted({*state["trained_on"].splitlines(), *self.trained_on.splitlines()}))

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rtsep.errors import InputError, RtsepError
-from training.checkpoints import alone, keep, read_last, revision, run_folder
+from training.checkpoints import exclusive_lock, read_last, revision, run_folder, save_checkpoint
 from training.data.clip_store import data_hash
 from training.data.datasets import DATASETS
 from training.data.rows import gather_rows
@@ -36,7 +36,7 @@ from training.losses import Objective
 from training.network import Network
 from training.one_sentence import one_sentence
 from training.onnx_weights import read_beginning
-from training.optimizers import learning
+from training.optimizers import freeze_weights
 from training.recipe import Recipe, read_recipe
 from training.run_logger import RunLogger
 from training.run_state import RunState, lookahead_dilation
@@ -176,7 +176,7 @@ def train(
                 entry["train"] = {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
                 entry["valid"] = {name: round(value, 5) for name, value in scores.items()}
                 logger.write(entry)
-                state.best = keep(run, state.checkpoint(hours, scores), scores["loss"], state.best)
+                state.best = save_checkpoint(run, state.checkpoint(hours, scores), scores["loss"], state.best)
             sums, saved = {}, state.step
         if done:
             return scores
@@ -220,13 +220,13 @@ def main(
             torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
         network = Network(parsed.network)
-        if not learning(network, parsed.training):
+        if not freeze_weights(network, parsed.training):
             raise InputError(f"Nothing would learn: training.only is {parsed.training.only!r}.")
         if beginning:  # refuses here what cannot be, not after the decoding
             warm_start(network, beginning["average"], lookahead_dilation(beginning["recipe"]))
         fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]
         fabric.launch()
-        with run_folder(run), alone(run) if fabric.is_global_zero else nullcontext():
+        with run_folder(run), exclusive_lock(run) if fabric.is_global_zero else nullcontext():
             kept = read_last(run, fabric.device)
             task = kind(parsed, rows, cache, fabric.device)
             state = RunState(parsed, kind.trained_on(rows), fabric.device, console, beginning)

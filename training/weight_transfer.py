@@ -64,8 +64,8 @@ def _blocks(network: Network) -> dict[str, Block]:
     return {stable_name(f"{path}.depthwise"): part for path, part in named if isinstance(part, Block)}
 
 
-def parted(kept: dict[str, Any]) -> list[int]:
-    """How many weights each group of an optimiser's `state_dict` has: moments fit only where they are parted alike."""
+def group_sizes(kept: dict[str, Any]) -> list[int]:
+    """How many weights each group of an optimiser's `state_dict` has: moments fit only where they are grouped alike."""
     return [len(group["params"]) for group in kept["param_groups"]]
 
 

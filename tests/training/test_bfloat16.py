@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from training.bfloat16 import knows_half
+from training.bfloat16 import supports_bfloat16
 
 
 def fastest(kind: torch.dtype, tries: int = 7) -> float:
@@ -22,9 +22,9 @@ def fastest(kind: torch.dtype, tries: int = 7) -> float:
 
 def test_what_is_said_of_the_processor_is_what_it_does() -> None:
     """Where bfloat16 is said to be known it takes no longer than float32, give or take; where not, it is no gain."""
-    known = knows_half(torch.device("cpu"))
+    known = supports_bfloat16(torch.device("cpu"))
     ratios: list[float] = []
     while len(ratios) < 5 and not (ratios and known and ratios[-1] < 2):  # a busy machine gets another try
         ratios.append(fastest(torch.bfloat16) / fastest(torch.float32))
     assert min(ratios) < 2 if known else max(ratios) > 0.8
-    assert knows_half(torch.device("meta"))
+    assert supports_bfloat16(torch.device("meta"))

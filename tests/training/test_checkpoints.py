@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rtsep.errors import InputError
-from training.checkpoints import alone, keep
+from training.checkpoints import exclusive_lock, save_checkpoint
 
 
 def steps(run: Path) -> tuple[int, int]:
@@ -21,7 +21,7 @@ def steps(run: Path) -> tuple[int, int]:
 def test_the_best_stays_when_the_last_gets_worse(tmp_path: Path) -> None:
     best = math.inf
     for step, (loss, expected) in enumerate(((2.0, 0), (1.0, 1), (math.nan, 1), (1.5, 1), (-1.0, 4), (-0.5, 4))):
-        best = keep(tmp_path, {"step": step}, loss, best)
+        best = save_checkpoint(tmp_path, {"step": step}, loss, best)
         assert steps(tmp_path) == (step, expected)
     assert best == -1.0
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"] == -1.0  # a run that goes on knows it
@@ -29,12 +29,16 @@ def test_the_best_stays_when_the_last_gets_worse(tmp_path: Path) -> None:
 
 
 def test_nothing_finite_is_no_best(tmp_path: Path) -> None:
-    assert keep(tmp_path, {"step": 0}, math.nan, math.inf) == math.inf
+    assert save_checkpoint(tmp_path, {"step": 0}, math.nan, math.inf) == math.inf
     assert not (tmp_path / "best.pt").exists()
 
 
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(InputError, match="Another process is training in"), alone(tmp_path):
+    with (
+        exclusive_lock(tmp_path),
+        pytest.raises(InputError, match="Another process is training in"),
+        exclusive_lock(tmp_path),
+    ):
         raise AssertionError("entered")
-    with alone(tmp_path):  # and is let in when the first has gone
+    with exclusive_lock(tmp_path):  # and is let in when the first has gone
         pass

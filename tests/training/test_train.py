@@ -20,7 +20,7 @@ import rtsep
 from rtsep.errors import RtsepError
 from tests.training.tiny import RECIPE, SMALL, TINY
 from training import train
-from training.checkpoints import alone
+from training.checkpoints import exclusive_lock
 from training.export import difference, export, load_checkpoint
 from training.recipe import parse_recipe, read_recipe
 from training.train import check_finite, learning_rate, without_beginning
@@ -60,7 +60,7 @@ def test_a_run_keeps_what_it_was_made_of(trained: Path) -> None:
 
 def test_a_run_that_is_being_trained_is_left_alone(trained: Path) -> None:
     before = {file.name: file.read_bytes() for file in trained.iterdir() if file.is_file()}
-    with alone(trained):
+    with exclusive_lock(trained):
         done = run("training.train", trained / "recipe.yaml", "--run", trained, "--data", TINY, "--threads", 1)
     assert done.returncode == 2 and "Another process is training in" in done.stderr
     assert {file.name: file.read_bytes() for file in trained.iterdir() if file.is_file()} == before

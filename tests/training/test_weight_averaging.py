@@ -15,7 +15,7 @@ from tests.training.songs import GATED
 from tests.training.tiny import SMALL
 from training import weight_averaging
 from training.checkpoints import named_weights
-from training.export import difference, export, heard, load_checkpoint
+from training.export import difference, export, load_checkpoint, training_amount
 from training.network import Network, NetworkSpec
 
 app = Typer()
@@ -42,7 +42,7 @@ def test_a_blend_lies_between_and_can_be_exported(tmp_path: Path) -> None:
         network, recipe, state = load_checkpoint(files[2])
         for name, weight in named_weights(network).items():
             assert torch.allclose(weight, 0.75 * one[name] + 0.25 * other[name], atol=1e-5), name
-        assert recipe.name == "other" and state["trained_on"] == "speech: other" and heard(state) == (4.0, 8)
+        assert recipe.name == "other" and state["trained_on"] == "speech: other" and training_amount(state) == (4.0, 8)
         assert difference(network, export(files[2], tmp_path / "out.onnx")[0], 0.5) < 1e-4
 
 
@@ -53,7 +53,7 @@ def test_two_runs_from_one_beginning_count_both(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*map(str, files)])
     assert done.exit_code == 0, done.output
     _, _, state = load_checkpoint(files[2])
-    assert heard(state) == (2.0 + 1.0 + 2.0, 5 + 3 + 3)
+    assert training_amount(state) == (2.0 + 1.0 + 2.0, 5 + 3 + 3)
     assert state["trained_on"] == "speech: one\nspeech: other"
 
 
@@ -65,7 +65,7 @@ def test_logits_are_those_of_the_masks_and_of_the_gate(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     network, _, state = load_checkpoint(files[1])
-    assert heard(state) == (3.0, 8)
+    assert training_amount(state) == (3.0, 8)
     moved = {name: weight - before[name] for name, weight in state["average"].items()}
     bias = moved.pop("head/output/bias")
     masks = network.head.sizes[0]

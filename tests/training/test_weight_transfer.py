@@ -9,7 +9,7 @@ import torch
 
 from tests.training.tiny import SMALL
 from training.network import Network
-from training.optimizers import build_optimizers, learning
+from training.optimizers import build_optimizers, freeze_weights
 from training.recipe import TrainingSpec
 from training.weight_transfer import warm_moments, warm_start
 
@@ -89,7 +89,7 @@ def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_only_what_shall_learn_is_taken(name: str) -> None:
     network, spec = Network(SHORT), TrainingSpec(optimizer=name, filterbank=0.05, only="head/")
-    learning(network, spec)
+    freeze_weights(network, spec)
     optimizers = build_optimizers(network, spec)
     taken = {id(w) for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]}
     assert taken == {id(weight) for weight in network.head.parameters()}
@@ -153,7 +153,7 @@ def test_a_filterbank_learns_slower_or_not_at_all(name: str, share: float) -> No
     bank = {"encoder.long", "encoder.short", "decoder.basis"}
     before = {part: weight.detach().clone() for part, weight in network.named_parameters()}
     spec = TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
-    learning(network, spec)
+    freeze_weights(network, spec)
     optimizers = build_optimizers(network, spec)
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["lr"] *= group.get("share", 1.0)
