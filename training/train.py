@@ -146,7 +146,7 @@ def train(
                 estimates, sources, activity = without_beginning(estimates, sources, activity, skipped, hop)
             loss, parts = criterion(estimates, sources, objective.due(state.step, progress), activity)
             fabric.backward(loss)
-            objective.teach(estimates, sources, state.step, progress)
+            objective.update(estimates, sources, state.step, progress)
             norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
             stuck = 0 if math.isfinite(norm) else stuck + 1
             for optimizer in state.optimizers:

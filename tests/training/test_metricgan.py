@@ -33,7 +33,7 @@ def signals(seed: int, count: int = 8, size: int = 8000) -> tuple[Tensor, Tensor
 
 def test_it_learns_what_the_label_says() -> None:
     proxy = LearnedProxy(16000, by_snr, fresh=5, memory=24)
-    errors = [proxy.teach(*signals(step, size=2048)) for step in range(40)]
+    errors = [proxy.update(*signals(step, size=2048)) for step in range(40)]
     assert np.mean(errors[-10:]) < 0.3 * np.mean(errors[:5])
     estimate, reference, _ = signals(1000, 32, 2048)
     real = np.array([by_snr(clean, heard) for clean, heard in zip(reference.numpy(), estimate.numpy(), strict=True)])
@@ -63,11 +63,11 @@ def test_gradients_reach_the_estimate_and_not_the_critic(rate: int, case: str) -
     assert all(weight.grad is None for weight in proxy.critic.parameters())
 
 
-def test_examples_without_a_label_teach_nothing() -> None:
+def test_examples_without_a_label_change_nothing() -> None:
     proxy = LearnedProxy(16000, lambda *_: math.nan)
     before = [weight.clone() for weight in proxy.critic.parameters()]
-    assert math.isnan(proxy.teach(*signals(0)))
-    assert not proxy.memory and proxy.lessons == 0
+    assert math.isnan(proxy.update(*signals(0)))
+    assert not proxy.memory and proxy.updates == 0
     assert all(torch.equal(one, two) for one, two in zip(before, proxy.critic.parameters(), strict=True))
 
 
@@ -75,18 +75,18 @@ def test_it_goes_on_from_its_state() -> None:
     """Saved and loaded as a checkpoint is, it learns the same from the same."""
     first, second = LearnedProxy(16000, by_snr), LearnedProxy(16000, by_snr, seed=5)
     for step in range(4):
-        first.teach(*signals(step))
+        first.update(*signals(step))
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
     file.seek(0)
     second.load_state_dict(torch.load(file, weights_only=True))
     for step in range(4, 7):
-        assert first.teach(*signals(step)) == second.teach(*signals(step))
+        assert first.update(*signals(step)) == second.update(*signals(step))
     estimate, reference, _ = signals(99)
     assert torch.equal(first(estimate, reference), second(estimate, reference))
 
 
-def test_lessons_begin_ahead_of_the_part_they_serve() -> None:
+def test_updates_begin_ahead_of_the_part_they_serve() -> None:
     learned = {"loss": "metricgan", "of": "speech", "weight": 0.1, "from": 0.5}
     both = objective([{"loss": "snr", "of": "speech"}, learned], sample_rate=16000)
     metricgan = both.losses["metricgan speech"]
@@ -95,12 +95,12 @@ def test_lessons_begin_ahead_of_the_part_they_serve() -> None:
     proxy.label = by_snr
     estimate, reference, mixture = signals(0, 2, 24000)
     pair = torch.stack([estimate, mixture - estimate], 1), torch.stack([reference, mixture - reference], 1)
-    lessons = []
-    ahead = 0.5 - MetricGan.lesson_lead
+    updates = []
+    ahead = 0.5 - MetricGan.update_lead
     for step, progress in ((0, 0.0), (1, ahead - 0.01), (1, ahead + 0.01), (1.5, 0.6), (2, 0.9)):
-        both.teach(*pair, int(step * MetricGan.lesson_every), progress)
-        lessons.append(proxy.lessons)
-    assert lessons == [0, 0, 1, 1, 2]
+        both.update(*pair, int(step * MetricGan.update_every), progress)
+        updates.append(proxy.updates)
+    assert updates == [0, 0, 1, 1, 2]
     loss, parts = both(*pair)
     assert loss.isfinite() and parts["metricgan speech"] > 0
     assert any(name.startswith("losses.metricgan speech.proxy.critic") for name in both.state_dict())

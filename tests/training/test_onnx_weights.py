@@ -145,7 +145,7 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
     before = read_shipped(str(file))["average"]
     moved = {key for key, weight in state["average"].items() if not torch.allclose(weight, before[key], atol=1e-6)}
     assert moved and moved <= {"head/output/weight", "head/output/bias"}
-    # A run goes on with the weights that it began to teach, or not at all.
+    # A run goes on with the weights that it began to train, or not at all.
     other = started(*words, "--minutes", 0.03)
     assert other.returncode == 2 and "other weights that learn" in other.stderr and "Traceback" not in other.stderr
     again = started(*words, "--minutes", 0.03, *head)

@@ -81,8 +81,8 @@ class Loss(torch.nn.Module):
     per_source: ClassVar[bool] = True
     wrapper: ClassVar[bool] = False  # its second argument, `around`, are the losses that it stands around
     present_above: ClassVar[float | None] = None  # a reference fainter than this (mean square) has no value
-    lesson_every: ClassVar[int] = 0  # steps from one `teach` to the next, of a loss that learns
-    lesson_lead: ClassVar[float] = 0.0  # share of the schedule by which lessons begin before the loss counts
+    update_every: ClassVar[int] = 0  # steps from one `update` to the next, of a loss that learns
+    update_lead: ClassVar[float] = 0.0  # share of the schedule by which updates begin before the loss counts
 
     def __init__(self, setup: Setup):
         super().__init__()
@@ -92,8 +92,8 @@ class Loss(torch.nn.Module):
         """Which examples count, bool `[batch]`; None: all."""
         return None if self.present_above is None else reference.power > self.present_above
 
-    def teach(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> object:
-        """One lesson of a loss that learns, from signals `[batch, channels, samples]` as they are."""
+    def update(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> object:
+        """One step of a loss that learns, from signals `[batch, channels, samples]` as they are."""
         raise NotImplementedError
 
 

@@ -1,8 +1,8 @@
 """A learned proxy for PESQ after MetricGAN (Fu et al. 2019, arXiv 1905.04874; MetricGAN+, arXiv 2104.03538).
 
 A critic learns what the real `pesq` says about the network's own output, and the network learns to please the critic.
-As MetricGAN+: every lesson also holds the clean and the noisy signal, and earlier outputs from a replay buffer, so that
-the critic does not forget what it has seen. The warning in `pesq_proxy` holds here too.
+As MetricGAN+: every step of the critic also sees the clean and the noisy signal and earlier outputs from a replay
+buffer, so that it does not forget what it has seen. The warning in `pesq_proxy` holds here too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Critic(nn.Module):
 class LearnedProxy(nn.Module):
     """The critic behind the interface of `PesqProxy`: `forward` gives (1 − guessed quality)² → `[batch]`, best is 0.
 
-    `teach` gives one lesson: it labels the first `fresh` examples of a batch with `label` (PESQ-WB, some 0.1 s each)
+    `update` labels the first `fresh` examples of a batch with `label` (PESQ-WB, some 0.1 s each)
     and lets the critic learn from them, from the clean and noisy signals, and from as many of the `memory` last ones.
     Critic, optimizer and memory are in the state dict. Under several ranks each has a critic of its own.
     """
@@ -86,14 +86,14 @@ class LearnedProxy(nn.Module):
         self.optimizer = torch.optim.Adam(self.critic.parameters(), 5e-4, betas=(0.5, 0.99))
         self.rng = np.random.default_rng(seed)
         self.memory: list[tuple[Tensor, Tensor, float]] = []  # estimate, reference (int16), quality
-        self.lessons = 0
+        self.updates = 0
 
     def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
         with torch.autocast(estimate.device.type, enabled=False):
             return (1 - self.critic(self._narrow(estimate), self._narrow(reference))).square()
 
-    def teach(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
-        """One lesson from signals `[batch, samples]`; returns the critic's mean squared error, NaN without a label."""
+    def update(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
+        """Trains the critic on `[batch, samples]`; returns its mean squared error, NaN without a label."""
         outputs: list[tuple[Tensor, Tensor, float]] = []
         inputs: list[tuple[Tensor, Tensor, float]] = []
         with torch.no_grad():
@@ -103,16 +103,16 @@ class LearnedProxy(nn.Module):
                 score = self.label(clean.cpu().double().numpy(), heard.cpu().double().numpy())
                 if math.isfinite(score):
                     examples.append((_packed(heard), _packed(clean), (score - WORST) / (BEST - WORST)))
-        lesson = outputs + inputs
-        if not lesson:
+        batch = outputs + inputs
+        if not batch:
             return math.nan
-        old = self.rng.choice(len(self.memory), min(len(self.memory), len(lesson)), replace=False)
-        lesson += [self.memory[index] for index in old if self.memory[index][0].shape == lesson[0][0].shape]
+        old = self.rng.choice(len(self.memory), min(len(self.memory), len(batch)), replace=False)
+        batch += [self.memory[index] for index in old if self.memory[index][0].shape == batch[0][0].shape]
         self.memory = (self.memory + outputs)[-self.size :]
-        heard = torch.stack([example[0] for example in lesson]).to(estimate.device) / 32767
-        clean = torch.stack([example[1] for example in lesson]).to(estimate.device) / 32767
-        quality = torch.tensor([example[2] for example in lesson], device=estimate.device)
-        self.lessons += 1
+        heard = torch.stack([example[0] for example in batch]).to(estimate.device) / 32767
+        clean = torch.stack([example[1] for example in batch]).to(estimate.device) / 32767
+        quality = torch.tensor([example[2] for example in batch], device=estimate.device)
+        self.updates += 1
         self.critic.train().requires_grad_(True)
         with torch.enable_grad():
             # A clean signal beside itself is as good as can be.
@@ -138,14 +138,14 @@ class LearnedProxy(nn.Module):
         return {
             "optimizer": self.optimizer.state_dict(),
             "memory": [list(example) for example in self.memory],
-            "lessons": self.lessons,
+            "updates": self.updates,
             "rng": _plain(self.rng.bit_generator.state),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.memory = [(heard.cpu(), clean.cpu(), quality) for heard, clean, quality in state["memory"]]
-        self.lessons = state["lessons"]
+        self.updates = state["updates"] if "updates" in state else state["lessons"]  # its name before 0.2
         found = state["rng"]
         self.rng.bit_generator.state = found | {"state": {key: int(text) for key, text in found["state"].items()}}
 
@@ -154,8 +154,8 @@ class MetricGan(Loss):
     """`LearnedProxy` of one source, only where it sounds; it learns some time ahead of when it first counts."""
 
     present_above = 1e-4
-    lesson_every = 4
-    lesson_lead = 0.1
+    update_every = 4
+    update_lead = 0.1
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
@@ -165,9 +165,9 @@ class MetricGan(Loss):
     def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
         return self.proxy(estimate.waves[:, 0], reference.waves[:, 0])
 
-    def teach(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
-        """One lesson from `[batch, 1, samples]`; returns the critic's mean squared error."""
-        return self.proxy.teach(estimate[:, 0], reference[:, 0], mixture[:, 0])
+    def update(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
+        """One step of the critic from `[batch, 1, samples]`; returns the critic's mean squared error."""
+        return self.proxy.update(estimate[:, 0], reference[:, 0], mixture[:, 0])
 
 
 def _packed(wave: Tensor) -> Tensor:

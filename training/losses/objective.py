@@ -92,17 +92,17 @@ class Objective(torch.nn.Module):
             values.append(_mean(loss(estimate, reference, context), counted))
         return torch.stack(values).sum()
 
-    def teach(self, estimates: Tensor, references: Tensor, step: int, progress: float) -> None:
-        """Lets the losses that learn have their lesson, where one is due; tensors as `forward`."""
+    def update(self, estimates: Tensor, references: Tensor, step: int, progress: float) -> None:
+        """Updates the losses that learn, where it is due; tensors as `forward`."""
         for spec in self.specs:
             loss = self.losses[spec.label]
             assert isinstance(loss, Loss)
-            if loss.lesson_every and step % loss.lesson_every == 0 and progress >= spec.start - loss.lesson_lead:
+            if loss.update_every and step % loss.update_every == 0 and progress >= spec.start - loss.update_lead:
                 if references.ndim == 3:
                     estimates, references = estimates.unsqueeze(2), references.unsqueeze(2)
                 for name in spec.of:
                     estimate = estimates[:, self.setup.sources.index(name)].detach()
-                    loss.teach(estimate, references[:, self.setup.references.index(name)], references.sum(1))
+                    loss.update(estimate, references[:, self.setup.references.index(name)], references.sum(1))
 
 
 def build_loss(spec: LossSpec, setup: Setup) -> Loss:
