@@ -47,7 +47,7 @@ HEADER = {
 ONSET_S, PAUSE_S = 0.03, 0.2  # the beginning of a word, after a pause of this length
 
 
-def heard(model: Model, pair: Pair) -> dict[str, np.ndarray]:
+def gate_levels(model: Model, pair: Pair) -> dict[str, np.ndarray]:
     """Hop by hop, arrays `[hops]`: `speech` (bool), `activity`, and the RMS after the stream `open` and `gated`."""
     clean, noisy, rate = pair.read()
     spec = model.spec
@@ -81,7 +81,7 @@ def onsets(speech: np.ndarray, hop_s: float) -> np.ndarray:
 def measure(model: Model, pairs: Sequence[Pair]) -> dict[str, float]:
     """Over all hops of all pairs: see HEADER. What the gate takes of speech is energy, of pauses the mean of the dB."""
     hop_s = model.spec.hop / model.spec.sample_rate
-    found = [heard(model, pair) for pair in pairs]
+    found = [gate_levels(model, pair) for pair in pairs]
     speech, activity, opened, gated = (
         np.concatenate([each[name] for each in found]) for name in ("speech", "activity", "open", "gated")
     )

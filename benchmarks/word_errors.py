@@ -35,7 +35,7 @@ from training.evaluation.word_errors import WordErrors
 Interval = tuple[float, float, float]
 
 
-def hear(pairs: Sequence[Pair], model: str, strengths: Sequence[str]) -> list[dict[str, Any]]:
+def transcribe_pairs(pairs: Sequence[Pair], model: str, strengths: Sequence[str]) -> list[dict[str, Any]]:
     """One row a pair: its name, snr, words in the reference, and errors in % of the noisy file and by strength."""
     measure = WordErrors()
     streams = {strength: Streamed(model, parse_strength(strength)) for strength in strengths}
@@ -78,7 +78,7 @@ def main(
         if not pairs:
             raise InputError(f"{testset} has no pair named with an SNR of {snr:g} dB or more.")
         about = describe(rtsep.load(model))
-        rows = hear(pairs, model, strength)
+        rows = transcribe_pairs(pairs, model, strength)
         summary = summarise(rows)
         total = sum(row["words"] for row in rows)
         what = f"{len(rows)} clips of {snr:g} dB and above, {total:g} words"

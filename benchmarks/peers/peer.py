@@ -41,7 +41,7 @@ class Peer(ABC):
 
     name: ClassVar[str]
     package: ClassVar[str]  # as pip knows it
-    alone: ClassVar[bool] = False  # only a file of the package is used, not what it requires
+    no_dependencies: ClassVar[bool] = False  # only a file of the package is used, not what it requires
     sample_rate: ClassVar[int]  # Hz
     frame: ClassVar[int]  # samples per call
     delay: ClassVar[int]  # samples the output lags behind the input
@@ -55,7 +55,7 @@ class Peer(ABC):
     @classmethod
     def install(cls) -> str:
         """The command that brings the package."""
-        return f"pip install {'--no-deps ' if cls.alone else ''}{cls.package}"
+        return f"pip install {'--no-deps ' if cls.no_dependencies else ''}{cls.package}"
 
     @classmethod
     def version(cls) -> str | None:

@@ -97,7 +97,7 @@ def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, with_news))
     try:
-        with _deaf_to_interrupts():
+        with _interrupts_ignored():
             process.start()
     except OSError:
         ours.close()
@@ -130,7 +130,7 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _interrupts_ignored() -> Iterator[None]:
     """Processes started in here ignore Ctrl-C from their first moment on.
 
     It reaches the whole group of processes; the first one alone decides, and ends the others by their pipes.

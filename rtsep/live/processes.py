@@ -104,7 +104,7 @@ class Children:
             end(self.worker, 0.0)
         self.worker = None
 
-    def hear_last_words(self) -> None:
+    def wait_for_last_messages(self) -> None:
         """Wait until what an audio process said before it ended has been heard."""
         if self._listener is not None:
             self._listener.join(1.0)

@@ -119,7 +119,7 @@ class Supervisor(ABC):
     def device_lost(self, why: str) -> None:
         """The device was lost; why: how, as the beginning of a sentence."""
 
-    def hear(self, role: str, message: dict[str, Any]) -> None:  # noqa: B027 (not every session's worker says anything)
+    def receive(self, role: str, message: dict[str, Any]) -> None:  # noqa: B027 (not every session's worker says anything)
         """A message that is not about the device."""
 
     def check(self, now: float) -> None:  # noqa: B027
@@ -161,9 +161,9 @@ class Supervisor(ABC):
         session, state, children = self._session, self._state, self._children
         ended = children.audio is not None and children.audio.poll() is not None
         if ended:
-            children.hear_last_words()
+            children.wait_for_last_messages()
         while children.messages:
-            self._hear(*children.messages.popleft())
+            self._dispatch(*children.messages.popleft())
         if self.refusal is not None:
             return
         self._look_at_worker(now)
@@ -189,10 +189,10 @@ class Supervisor(ABC):
         if session.state == PREPARING:
             self._block.wake_worker()  # a new epoch may be waiting for a worker that sleeps
 
-    def _hear(self, role: str, message: dict[str, Any]) -> None:
+    def _dispatch(self, role: str, message: dict[str, Any]) -> None:
         session = self._session
         if role != AUDIO or message["event"] not in ("opened", "error"):
-            self.hear(role, message)
+            self.receive(role, message)
         elif message["event"] == "opened":
             session.was_opened(message)
             names = (message["input"], message["output"])

@@ -28,7 +28,7 @@ def load(name: str) -> Iterator[None]:
                 process.wait()
     else:
         over = threading.Event()
-        work: Callable[[threading.Event], None] = {LOADS[1]: _count, LOADS[2]: _litter}[name]
+        work: Callable[[threading.Event], None] = {LOADS[1]: _count, LOADS[2]: _allocate}[name]
         thread = threading.Thread(target=work, args=(over,), daemon=True)
         thread.start()
         try:
@@ -45,7 +45,7 @@ def _count(over: threading.Event) -> None:
             x = (x * 31 + q) & 0xFFFF
 
 
-def _litter(over: threading.Event) -> None:
+def _allocate(over: threading.Event) -> None:
     """Hundreds of thousands of objects in cycles: a full collection takes a tenth of a second and stops all Python."""
     kept: list[object] = []
     while not over.is_set():

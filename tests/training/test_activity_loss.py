@@ -8,7 +8,7 @@ import torch
 
 from tests.training.objectives import objective
 from tests.training.tiny import SMALL
-from training.losses.activity import BRIDGE, active_hops, activity_error
+from training.losses.activity import HANGOVER, active_hops, activity_error
 from training.network import Network
 
 HOP = 128
@@ -24,7 +24,7 @@ def bursts() -> torch.Tensor:
 def test_labels_are_where_the_source_is() -> None:
     labels = active_hops(bursts(), 375)
     expected = torch.zeros(375)
-    expected[100 - BRIDGE : 200 + BRIDGE] = 1
+    expected[100 - HANGOVER : 200 + HANGOVER] = 1
     assert labels.shape == (1, 375, 2)
     assert torch.equal(labels[0, :, 0], expected)
     assert labels[0, :, 1].sum() == 0
@@ -36,7 +36,7 @@ def test_closures_are_bridged_and_tails_are_not_speech() -> None:
     sources[0, 0, 200 * HOP : 300 * HOP] = torch.randn(100 * HOP) * 0.01  # 40 dB down
     labels = active_hops(sources, 375)[0, :, 0]
     assert labels[100:200].all()
-    assert labels[200 + BRIDGE :].sum() == 0
+    assert labels[200 + HANGOVER :].sum() == 0
 
 
 def test_error_is_zero_for_the_truth_and_large_for_its_contrary() -> None:

@@ -36,13 +36,13 @@ from training.data.manifest import COLUMNS
 from training.data.public_sources import (
     CATALOGUE,
     Catalogue,
-    NotHad,
     Part,
     Source,
+    SourceUnavailable,
+    label_from_path,
     matches,
     opened,
     read_catalogue,
-    read_off,
 )
 from training.data.recording_checks import (
     GAP_S,
@@ -93,7 +93,7 @@ def groups_of(source: Source, part: Part, paths: list[str]) -> dict[tuple[str, s
     found: dict[tuple[str, str], list[str]] = {}
     for path in paths:
         voice = part.kind in ("speech", "vocals")
-        who = read_off(part.speaker if voice else part.label or "re:([^/]+)/[^/]+$", path) or "unknown"
+        who = label_from_path(part.speaker if voice else part.label or "re:([^/]+)/[^/]+$", path) or "unknown"
         key = f"{source.name}/{who}" if voice else f"{source.name}/{Path(path).stem}"
         split = "valid" if share(key) < part.valid else "train"
         found.setdefault((who, split), []).append(path)
@@ -222,7 +222,7 @@ def mark_of(source: Source, catalogue: Catalogue) -> str:
 def collect_source(
     source: Source, catalogue: Catalogue, out: Path, repos: Path | None, seen: set[str], tell: Callable[[str], object]
 ) -> list[list[Any]]:
-    """The rows of one source, its tracks written below `out`; raises NotHad if it cannot be had."""
+    """The rows of one source, its tracks written below `out`; raises SourceUnavailable if it cannot be had."""
     old, mark = Record.read(out, source), mark_of(source, catalogue)
     there = old.there(out) if old.mark == mark else {}
     if old.whole and there and len(there) == len(old.groups):
@@ -274,7 +274,7 @@ def row_of(source: Source, part: Part, who: str, split: str, track: Track, stem:
     facts = write_track(out, target, track, part.kind)
     voice = part.kind in ("speech", "vocals")
     speaker = ("mixed" if who == "mixed" else f"{plain(source.name)}-{plain(who)}") if voice else ""
-    language = read_off(part.language, track.files[0])
+    language = label_from_path(part.language, track.files[0])
     words = [f"language={language}"] if language else []
     words += [] if voice else [f"label={who}"]
     words.append(track.files[0])
@@ -327,7 +327,7 @@ def collect(
             continue
         try:
             made[source.name] = collect_source(source, catalogue, out, repos, seen, tell)
-        except NotHad as reason:
+        except SourceUnavailable as reason:
             skipped.append(str(reason))
             tell(str(reason))
             continue

@@ -79,7 +79,7 @@ class Catalogue:
         return any(fnmatchcase(name, pattern.lower()) for pattern in self.held_back)
 
 
-class NotHad(Exception):
+class SourceUnavailable(Exception):
     """A source cannot be had; the message is one sentence."""
 
 
@@ -140,7 +140,7 @@ def _made(cls: Callable[..., Any], name: str, given: dict[str, Any]) -> Any:
         raise ValueError(f"{name}: {error}.") from None
 
 
-def read_off(rule: str, path: str) -> str:
+def label_from_path(rule: str, path: str) -> str:
     """What a rule of the catalogue says of a path: its fixed word, or the groups of its expression joined by `-`."""
     if not rule.startswith("re:"):
         return rule
@@ -158,7 +158,7 @@ def matches(path: str, part: Part) -> bool:
 def opened(source: Source, repos: Path | None) -> Iterator[tuple[list[str], Callable[[list[str]], Iterator[bytes]]]]:
     """The paths in a source, by name, and what reads the content of some of them, in their order.
 
-    Raises NotHad with one sentence if it cannot be had.
+    Raises SourceUnavailable with one sentence if it cannot be had.
     """
     with tempfile.TemporaryDirectory(prefix="collect-") as place:
         if source.git:
@@ -227,10 +227,12 @@ def _blobs(clone: Path, commit: str, paths: list[str]) -> Iterator[bytes]:
 
 def _run(words: list[str], source: Source, folder: Path | None = None) -> bytes:
     if shutil.which(words[0]) is None:
-        raise NotHad(f"{source.name} is skipped: {words[0]} is missing.")
+        raise SourceUnavailable(f"{source.name} is skipped: {words[0]} is missing.")
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     done = subprocess.run(words, cwd=folder, capture_output=True, env=environment)
     if done.returncode:
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["it says nothing"])[-1]
-        raise NotHad(f"{source.name} is skipped: {words[0]} says {reason.removeprefix('fatal: ').rstrip('.')}.")
+        raise SourceUnavailable(
+            f"{source.name} is skipped: {words[0]} says {reason.removeprefix('fatal: ').rstrip('.')}."
+        )
     return done.stdout

@@ -10,7 +10,7 @@ from training.losses.loss import Context, Loss, Setup
 
 BELOW = 30.0  # dB under the loudest hop: softer is the end of a room's tail, not speech
 FLOOR = 1e-5  # mean square of a source that is there, with the mixture brought to RMS 1
-BRIDGE = 3  # hops before and after: a glottal period or the closure of a plosive is no pause
+HANGOVER = 3  # hops before and after: a glottal period or the closure of a plosive is no pause
 
 
 class Activity(Loss):
@@ -40,7 +40,7 @@ def active_hops(sources: Tensor, hops: int, floor: float = FLOOR) -> Tensor:
     What is softer than `floor` (mean square) is not there.
     """
     power = sources.unflatten(-1, (hops, -1)).square().mean(-1)
-    around = F.max_pool1d(power, 2 * BRIDGE + 1, stride=1, padding=BRIDGE)
+    around = F.max_pool1d(power, 2 * HANGOVER + 1, stride=1, padding=HANGOVER)
     threshold = (power.amax(-1, keepdim=True) * 10 ** (-BELOW / 10)).clamp(min=floor)
     return (around > threshold).to(sources.dtype).transpose(1, 2)
 

@@ -43,7 +43,7 @@ class PassThrough:
                 if message["event"] == "error":
                     sentence, end = message["sentence"], 0.0
             if self._children.audio is not None and self._children.audio.poll() is not None:
-                self._children.hear_last_words()
+                self._children.wait_for_last_messages()
                 end = min(end, time.monotonic() + 0.1)
             time.sleep(0.005)
         self.__exit__()

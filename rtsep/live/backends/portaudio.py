@@ -134,7 +134,7 @@ class PortAudio:
         # On any other host's stream it would write anywhere. And a plugin such as PulseAudio's, waited for at real-time
         # priority, may never get the time to answer.
         if ends[0].host == "ALSA" and "(hw:" in ends[0].name:
-            realtime.let_alsa_hurry(self._sounddevice, stream)
+            realtime.enable_alsa_realtime(self._sounddevice, stream)
         return _PortAudioStream(self._sounddevice, stream, request.callback)
 
 

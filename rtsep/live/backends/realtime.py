@@ -36,7 +36,7 @@ def raise_priority() -> bool:
     return True
 
 
-def let_alsa_hurry(sounddevice: Any, stream: Any) -> None:
+def enable_alsa_realtime(sounddevice: Any, stream: Any) -> None:
     """Let PortAudio run an ALSA stream's callback at real-time priority, where allowed: by itself it does not."""
     with contextlib.suppress(AttributeError, OSError):
         enable = ctypes.CDLL(sounddevice._libname).PaAlsa_EnableRealtimeScheduling

@@ -71,7 +71,7 @@ class PlayerSupervisor(Supervisor):
             f"{why}; the song stands still at {clock_text(player.position[1])} until {self.device_names()} is back."
         )
 
-    def hear(self, role: str, message: dict[str, Any]) -> None:
+    def receive(self, role: str, message: dict[str, Any]) -> None:
         player, event = self._player, message["event"]
         if role != WORKER:
             return
