@@ -94,8 +94,8 @@ def _check_ignored(recipe: Recipe) -> None:
         ignored.append(("network", network, "filter_frames", "network.filter_bins is 0: there are no filters"))
     if not recipe.rooms:
         ignored.append(("data.mix", mix, "room_share", "data.rooms is 0: there are no rooms"))
-    if getattr(mix, "throat", 1.0) == 0:
-        ignored.append(("data.mix", mix, "throat_share", "data.mix.throat is 0"))
+    if getattr(mix, "formant_shift", 1.0) == 0:
+        ignored.append(("data.mix", mix, "formant_shift_share", "data.mix.formant_shift is 0"))
     for place, spec, key, reason in ignored:
         if getattr(spec, key) != type(spec).__dataclass_fields__[key].default:
             raise ValueError(f"{place}.{key} changes nothing, because {reason}.")

@@ -21,6 +21,11 @@ RENAMED = {
     "network.ahead": "network.max_lookahead_dilation",
     "training.cold": "training.loss_skip_seconds",
     "data.kind": "task",
+    "data.mix.throat": "data.mix.formant_shift",
+    "data.mix.throat_share": "data.mix.formant_shift_share",
+    "data.mix.aside_share": "data.mix.pan_share",
+    "data.mix.kinds.free": "data.mix.kinds.no_vocals",
+    "data.mix.kinds.alone": "data.mix.kinds.vocals_only",
 }
 
 
@@ -45,22 +50,29 @@ def rename(tree: dict[str, Any]) -> list[str]:
     """Gives old keys their new names, in place; returns a sentence for each."""
     notes = []
     for old, new in RENAMED.items():
-        if not _has(tree, old):
+        table, key = _find(tree, old)
+        if table is None:
             continue
-        if _has(tree, new):
+        place, last = _find(tree, new)
+        if place is not None:
             raise ValueError(f"{old} is the old name of {new}, which is given too: leave one out.")
-        section, _, key = old.partition(".")
-        value = tree[section].pop(key)
-        place, _, last = new.rpartition(".")
-        (tree[place] if place else tree)[last] = value
+        if old.rpartition(".")[0] == new.rpartition(".")[0]:  # in its place: the order of kinds decides what is drawn
+            entries = [(last if name == key else name, value) for name, value in table.items()]
+            table.clear()
+            table.update(entries)
+        else:
+            tree[new] = table.pop(key)
         notes.append(f"{old} is now called {new}.")
     return notes
 
 
-def _has(tree: dict[str, Any], place: str) -> bool:
-    section, _, key = place.partition(".")
-    branch = tree.get(section)
-    return key in branch if key and isinstance(branch, dict) else not key and section in tree
+def _find(tree: dict[str, Any], place: str) -> tuple[dict[str, Any] | None, str]:
+    """The table in which the key `place` ("data.mix.level") stands, None where it does not, and its last word."""
+    *sections, key = place.split(".")
+    table: Any = tree
+    for section in sections:
+        table = table.get(section) if isinstance(table, dict) else None
+    return (table if isinstance(table, dict) and key in table else None), key
 
 
 def losses_from_objective(tree: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Other throats: formants move, partials do not, and nothing gets louder."""
+"""Formants move, partials do not, and nothing gets louder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.augment.formant_shift import Throat
+from training.data.augment.formant_shift import FormantShift
 
 RATE = 48000
 
@@ -34,7 +34,7 @@ def peaks(sound: torch.Tensor) -> tuple[float, float]:
 @pytest.mark.parametrize("ratio", [0.8, 1.25])
 def test_formants_move_and_partials_do_not(hertz: float, ratio: float) -> None:
     sound = vowel(hertz, 1500)
-    other = Throat(RATE)(sound, ratio)
+    other = FormantShift(RATE)(sound, ratio)
     before, pitch = peaks(sound)
     after, same = peaks(other)
     assert abs(after / (1500 * ratio) - 1) < 0.12 and abs(before / 1500 - 1) < 0.1
@@ -43,15 +43,15 @@ def test_formants_move_and_partials_do_not(hertz: float, ratio: float) -> None:
 
 
 @given(samples=st.integers(4096, 60000), seed=st.integers(0, 999), rate=st.sampled_from([16000, 44100, 48000]))
-def test_the_same_throat_changes_nothing(samples: int, seed: int, rate: int) -> None:
+def test_a_ratio_of_one_changes_nothing(samples: int, seed: int, rate: int) -> None:
     sound = torch.from_numpy(np.random.default_rng(seed).standard_normal((2, samples)).astype(np.float32)) / 10
-    assert torch.allclose(Throat(rate)(sound, 1.0), sound, atol=1e-5)
+    assert torch.allclose(FormantShift(rate)(sound, 1.0), sound, atol=1e-5)
 
 
 @given(ratio=st.floats(0.6, 1.6), samples=st.integers(4096, 60000))
 def test_as_loud_as_before(ratio: float, samples: int) -> None:
     sound = vowel(180, 900, samples)
-    other = Throat(RATE)(sound, ratio)
+    other = FormantShift(RATE)(sound, ratio)
     assert other.shape == sound.shape and other.isfinite().all()
     assert torch.isclose(other.square().sum(), sound.square().sum(), rtol=1e-3)
-    assert not Throat(RATE)(torch.zeros(2, samples), ratio).any()
+    assert not FormantShift(RATE)(torch.zeros(2, samples), ratio).any()

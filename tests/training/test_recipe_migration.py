@@ -12,6 +12,7 @@ import yaml
 import rtsep
 from benchmarks import ablation
 from tests.training import songs, tiny
+from training.data.song_mixer import RemixSpec
 from training.network import Network
 from training.recipe import Recipe, parse_recipe, read_recipe
 from training.recipe_checks import build_objective, check_recipe
@@ -97,6 +98,21 @@ def test_old_keys_mean_what_they_meant() -> None:
     assert Network(network).spec.lookahead == 3 * network.hop
 
 
+def test_old_keys_of_mixtures_keep_their_places() -> None:
+    """What is drawn depends on the order of the kinds: a recipe inside a model must mix what it mixed."""
+    tree = yaml.safe_load(rtsep.load("karaoke").spec.recipe)
+    given = tree["data"]["mix"]
+    assert "throat" in given, "The shipped karaoke has keys of today now: keep a recipe of version 1 here."
+    mix = parse_recipe(yaml.safe_dump(tree, sort_keys=False)).mix
+    assert isinstance(mix, RemixSpec) and mix.formant_shift == given["throat"] == 4.0
+    assert list(mix.kinds.items()) == [
+        ({"free": "no_vocals", "alone": "vocals_only"}.get(kind, kind), share) for kind, share in given["kinds"].items()
+    ]
+    tree["data"]["mix"] |= {"throat_share": 0.2, "aside_share": 0.3}
+    mix = parse_recipe(yaml.safe_dump(tree)).mix
+    assert isinstance(mix, RemixSpec) and (mix.formant_shift_share, mix.pan_share) == (0.2, 0.3)
+
+
 def test_old_keys_in_a_file_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "old.yaml"
     file.write_text(OLD_SPEECH, encoding="utf-8")
@@ -123,6 +139,7 @@ def test_old_keys_in_a_file_are_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("change", "sentence"),
     [
         ({"network": {"rest": True, "residual_source": True}}, "old name of network.residual_source"),
+        ({"data": {"mix": {"kinds": {"free": 1, "no_vocals": 1}}}}, "old name of data.mix.kinds.no_vocals"),
         ({"objective": {"snr": 0.1}, "losses": []}, "old form of losses"),
         ({"objective": {"snrs": 0.1}}, "objective has no key snrs"),
         ({"objective": {"snr": "loud"}}, "objective.snr is a number"),

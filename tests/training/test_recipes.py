@@ -137,7 +137,7 @@ def test_what_is_wrong_is_one_sentence(change: str, recipe_file: Path) -> None:
         ),
         ("network.audio_channels=3", "audio_channels must be 1 or 2"),
         ("data.mix.voice_semitones=high", "voice_semitones is a number"),
-        ("data.mix.throat_share=0.2", "throat_share changes nothing"),
+        ("data.mix.formant_shift_share=0.2", "formant_shift_share changes nothing"),
         ("data.mix.kinds={opera: 1}", "kinds of song mixtures"),
         ("data.copies=[{codec: wma}]", "codec must be one of"),
         ("data.copies=[{speed: 2}]", "data.copies has no key speed"),

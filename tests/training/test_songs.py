@@ -29,7 +29,7 @@ PLAIN = RemixSpec(
     tilt=0.0,
     width=(1.0, 1.0),
     balance=0.0,
-    aside_share=0.0,
+    pan_share=0.0,
     mono_share=0.0,
     swap_share=0.0,
     second_share=0.0,
@@ -205,39 +205,39 @@ def test_mixtures_keep_their_promises(mixer: SongMixer) -> None:
     assert same.sum() < 20
 
 
-@pytest.mark.parametrize("kind", ["song", "remix", "speech", "free", "alone"])
+@pytest.mark.parametrize("kind", ["song", "remix", "speech", "no_vocals", "vocals_only"])
 def test_kinds(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0))
     batch = SongMixer(clips, mixer.speech, spec, seed=1).batch(0, 6)
     power = batch.square().mean((2, 3))
-    assert ((power[:, 0] > 0) == (kind != "alone")).all()
-    assert ((power[:, 1] > 0).any()) == (kind != "free")
+    assert ((power[:, 0] > 0) == (kind != "vocals_only")).all()
+    assert ((power[:, 1] > 0).any()) == (kind != "no_vocals")
     # The tiny voices are in the middle, the tiny music is not.
     side = (batch[:, :, 0] - batch[:, :, 1]).abs().amax(-1)
     assert side[:, 1].max() < 1e-5
-    assert (side[:, 0].max() > 1e-3) == (kind != "alone")
+    assert (side[:, 0].max() > 1e-3) == (kind != "vocals_only")
 
 
 def alike(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
 
 
-@pytest.mark.parametrize("kind", ["song", "remix", "speech", "alone"])
-def test_other_throats(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
+@pytest.mark.parametrize("kind", ["song", "remix", "speech", "vocals_only"])
+def test_formants_moved(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     """Of the voice only; the accompaniment is as without."""
     spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0), level=(-12.0, -12.0))
     plain, other, never = (
-        SongMixer(clips, mixer.speech, replace(spec, throat=throat, throat_share=share), seed=1)._example(
-            np.random.default_rng(4)
-        )
-        for throat, share in ((0.0, 1.0), (4.0, 1.0), (4.0, 0.0))
+        SongMixer(
+            clips, mixer.speech, replace(spec, formant_shift=semitones, formant_shift_share=share), seed=1
+        )._example(np.random.default_rng(4))
+        for semitones, share in ((0.0, 1.0), (4.0, 1.0), (4.0, 0.0))
     )
     assert alike(plain[1], other[1]) < 0.998 and alike(plain[1], never[1]) > 0.9999
-    if kind != "alone":
+    if kind != "vocals_only":
         assert alike(plain[0], other[0]) > 0.9999
 
 
-@pytest.mark.parametrize("kind", ["remix", "speech", "alone"])
+@pytest.mark.parametrize("kind", ["remix", "speech", "vocals_only"])
 def test_doubled_vocals(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     """Voices of the middle are wide then; the accompaniment is as without."""
     spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0), level=(-12.0, -12.0))
@@ -248,11 +248,11 @@ def test_doubled_vocals(mixer: SongMixer, clips: list[Clip], kind: str) -> None:
     middle, side = wide[1].sum(0), wide[1][0] - wide[1][1]
     assert side.square().sum() > 0.1 * middle.square().sum() > 0
     assert (plain[1][0] - plain[1][1]).abs().max() < 1e-5
-    if kind != "alone":
+    if kind != "vocals_only":
         assert alike(plain[0], wide[0]) > 0.9999
 
 
-@pytest.mark.parametrize(("kind", "goes"), [("remix", True), ("speech", True), ("alone", True), ("song", False)])
+@pytest.mark.parametrize(("kind", "goes"), [("remix", True), ("speech", True), ("vocals_only", True), ("song", False)])
 def test_effects_are_for_voices_that_are_in_no_song(mixer: SongMixer, clips: list[Clip], kind: str, goes: bool) -> None:
     spec = replace(PLAIN, kinds={kind: 1.0}, ratio=(0.0, 0.0), level=(-12.0, -12.0))
     plain, other = (
@@ -271,7 +271,7 @@ def test_effects_are_for_voices_that_are_in_no_song(mixer: SongMixer, clips: lis
 
 
 def test_effects_on_music_below_other_music(clips: list[Clip]) -> None:
-    spec = replace(PLAIN, kinds={"free": 1.0}, second_share=1.0, level=(-12.0, -12.0))
+    spec = replace(PLAIN, kinds={"no_vocals": 1.0}, second_share=1.0, level=(-12.0, -12.0))
     plain, other = (
         SongMixer(clips, {}, replace(spec, effects_share=share), seed=1)._example(np.random.default_rng(2))
         for share in (0.0, 1.0)

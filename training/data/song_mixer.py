@@ -18,14 +18,14 @@ from torch import Tensor
 from training.data.augment.double_tracking import doubled, take
 from training.data.augment.effects import Effects
 from training.data.augment.equaliser import Equaliser
-from training.data.augment.formant_shift import Throat
+from training.data.augment.formant_shift import FormantShift
 from training.data.clip_store import Bank
 from training.data.manifest import STEMS
 from training.data.song_clips import Clip
 from training.data.speech_mixer import BaseMixer, active_power
 
 SILENT = 1e-7  # mean square, full scale 1: nobody sings
-KINDS = ("song", "remix", "speech", "free", "alone")
+KINDS = ("song", "remix", "speech", "no_vocals", "vocals_only")
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class RemixSpec:
     """How songs are mixed. Seconds, dB, dBFS, semitones; every `_share` is a probability.
 
     `kinds`: `song` as it was made; `remix`, vocals of one song over the accompaniment of another; `speech` in the place
-    of vocals; `free` of vocals; vocals `alone`.
+    of vocals; `no_vocals`; `vocals_only`.
     """
 
     seconds: float = 4.096
     kinds: dict[str, float] = field(
-        default_factory=lambda: {"song": 0.34, "remix": 0.32, "speech": 0.14, "free": 0.14, "alone": 0.06}
+        default_factory=lambda: {"song": 0.34, "remix": 0.32, "speech": 0.14, "no_vocals": 0.14, "vocals_only": 0.06}
     )
     semitones: float = 1.0  # of speed, either way
     voice_semitones: float | None = None  # the same of vocals that are in no song; None: as `semitones`
-    throat: float = 0.0  # of the vocals' formants, either way
-    throat_share: float = 0.7  # of vocals that get another throat, if any do
+    formant_shift: float = 0.0  # semitones, of the vocals' formants, either way
+    formant_shift_share: float = 0.7  # of vocals whose formants are moved, if any are
     level: tuple[float, float] = (-34.0, -12.0)  # RMS of the mixture
     ratio: tuple[float, float] = (-12.0, 6.0)  # of active vocals to accompaniment, where they are no song
     gain: float = 4.0  # of the vocals of a song, either way
     tilt: float = 4.0  # of a part, either way
     width: tuple[float, float] = (0.4, 1.7)  # of a part: gain of its side channel
     balance: float = 2.0  # of a part, either way
-    aside_share: float = 0.12  # vocals to one side by up to 15 dB
+    pan_share: float = 0.12  # vocals to one side by up to 15 dB
     mono_share: float = 0.05
     swap_share: float = 0.5
     double_share: float = 0.0  # vocals that are in no song sung several times over, the takes left and right
@@ -95,14 +95,20 @@ class SongMixer(BaseMixer):
         self.songs = _Draw([clip for clip in long if len(clip.parts) == 2])
         if not self.accompaniments or not (self.vocals or speech):
             raise ValueError("Songs need accompaniments and vocals: one of the two is missing or silent.")
-        there = {"song": self.songs, "remix": self.vocals, "speech": speech, "free": True, "alone": self.vocals}
+        there = {
+            "song": self.songs,
+            "remix": self.vocals,
+            "speech": speech,
+            "no_vocals": True,
+            "vocals_only": self.vocals,
+        }
         chance = {kind: share for kind, share in spec.kinds.items() if there[kind]}
         self.kinds, total = list(chance), sum(chance.values())
         self.chance = np.array([share / total for share in chance.values()])
         self.bins = self.size // 2 + 1
         self.hertz = torch.arange(self.bins, device=self.device) * (rate / self.size)
         self.equaliser = Equaliser(self.hertz)
-        self.throat = Throat(rate, self.device)
+        self.formant_shift = FormantShift(rate, self.device)
         self.effects = Effects(rate, self.size, self.device)
         # Reflections only, without the direct sound: what is added to a dry voice.
         echoes = np.zeros((0, 1), np.float32) if rooms is None else np.concatenate([rooms[:, :1] * 0, rooms[:, 1:]], 1)
@@ -139,19 +145,19 @@ class SongMixer(BaseMixer):
             clip = self.songs.pick(rng)
             start, speed = self._start(clip, rng, voiced=False), self._speed(rng)
             accompaniment, vocals = (self._spectrum(clip, part, start, speed) for part in STEMS)
-            vocals = self._other_throat(vocals, rng)
+            vocals = self._formants_moved(vocals, rng)
         else:
-            accompaniment = self._accompaniment(rng) if kind != "alone" else self._nothing()
+            accompaniment = self._accompaniment(rng) if kind != "vocals_only" else self._nothing()
             vocals = self._nothing()
             if kind == "speech":
                 vocals, limit = self._spoken(rng)
-            elif kind != "free":
+            elif kind != "no_vocals":
                 vocals = self._sung(rng)
         accompaniment = self._staged(accompaniment, rng, spec.balance)
-        if kind not in ("song", "free"):
+        if kind not in ("song", "no_vocals"):
             vocals = self._with_effects(vocals, rng)
-        aside = 15.0 if rng.random() < spec.aside_share else spec.balance
-        vocals = self._staged(vocals, rng, aside)
+        balance = 15.0 if rng.random() < spec.pan_share else spec.balance
+        vocals = self._staged(vocals, rng, balance)
         if kind == "speech" or rng.random() < spec.room_share:
             vocals = self._in_room(vocals, rng)
         if rng.random() < spec.narrow_share:
@@ -179,7 +185,7 @@ class SongMixer(BaseMixer):
             decibels += 10 * float(torch.log10((music + 1e-9) / active.clamp(min=SILENT)))
         gain = torch.tensor([1.0, 10 ** (decibels / 20)], device=self.device)[:, None, None]
         waves = waves * gain
-        if kind != "alone" and rng.random() < spec.silence_share:
+        if kind != "vocals_only" and rng.random() < spec.silence_share:
             cut = int(rng.integers(0, self.size))
             ramp = ((torch.arange(self.size, device=self.device) - cut) / (0.02 * self.rate)).clamp(0, 1)
             waves[1] *= ramp if rng.random() < 0.5 else 1 - ramp
@@ -194,7 +200,7 @@ class SongMixer(BaseMixer):
         first = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
         if rng.random() < self.spec.second_share:
             second = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
-            second = self._with_effects(second, rng)  # lest it be the effects that tell a voice
+            second = self._with_effects(second, rng)  # so that effects are no sign of a voice
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-15, -3) / 20)
         return first
 
@@ -217,7 +223,7 @@ class SongMixer(BaseMixer):
         taken = next_fast_len(int(self.size * bank.rate / self.rate * speed), real=True)
         spectrum = self._resampled(bank.cut(clip, taken, rng, wrap=False).to(self.device))
         limit = min(float(bank.bandwidth[clip[0]]), bank.rate * 0.48) * speed
-        spectrum = self._doubled(self._other_throat(spectrum, rng).expand(2, -1), rng)
+        spectrum = self._doubled(self._formants_moved(spectrum, rng).expand(2, -1), rng)
         # Wide speech may keep its missing treble: half of the time, the music must not tell by it where speech is.
         return spectrum, limit if rate < self.rate or rng.random() < 0.5 else 1e6
 
@@ -225,7 +231,7 @@ class SongMixer(BaseMixer):
         clip = draw.pick(rng)
         voice = part == "vocals"
         spectrum = self._spectrum(clip, part, self._start(clip, rng, voiced), self._speed(rng, voice))
-        return self._other_throat(spectrum, rng) if voice else spectrum
+        return self._formants_moved(spectrum, rng) if voice else spectrum
 
     def _start(self, clip: Clip, rng: np.random.Generator, voiced: bool) -> int:
         """Where a piece begins, in samples; `voiced` puts a second with vocals somewhere inside it."""
@@ -241,12 +247,12 @@ class SongMixer(BaseMixer):
             semitones = of_voices
         return 2 ** (rng.uniform(-semitones, semitones) / 12) if semitones else 1.0
 
-    def _other_throat(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
+    def _formants_moved(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
         """Spectra `[channels, bins]` of a voice, now and then as somebody else would have sung it."""
-        if not self.spec.throat or rng.random() >= self.spec.throat_share:
+        if not self.spec.formant_shift or rng.random() >= self.spec.formant_shift_share:
             return spectrum
-        ratio = 2 ** (rng.uniform(-self.spec.throat, self.spec.throat) / 12)
-        return torch.fft.rfft(self.throat(torch.fft.irfft(spectrum, self.size), ratio))
+        ratio = 2 ** (rng.uniform(-self.spec.formant_shift, self.spec.formant_shift) / 12)
+        return torch.fft.rfft(self.formant_shift(torch.fft.irfft(spectrum, self.size), ratio))
 
     def _doubled(self, spectrum: Tensor, rng: np.random.Generator) -> Tensor:
         """Spectra `[2, bins]` of a voice, now and then as two to four takes of it."""

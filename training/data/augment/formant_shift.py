@@ -16,7 +16,7 @@ MOST = 20.0  # dB, of any gain
 FLOOR = 1e-8  # of the greatest power: quieter bins have no envelope
 
 
-class Throat:
+class FormantShift:
     """Moves the formants of float32 sound at `rate` Hz, on `device`."""
 
     def __init__(self, rate: int, device: torch.device | str = "cpu"):
