@@ -8,8 +8,8 @@ writes OUT/NAME-vocals.flac (48 kHz, mono) and OUT/manifest.csv, whose rows are 
 Ozawa 2016, through the package pyworld) takes speech apart into pitch, envelope and aperiodicity. Voiced stretches
 become notes, held as long as the beat asks, and the pitch that of a walk on a scale, with glides, vibrato and drift
 (what tells singing from speech: Saitou, Goto, Unoki, Akagi 2007, "Speech-to-singing synthesis"). The envelope is warped
-as well, so that one speaker lends throats of several lengths. `--kind vocals` has the singers of songs sing other
-melodies with other throats.
+as well, so that one speaker lends several vocal tracts. `--kind vocals` has the singers of songs sing other
+melodies with other formants.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 RATE = 48000  # Hz, of what is written
 FRAME_MS = 5.0
 SECOND = round(1000 / FRAME_MS)  # frames
-PIECE_S = 20.0  # of speech that are sung at once, by one throat in one key
+PIECE_S = 20.0  # of speech that are sung at once, with one vocal tract in one key
 SYLLABLE = SECOND // 4  # longest part of a voiced stretch that gets a note of its own, frames
 SHORTEST = 8  # frames; a shorter voiced stretch is no note
 SCALES = ((0, 2, 4, 7, 9), (0, 3, 5, 7, 10), (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))
@@ -85,7 +85,7 @@ def sung(
     if band < WIDE:
         _continue_treble(envelope, noise, band * 2 * (envelope.shape[1] - 1) / rate, rng)
     spoken = float(np.median(pitch[pitch > 0]))
-    # Low voices rather become shorter throats and high ones longer: both sides of the range are rarer among speakers.
+    # Low voices rather get shorter vocal tracts and high ones longer: both sides of the range are rarer among speakers.
     warp = 2 ** (rng.uniform(-3, 2) / 12) if spoken > 160 else 2 ** (rng.uniform(-1, 3) / 12)
     middle = 12 * np.log2(spoken / A1) + 30 * np.log2(warp) + rng.uniform(0, 5)
     score = compose(pitch > 0, middle, rng)
