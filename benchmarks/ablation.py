@@ -42,6 +42,7 @@ from training.data.rows import gather_rows
 from training.data.tools.pairs import write_pairs
 from training.evaluation import evaluate
 from training.export import export, load_checkpoint
+from training.one_sentence import one_sentence
 from training.recipe import Recipe, parse_recipe, read_recipe
 from training.tasks.speech import SpeechTask
 
@@ -336,7 +337,7 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded recordings and rooms.")] = None,
 ) -> None:
     """Print the ablation tables; with --run, fill them first."""
-    with evaluate.one_sentence():
+    with one_sentence():
         if unknown := set(only or []) - set(CELLS):
             raise InputError(f"There is no cell {sorted(unknown)[0]}; the cells are {', '.join(CELLS)}.")
         if run and data is None:

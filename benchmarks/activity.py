@@ -32,8 +32,9 @@ from benchmarks.machine import environment
 from rtsep.engine.gate import Gated, GateSettings
 from rtsep.errors import InputError
 from rtsep.model import Model, shipped
-from training.evaluation.evaluate import Pair, describe, find_pairs, one_sentence, write_json
+from training.evaluation.evaluate import Pair, describe, find_pairs, write_json
 from training.losses.activity import active_hops
+from training.one_sentence import one_sentence
 
 GATE = GateSettings(floor=20.0)
 HEADER = {

@@ -30,9 +30,10 @@ from benchmarks.machine import environment
 from benchmarks.throughput import signal
 from rtsep.errors import InputError
 from training.checkpoints import named_weights
-from training.evaluation.evaluate import one_sentence, write_json
+from training.evaluation.evaluate import write_json
 from training.export import export
 from training.network import Network
+from training.one_sentence import one_sentence
 from training.recipe import Recipe
 from training.recipe_migration import VERSION
 

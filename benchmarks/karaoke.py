@@ -36,9 +36,10 @@ from benchmarks.songs import Song, find_songs
 from rtsep.errors import InputError
 from rtsep.model import baselines, shipped
 from training.evaluation import song_metrics
-from training.evaluation.evaluate import describe, one_sentence, write_json
+from training.evaluation.evaluate import describe, write_json
 from training.evaluation.ideal_masks import HOP, WINDOW, ideal_mask
 from training.evaluation.speech_metrics import resample
+from training.one_sentence import one_sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -37,8 +37,9 @@ from rtsep.errors import InputError
 from training.data.clip_store import bank_rate, decode
 from training.data.manifest import Row, read_manifest
 from training.evaluation import speech_metrics
-from training.evaluation.evaluate import one_sentence, write_json
+from training.evaluation.evaluate import write_json
 from training.losses.pesq_proxy import PesqProxy
+from training.one_sentence import one_sentence
 
 RATE = 16000
 Enhance = Callable[[np.ndarray], np.ndarray]

@@ -44,11 +44,11 @@ from training.evaluation.evaluate import (
     cell,
     describe,
     find_pairs,
-    one_sentence,
     score_pairs,
     summarise,
     write_json,
 )
+from training.one_sentence import one_sentence
 
 MEASURES = ("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr")
 OPINION = "ovrl"  # beside them where DNSMOS has been measured

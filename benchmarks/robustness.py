@@ -33,8 +33,9 @@ from rtsep.errors import InputError
 from rtsep.model import shipped
 from training.data.clip_store import bank_rate, decode
 from training.data.manifest import Row, read_manifest
-from training.evaluation.evaluate import describe, one_sentence, write_json
+from training.evaluation.evaluate import describe, write_json
 from training.evaluation.speech_metrics import resample, si_sdr, stoi
+from training.one_sentence import one_sentence
 
 SNRS = (0.0, 7.5, 15.0)  # dB, clip after clip
 CLEAN_BAR = 20.0  # dB SI-SDR

@@ -33,7 +33,8 @@ from scipy import stats
 import rtsep
 from benchmarks.machine import environment
 from training.evaluation import speech_metrics
-from training.evaluation.evaluate import MEASURES, Pair, cell, describe, find_pairs, one_sentence, write_json
+from training.evaluation.evaluate import MEASURES, Pair, cell, describe, find_pairs, write_json
+from training.one_sentence import one_sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -29,8 +29,9 @@ from benchmarks.peers import DTLN, GTCRN, DeepFilterNet3
 from benchmarks.peers.peer import Run
 from rtsep.errors import InputError
 from training.evaluation import dnsmos
-from training.evaluation.evaluate import MEASURES, Enhancer, Pair, Streamed, cell, find_pairs, one_sentence, write_json
+from training.evaluation.evaluate import MEASURES, Enhancer, Pair, Streamed, cell, find_pairs, write_json
 from training.evaluation.speech_metrics import WIDE_RATE, bootstrap, pesq_wb, resample, si_sdr, stoi
+from training.one_sentence import one_sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

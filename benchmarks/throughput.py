@@ -29,7 +29,8 @@ import rtsep  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
 from rtsep.model import shipped  # noqa: E402
-from training.evaluation.evaluate import describe, one_sentence, write_json  # noqa: E402
+from training.evaluation.evaluate import describe, write_json  # noqa: E402
+from training.one_sentence import one_sentence  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

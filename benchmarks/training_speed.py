@@ -159,7 +159,8 @@ def main(
     json_path: Annotated[Path, typer.Option("--json", help="Write all numbers here.")] = RESULT,
 ) -> None:
     """Print where the time of a training step goes."""
-    from training.evaluation.evaluate import one_sentence, write_json
+    from training.evaluation.evaluate import write_json
+    from training.one_sentence import one_sentence
 
     with one_sentence():
         try:

@@ -20,7 +20,8 @@ import typer
 
 from benchmarks.ablation import HOURS, RESULTS, SEEDS, TABLES, costs, plan, recorded, shape
 from rtsep.errors import InputError
-from training.evaluation.evaluate import one_sentence, write_json
+from training.evaluation.evaluate import write_json
+from training.one_sentence import one_sentence
 
 PICTURE = Path(__file__).parents[1] / "docs" / "assets" / "windows.svg"
 CURVE = TABLES["Synthesis window, ms"]  # label -> cell

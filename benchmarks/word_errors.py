@@ -28,9 +28,10 @@ import rtsep
 from benchmarks.machine import environment
 from rtsep.cli.shared import parse_strength
 from rtsep.errors import InputError
-from training.evaluation.evaluate import Pair, Streamed, describe, find_pairs, one_sentence, write_json
+from training.evaluation.evaluate import Pair, Streamed, describe, find_pairs, write_json
 from training.evaluation.speech_metrics import bootstrap
 from training.evaluation.word_errors import WordErrors
+from training.one_sentence import one_sentence
 
 Interval = tuple[float, float, float]
 

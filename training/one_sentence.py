@@ -13,7 +13,10 @@ from rtsep.errors import RtsepError
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Ends the program with one sentence on stderr: exit code 2 for what cannot be used, 1 for what failed."""
+    """Ends the program with one sentence on stderr: exit code 2 for what cannot be used, 1 for what failed.
+
+    A measuring package that is not installed is a failure; other missing modules are faults of the code.
+    """
     try:
         yield
     except RtsepError as error:
@@ -25,3 +28,8 @@ def one_sentence() -> Iterator[None]:
     except OSError as error:
         typer.echo(f"{error.filename or 'A file of the run'}: {error.strerror or error}.", err=True)
         raise typer.Exit(2 if isinstance(error, FileNotFoundError) else 1) from None
+    except ModuleNotFoundError as error:
+        if error.name not in ("pesq", "pystoi"):
+            raise
+        typer.echo(f"The package {error.name} is missing; install the extra: pip install 'rtsep[bench]'.", err=True)
+        raise typer.Exit(1) from None

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.evaluation import evaluate
+from training.one_sentence import one_sentence
 
 LIMITS = {"si_sdr": 0.2, "estoi": 0.005}  # what may be lost: dB, share
 SHOWN = ("si_sdr", "estoi", "pesq_wb")
@@ -44,7 +45,7 @@ def main(
     pairs: Annotated[Path, typer.Argument(help="A folder of training.data.tools.pairs: clean/ and noisy/.")],
 ) -> None:
     """Compare two models on valid pairs; fail if the candidate has lost SI-SDR or ESTOI."""
-    with evaluate.one_sentence():
+    with one_sentence():
         clips = [pair for some in evaluate.find_pairs(pairs).values() for pair in some]
         scores = {model: means(model, clips) for model in (base, candidate)}
     fallen = lost(scores[candidate], scores[base])

@@ -23,7 +23,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -47,6 +46,7 @@ from training.evaluation.summary import digest, group_tables, set_table
 from training.evaluation.summary import group as group
 from training.evaluation.summary import measures as measures
 from training.evaluation.summary import summarise as summarise
+from training.one_sentence import one_sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -261,21 +261,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise RtsepError(f"{path} cannot be written: {error.strerror}.") from None
-
-
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """Ends the program with the sentence of an RtsepError, or of a missing measuring package, on stderr."""
-    try:
-        yield
-    except RtsepError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from None
-    except ModuleNotFoundError as error:
-        if error.name not in ("pesq", "pystoi"):
-            raise
-        typer.echo(f"The package {error.name} is missing; install the extra: pip install 'rtsep[bench]'.", err=True)
-        raise typer.Exit(1) from None
 
 
 def main(

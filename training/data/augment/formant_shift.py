@@ -1,8 +1,8 @@
 """Other singers of the same notes: the formants of a voice moved, its pitch and its timing left as they are.
 
 The envelope over frequency is what the low quefrencies of the cepstrum tell (Oppenheim, Schafer 1968); a longer or
-shorter vocal tract has it squeezed or stretched (vocal tract length perturbation: Jaitly, Hinton 2013). Here it is done to
-sound, not to features: the short-time spectrum is multiplied by the new envelope over the old one.
+shorter vocal tract has it squeezed or stretched (vocal tract length perturbation: Jaitly, Hinton 2013). Here it is done
+to sound, not to features: the short-time spectrum is multiplied by the new envelope over the old one.
 """
 
 from __future__ import annotations
