@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from tests.training.tiny import TINY
+from training.data.song_mixer import RemixSpec
 from training.network import NetworkSpec
 
 STEREO = NetworkSpec(
@@ -37,6 +38,23 @@ data: {kind: songs, rooms: 2, copies: [{codec: mp3, kbps: 96}], mix: {seconds: 1
 objective: {snr: 0.1, stretch: 0.5, left: 0.1, activity: 0.5, spectral: 10.0, windows: [1024, 256]}
 training: {seed: 5, batch: 2, hours: 0.004, warmup_steps: 2, learning_rate: 1.0e-2}
 """
+
+# Songs as they are: nothing is done to them unless a test asks for it.
+PLAIN = RemixSpec(
+    seconds=1.28,
+    semitones=0.0,
+    gain=0.0,
+    tilt=0.0,
+    width=(1.0, 1.0),
+    balance=0.0,
+    pan_share=0.0,
+    mono_share=0.0,
+    swap_share=0.0,
+    second_share=0.0,
+    room_share=0.0,
+    silence_share=0.0,
+    narrow_share=0.0,
+)
 
 
 def music() -> np.ndarray:

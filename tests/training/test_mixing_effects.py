@@ -10,12 +10,13 @@ import pytest
 import soundfile
 import torch
 
+from tests.training import songs as song_files
 from tests.training.songs import stem_folder
 from training.data.clip_store import build_banks
 from training.data.datasets import read_dataset
 from training.data.manifest import scan_folder
 from training.data.song_clips import load_clips, pair_songs
-from training.data.song_mixer import RemixSpec, SongMixer
+from training.data.song_mixer import SongMixer
 from training.data.speech_mixer import Mixer, MixSpec
 
 RATE = 48000
@@ -33,21 +34,7 @@ PLAIN = MixSpec(
     no_speech_share=0.0,
     no_noise_share=0.0,
 )
-PLAIN_SONGS = RemixSpec(
-    seconds=1.28,
-    semitones=0.0,
-    gain=0.0,
-    tilt=0.0,
-    width=(1.0, 1.0),
-    balance=2.0,
-    pan_share=0.0,
-    mono_share=0.0,
-    swap_share=0.0,
-    second_share=0.0,
-    room_share=0.0,
-    silence_share=0.0,
-    narrow_share=0.0,
-)
+PLAIN_SONGS = replace(song_files.PLAIN, balance=2.0)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.training.songs import music, stem_folder, voice
+from tests.training.songs import PLAIN, music, stem_folder, voice
 from tests.training.tiny import TINY
 from training.data import song_clips
 from training.data.augment import offline_augment
@@ -22,21 +22,6 @@ from training.data.manifest import Row, read_manifest
 from training.data.song_clips import Clip, decode_stereo, load_clips, pair_songs
 from training.data.song_mixer import RemixSpec, SongMixer
 
-PLAIN = RemixSpec(
-    seconds=1.28,
-    semitones=0.0,
-    gain=0.0,
-    tilt=0.0,
-    width=(1.0, 1.0),
-    balance=0.0,
-    pan_share=0.0,
-    mono_share=0.0,
-    swap_share=0.0,
-    second_share=0.0,
-    room_share=0.0,
-    silence_share=0.0,
-    narrow_share=0.0,
-)
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg makes the copies")
 
 
