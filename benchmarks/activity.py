@@ -39,7 +39,7 @@ from training.one_sentence import one_sentence
 GATE = GateSettings(floor=20.0)
 HEADER = {
     "auc": "area under ROC",
-    "hit": "speech hops heard",
+    "hit": "speech hops detected",
     "false": "pause hops taken for speech",
     "lost_db": "gate: speech lost dB",
     "onset_db": "gate: first 30 ms of words lost dB",

@@ -220,13 +220,13 @@ def freewheel() -> str:
 
 
 def model(name: str) -> str:
-    """What a shipped model is and has heard, from the metadata inside its file."""
+    """What a shipped model is and was trained on, from the metadata inside its file."""
     spec = rtsep.load(name).spec
     recipe = yaml.safe_load(spec.recipe)
-    heard, *corpora = spec.trained_on.splitlines()
+    amount, *corpora = spec.trained_on.splitlines()
     size, products = parameters(shipped()[name]) or 0, multiply_adds(shipped()[name]) or 0
     facts = [
-        ["heard in training", heard],
+        ["training audio", amount],
         ["seed", str(recipe["training"]["seed"])],
         ["parameters", f"{size / 1e6:.2f} M"],
         ["multiply-adds", f"{products * spec.sample_rate / spec.hop / 1e9:.3f} G a second"],
