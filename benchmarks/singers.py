@@ -1,4 +1,4 @@
-"""Songs that no model has heard a part of: speakers made to sing over music, in the middle and as a choir around it.
+"""Songs that are in no training: speakers made to sing over music, in the middle and as a choir around it.
 
     python -m benchmarks.singers OUT --data MANIFEST.csv [--split S] [--deb FILE]
 
@@ -138,7 +138,7 @@ def main(
     deb: Annotated[Path | None, typer.Option(help=f"The package {PACKAGE}, if it is here already.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same songs.")] = 1,
 ) -> None:
-    """Make songs of speakers and music that no model has heard."""
+    """Make songs of speakers and music that no model was trained on."""
     try:
         if split not in ("valid", "test"):
             raise ValueError(f"Speakers that training does not hear are those of valid and test, not of {split}.")

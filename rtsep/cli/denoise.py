@@ -64,7 +64,7 @@ def denoise(
     ] = None,
     input_channels: Annotated[
         str | None,
-        typer.Option(metavar="N|left|right|mean", help="Channels of it that are heard.", rich_help_panel=_LIVE),
+        typer.Option(metavar="N|left|right|mean", help="Channels of it to use.", rich_help_panel=_LIVE),
     ] = None,
     block: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Frames to ask the device for.", rich_help_panel=_LIVE)
@@ -88,7 +88,7 @@ def denoise(
         typer.Option(metavar="MS", help="Open so long before it: live, delay.", rich_help_panel=_GATE),
     ] = None,
     record: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Record what is heard and played.", rich_help_panel=_LIVE)
+        str | None, typer.Option(metavar="DIR", help="Record input and output.", rich_help_panel=_LIVE)
     ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Begin with these settings.", rich_help_panel=_LIVE)
