@@ -2,7 +2,7 @@
 
 A cell turns a voice and a noise into a reference, a clean and a noisy input. What a line does (band, level, clipping,
 codec, packet loss) it does to all three alike, so that the reference is what the far end would have heard of the voice
-alone: a denoiser should give that back, and mend nothing. Every function takes and gives float32 `[samples]` at RATE.
+alone: a denoiser should give that back, no more. Every function takes and gives float32 `[samples]` at RATE.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class MixSpec:
     `noise_kinds` weighs recorded noise, babble of the speech, music, and what synthetic_noise.py makes. The second half
     is what usual recordings rarely have and users' often: off unless a recipe asks for it. All of it happens to speech
     and noise alike, so that they sum to the mixture, and the target keeps it: the network takes away noise, and neither
-    widens a telephone's band nor mends clipping. Raises ValueError for kinds that are unknown.
+    widens a telephone's band nor repairs clipping. Raises ValueError for kinds that are unknown.
     """
 
     seconds: float = 2.56

@@ -105,7 +105,7 @@ class Route:
     def _make(self) -> None:
         """Load the modules, if they are not there."""
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         """Bring back what went away with a device."""
 
     def pin(self, device: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ class Route:
 
     def _put_back(self, alone: bool = False) -> None:
         """alone: away with what else leads to us or from us."""
-        self._mend()
+        self._repair()
         if self._jack:
             source, sink = self.source.removesuffix(MONITOR), self.sink
             for _ in range(_TRIES):

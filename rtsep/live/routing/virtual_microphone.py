@@ -99,7 +99,7 @@ class VirtualMicrophone(Route):
         found = super()._jack_names()
         return found and found | {"output": self.description}
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         sources = names("sources")
         if self.server == PULSEAUDIO and INPUT + self._suffix not in sources and self.source in sources:
             self._load_input()  # it went away with its microphone
