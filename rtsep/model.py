@@ -122,6 +122,8 @@ def _session(path: Path) -> Any:
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path} is empty; a model is an .onnx file.")
+    except InputError:  # a ValueError too, and says all already
+        raise
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     import onnxruntime

@@ -52,6 +52,8 @@ def assert_one_sentence(result, *words: str) -> None:
     assert said.count("\n") == 1, said
     assert said.startswith("rtsep: ")
     assert said.endswith(".\n")
+    assert ".." not in said.split(" ")[-1], said  # one sentence put into another
+    assert ".;" not in said, said
     for word in words:
         assert word in said
     assert not result.stdout

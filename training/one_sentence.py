@@ -26,7 +26,10 @@ def one_sentence() -> Iterator[None]:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except OSError as error:
-        typer.echo(f"{error.filename or 'A file of the run'}: {error.strerror or error}.", err=True)
+        said = str(error)  # a sentence of our own, unless the system gave a number and a name
+        if error.strerror:
+            said = f"{error.filename or 'A file of the run'}: {error.strerror}."
+        typer.echo(said, err=True)
         raise typer.Exit(2 if isinstance(error, FileNotFoundError) else 1) from None
     except ModuleNotFoundError as error:
         if error.name not in ("pesq", "pystoi"):

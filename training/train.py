@@ -202,7 +202,8 @@ def main(
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Validate and keep a checkpoint after this many steps.")] = 250,
     change: Annotated[
-        list[str], typer.Option("--set", help="Change a value of the recipe: training.batch=4; see recipe_changes.py.")
+        list[str],
+        typer.Option("--set", help="Change a value of the recipe: training.batch=4; see training/recipe_changes.py."),
     ] = [],  # noqa: B006
 ) -> None:
     """Train a recipe. Never opens a recording of the test split."""

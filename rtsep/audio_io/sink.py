@@ -180,6 +180,8 @@ def check_target(target: Path, source: Path | None, overwrite: bool) -> None:
             )
         if exists and not target.is_file():
             raise InputError(f"{target} is not an ordinary file; choose another output with -o.")
+    except InputError:  # a ValueError too, and says all already
+        raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"{target} cannot be written: {why}; choose another output with -o.") from None

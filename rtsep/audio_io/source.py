@@ -250,6 +250,8 @@ def look_closely(path: Path) -> Header:
         if not found.st_size:
             raise InputError(f"{path} is empty.")
         return look(path)
+    except InputError:  # a ValueError too, and says all already
+        raise
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
 

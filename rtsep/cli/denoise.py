@@ -27,7 +27,12 @@ def denoise(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="OUT|DIR|-|DEV", help="Default: NAME.denoised.EXT beside the input."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT|DIR|-|DEV",
+            help="A file, or a folder that exists. Default: NAME.denoised.EXT beside the input.",
+        ),
     ] = None,
     strength: Annotated[
         str | None, typer.Option(metavar="max|DB", help="Most attenuation of the noise, in dB.", show_default="max")
@@ -150,6 +155,9 @@ def denoise(
     if not files:
         typer.echo(context.get_help())
         return
+    for name, value in gating.items():
+        if value is not None and gate is None:
+            raise InputError(f"--{name.replace('_', '-')} tunes the gate; add --gate DB.")
     if raw is not None and batch.STANDARD not in files:
         raise InputError("--raw says what standard input holds; name - as the file.")
     unheaded = None if raw is None else parse_raw(raw)

@@ -39,7 +39,9 @@ def karaoke(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", metavar="OUT|DIR|-", help="Write a file, or into a folder.", rich_help_panel=_FILES),
+        typer.Option(
+            "-o", metavar="OUT|DIR|-", help="Write a file, or into a folder that exists.", rich_help_panel=_FILES
+        ),
     ] = None,
     render: Annotated[
         bool, typer.Option("--render", help="Write NAME.karaoke.EXT beside each song.", rich_help_panel=_FILES)

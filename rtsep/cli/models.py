@@ -17,8 +17,7 @@ def models(
     ] = None,
     as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the shipped models, one a line: the name for --model, what it does, its
-    latency, the share of one CPU core that it takes here, and its licence.
+    """List the shipped models, one a line: name, what it does, latency, share of one CPU core here, licence.
 
     Below them the baselines: methods that need no training, to compare with.
     """

@@ -77,8 +77,8 @@ def _link() -> None:
 
 
 BAD = {
-    "missing file": (_nothing, "bad.wav", "bad.wav does not exist"),
-    "empty file": (_text("bad.wav", ""), "bad.wav", "bad.wav is empty"),
+    "missing file": (_nothing, "bad.wav", "rtsep: bad.wav does not exist"),
+    "empty file": (_text("bad.wav", ""), "bad.wav", "rtsep: bad.wav is empty"),
     "text as wav": (_text("bad.wav"), "bad.wav", "bad.wav is not a sound"),
     "text as mp3": (_text("bad.mp3"), "bad.mp3", "bad.mp3"),
     "text": (_text("bad.txt"), "bad.txt", "bad.txt"),
@@ -89,7 +89,7 @@ BAD = {
     "rate too high": (_shape(192001, 1), "bad.wav", "192001"),
     "too many channels": (_shape(16000, 9), "bad.wav", "9"),
     "existing output": (_existing, "a.wav -o b.wav", "b.wav already exists; pass --overwrite"),
-    "output is input": (_existing, "a.wav -o a.wav --overwrite", "is the input itself"),
+    "output is input": (_existing, "a.wav -o a.wav --overwrite", "rtsep: a.wav is the input itself"),
     "output links to input": (_link, "a.wav -o b.wav --overwrite", "is the input itself"),
     "output is a device": (_existing, "a.wav -o dev.wav --overwrite", "not an ordinary file"),
     "folder missing": (_existing, "a.wav -o nowhere/c.wav", "nowhere does not exist"),
@@ -101,6 +101,8 @@ BAD = {
     "negative strength": (_existing, "a.wav -o c.wav --strength=-3", "--strength is '-3'"),
     "json and sound": (_existing, "a.wav -o - --json", "standard output"),
     "unknown model": (_existing, "a.wav -o c.wav --model nothing", "'nothing'"),
+    "tunes no gate": (_existing, "a.wav -o c.wav --gate-hold 100", "add --gate DB"),
+    "model empty": (_text("bad.onnx", ""), "a.wav --model bad.onnx", "rtsep: bad.onnx is empty"),
     "model missing": (_existing, "a.wav -o c.wav --model bad.onnx", "bad.onnx cannot be read"),
     "text as model": (_text("bad.onnx"), "a.wav --model bad.onnx", "bad.onnx is not an ONNX model"),
     "model without metadata": (_bare_graph, "a.wav --model bad.onnx", "no rtsep metadata"),

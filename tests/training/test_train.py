@@ -184,6 +184,9 @@ def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
     assert nothing.returncode == 2 and "No recordings" in nothing.stderr and "Traceback" not in nothing.stderr
     speech = run("training.train", recipe_file, "--run", tmp_path / "run", "--speech", TINY.parent / "speech16")
     assert speech.returncode == 2 and "no noise" in speech.stderr and "Traceback" not in speech.stderr
+    dataset = run("training.train", recipe_file, "--run", tmp_path / "run", "--dataset", f"musan={tmp_path}")
+    assert dataset.returncode == 2 and dataset.stderr.startswith(f"{tmp_path} has no folder")
+    assert dataset.stderr.count("\n") == 1 and not dataset.stderr.endswith("..\n")
     assert not (tmp_path / "run").exists()
     missing = run("training.export", tmp_path / "no.pt", tmp_path / "out.onnx")
     assert missing.returncode == 2 and "no checkpoint" in missing.stderr and "Traceback" not in missing.stderr

@@ -1,7 +1,7 @@
 """What every loss is given and gives back: the contract of this folder.
 
-A loss is one file with one class, derived from `Loss`, and one line in `training.losses.LOSSES`. Its options are the
-keyword arguments of `__init__` behind `setup`, with their defaults; what a recipe says is checked against them.
+A loss is one file with one class, derived from `Loss`, and one line in `training.losses.catalogue.LOSSES`. Its options
+are the keyword arguments of `__init__` behind `setup`, with their defaults; what a recipe says is checked against them.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class Part(nn.Module):
 class Separator(Part):
     """A part `[batch, frames, features]` → `[batch, frames, channels]`, chosen in a recipe by its name.
 
-    `Options` is a dataclass of the keys that it takes from a recipe's network section beside those of every network.
+    `Options` is a dataclass of the keys that it takes from a recipe's network section beside those of every network,
+    each with a default; `spec.separator_options` has their values.
     Of the `features` the first `levels` are log powers.
     """
 
