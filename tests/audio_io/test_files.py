@@ -284,6 +284,7 @@ def test_what_programs_write_to_a_pipe_is_whole(tmp_path, program, channels, dep
         assert sum(len(block) for block in sound.blocks()) == len(noisy(16000, channels))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["RF64", "WAV", "FLAC", "OGG", "MP3"])
 def test_a_header_cut_anywhere_never_breaks_the_reader(tmp_path, form):
     soundfile.write(tmp_path / "in", noisy(16000, 1), 16000, format=form)
@@ -334,6 +335,7 @@ def test_an_output_made_meanwhile_by_somebody_else_survives(tmp_path, model):
     assert (tmp_path / "out.flac").read_bytes() == b"theirs"
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_file(tmp_path, model):
     def peak(seconds):
         source = tmp_path / f"{seconds}.wav"

@@ -16,6 +16,8 @@ import soundfile
 from tests.program import assert_one_sentence, command, environment, names, posix, rtsep, write
 from tests.recordings import identity_model
 
+pytestmark = pytest.mark.long  # programs, started over and over
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

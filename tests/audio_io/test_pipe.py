@@ -18,6 +18,8 @@ from rtsep.errors import InputError
 from tests.program import assert_one_sentence, command, environment, names, rtsep, spawn, write
 from tests.recordings import identity_model, noisy
 
+pytestmark = pytest.mark.long  # programs, started over and over
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

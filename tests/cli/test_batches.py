@@ -20,6 +20,8 @@ from tests.graphs import Network
 from tests.program import assert_one_sentence, command, environment, names, posix, rtsep, spawn, write
 from tests.recordings import identity_model, noisy
 
+pytestmark = pytest.mark.long  # programs, started over and over
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

@@ -22,6 +22,8 @@ from rtsep.live.backends import shared_state
 from rtsep.live.backends.clock_bridge import capture
 from rtsep.live.backends.live_callback import compile_capturing_callback
 
+pytestmark = pytest.mark.long  # programs, started over and over
+
 sound = np.ones((5, 1), np.float32)
 clocks = shared_state.SharedBlock.create().clocks
 capture(clocks.record, np.zeros((1, 1024), np.float32), sound, 0, 7)
