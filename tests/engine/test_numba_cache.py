@@ -14,6 +14,8 @@ import pytest
 import rtsep
 from rtsep.engine.numba_cache import _sign
 
+pytestmark = pytest.mark.long  # programs, started over and over
+
 # A kernel that reads the layout of the shared block, and a C function that reads it too and calls the kernel.
 PROGRAM = """
 import ctypes, json
@@ -21,8 +23,6 @@ import numpy as np
 from rtsep.live.backends import shared_state
 from rtsep.live.backends.clock_bridge import capture
 from rtsep.live.backends.live_callback import compile_capturing_callback
-
-pytestmark = pytest.mark.long  # programs, started over and over
 
 sound = np.ones((5, 1), np.float32)
 clocks = shared_state.SharedBlock.create().clocks
