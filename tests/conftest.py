@@ -6,7 +6,8 @@ import functools
 import os
 import re
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before numpy and torch are imported, here and in programs that the tests start: on a busy machine threads that wait
@@ -84,3 +85,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def exact_small_numbers() -> Iterator[None]:
+    """Training flushes denormals to zero, in this process too where a test calls it; hypothesis needs them."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)

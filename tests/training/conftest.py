@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.training.tiny import RECIPE, TINY
 from training.data.manifest import Row, read_manifest
@@ -32,10 +30,3 @@ def recipe_file(tmp_path: Path) -> Path:
     file = tmp_path / "tiny.yaml"
     file.write_text(RECIPE, encoding="utf-8")
     return file
-
-
-@pytest.fixture(autouse=True)
-def exact_small_numbers() -> Iterator[None]:
-    """Training flushes denormals to zero, in this process too where a test calls it; hypothesis needs them."""
-    yield
-    torch.set_flush_denormal(False)
