@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class _Recurrence(torch.autograd.Function):
-    """Gates of the input `[frames, batch, 3 × width]`, weight `[3 × width, width]`, bias; returns the units `[…, width]`."""
+    """Gates of the input `[frames, batch, 3 × width]`, weight `[3 × width, width]`, bias → `[frames, batch, width]`."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
