@@ -21,13 +21,13 @@ from rtsep.karaoke.pitch_shift import check_key
 from rtsep.karaoke.song_parts import GUIDE_DB, load_karaoke, vocals_gain
 from rtsep.live.backends.player_callback import new_player_block
 from rtsep.live.backends.shared_state import counters, ring_length
+from rtsep.live.engine.processes import Children
+from rtsep.live.engine.status import LEVEL_S, Counters, compute_ms, level, quantiles
+from rtsep.live.engine.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
 from rtsep.live.player.player_settings import MAX_VOLUME_DB, MIN_VOLUME_DB, PlayerSettings
 from rtsep.live.player.player_supervisor import PlayerSupervisor
 from rtsep.live.player.playlist import Segment, locate
 from rtsep.live.player.song import look_for_one
-from rtsep.live.processes import Children
-from rtsep.live.status import LEVEL_S, Counters, compute_ms, level, quantiles
-from rtsep.live.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
 
 _SAME_S = 0.5  # seeks within this time add up
 _FADE_S = 0.05  # at the end

@@ -18,7 +18,7 @@ from typing import Any
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.live.processes import AUDIO, Children, how_ended
+from rtsep.live.engine.processes import AUDIO, Children, how_ended
 from rtsep.live.routing.devices import silent_s
 
 TICK_S = 0.05

@@ -17,12 +17,12 @@ import numpy as np
 
 from rtsep.engine.gate import check_gate
 from rtsep.live.backends.shared_state import MAX_FRAMES, SharedBlock, ring_length
-from rtsep.live.governor import MAX_SLACK
-from rtsep.live.live_supervisor import LiveSupervisor
-from rtsep.live.processes import Children
-from rtsep.live.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
-from rtsep.live.status import LiveStatus, live_status
-from rtsep.live.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
+from rtsep.live.engine.governor import MAX_SLACK
+from rtsep.live.engine.live_supervisor import LiveSupervisor
+from rtsep.live.engine.processes import Children
+from rtsep.live.engine.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
+from rtsep.live.engine.status import LiveStatus, live_status
+from rtsep.live.engine.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
 from rtsep.model import MAX_RATE, Model, load
 
 __all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "LiveEngine", "LiveSettings"]
