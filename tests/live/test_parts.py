@@ -93,7 +93,7 @@ def test_block_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"slack": 0}, {"slack": 17}, {"block": 8}, {"strength": -1.0}, {"strength": float("inf")}]
+    "values", [{"slack": -1}, {"slack": 17}, {"block": 8}, {"strength": -1.0}, {"strength": float("inf")}]
 )
 def test_impossible_settings_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):

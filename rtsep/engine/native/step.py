@@ -45,17 +45,27 @@ _CONTEXT = np.dtype(
         ("heard", _INT),  # addresses of arrays
         ("window", _INT),
         ("made", _INT),
+        ("activity", _INT),
         ("networks", _INT),  # address of _NETWORK records
     ],
     align=True,
 )
-_NETWORK = np.dtype([("function", _INT), ("context", _INT), ("frames", _INT)], align=True)
+_NETWORK = np.dtype(
+    [
+        ("function", _INT),
+        ("context", _INT),
+        ("frames", _INT),  # addresses
+        ("activity", _INT),  # of the target, 0 without one
+    ],
+    align=True,
+)
 
 
 class NativeStep(Protocol):
     """Owns all memory of the C function: keep it as long as somebody may call.
 
-    address, context: the function, and its first argument. hop: samples. channels: of the sound.
+    address, context: the function, and its first argument. hop: samples. channels: of the sound. activity: [1] float32,
+    written by the function: newest probability of the target, the most of all channels; None when the model has none.
     """
 
     @property
@@ -69,6 +79,9 @@ class NativeStep(Protocol):
 
     @property
     def channels(self) -> int: ...
+
+    @property
+    def activity(self) -> Floats | None: ...
 
     def reset(self) -> None:
         """Forget all sound. Nobody may be calling meanwhile."""
@@ -106,12 +119,17 @@ def _framed(address, source, target):
     networks = carray(pointer(step.networks), (rows // width,), _NETWORK)
     code = WELL
     first = end - step.latency
+    activity = np.float32(0.0)
     for index in range(networks.shape[0]):
         network = networks[index]
         if call(network.function, (network.context,)) != 0:
             code = FAILED
         frames = carray(pointer(network.frames), (step.sources, width, step.synthesis_window), np.float32)
         overlap_add(frames, first, hop, made, mask, index * width)
+        if network.activity != 0:
+            activity = max(activity, carray(pointer(network.activity), (1,), np.float32)[0])
+    if step.activity != 0:
+        carray(pointer(step.activity), (1,), np.float32)[0] = activity
     for i in range(hop):
         for channel in range(channels):
             value = made[step.target, channel, (first + i) & mask]
@@ -141,10 +159,7 @@ def _run(address, context, sound, out, hop):
 
 
 class FramedStep:
-    """A NativeStep around networks: one for each group of the model's channels.
-
-    activity: of each network, [sources], newest; empty for a model that does not say.
-    """
+    """A NativeStep around networks: one for each group of the model's channels."""
 
     def __init__(self, spec: ModelSpec, new_frames: Callable[[Floats], Frames], channels: int = 1) -> None:
         """new_frames: makes a network on a window, [model's channels, analysis_window], that is filled for it.
@@ -159,11 +174,13 @@ class FramedStep:
         self._made = np.zeros((len(spec.sources), rows, length), np.float32)
         groups = range(0, rows, spec.channels)
         self._networks = [new_frames(self._window[row : row + spec.channels]) for row in groups]
-        self.activity = [network.activity for network in self._networks if network.activity is not None]
+        self.activity: Floats | None = np.zeros(1, np.float32) if spec.activity else None
         self._records = np.zeros(len(self._networks), _NETWORK)
         for record, network in zip(self._records, self._networks, strict=True):
             record["function"], record["context"] = network.function, network.context
             record["frames"] = network.frames.ctypes.data
+            if network.activity is not None:
+                record["activity"] = network.activity[spec.target_index :].ctypes.data
         self._context = np.zeros(1, _CONTEXT)
         context: Any = self._context[0]
         context["hop"], context["latency"] = spec.hop, spec.algorithmic_latency
@@ -172,6 +189,7 @@ class FramedStep:
         context["analysis_window"], context["synthesis_window"] = spec.analysis_window, spec.synthesis_window
         context["heard_length"], context["made_length"] = self._heard.shape[1], length
         context["heard"], context["window"] = self._heard.ctypes.data, self._window.ctypes.data
+        context["activity"] = 0 if self.activity is None else self.activity.ctypes.data
         context["made"], context["networks"] = self._made.ctypes.data, self._records.ctypes.data
         self._function = c_function(_framed, _STEP_SIGNATURE)
         self.address, self.context = int(self._function.address), int(self._context.ctypes.data)
@@ -188,6 +206,7 @@ class FramedStep:
         """See NativeStep."""
         for network in self._networks:
             network.reset()
-        for memory in (self._heard, self._window, self._made):
-            memory[:] = 0
+        for memory in (self._heard, self._window, self._made, self.activity):
+            if memory is not None:
+                memory[:] = 0
         self._context["hops"] = 0

@@ -1,4 +1,8 @@
-"""What to do when the machine is too slow: more slack, once announced, and then the dry signal, but never crackling."""
+"""What to do when the machine is too slow: more slack, once announced, and then the dry signal, but never crackling.
+
+With slack 0 the network runs inside the callback, where it must leave the sound system its time: it moves to the worker
+when its slowest thousandth takes more than half a block for a second.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ WINDOW_S = 0.25  # one judgement, where that is enough blocks
 _WINDOW_BLOCKS = 4
 # Windows in a row before anything is done: one burst of other work is no verdict.
 HOPELESS_WINDOWS, SLOW_WINDOWS = 3, 6
+SLOW_WINDOWS_INSIDE = 4
+INSIDE_SHARE = 0.5  # of a block that the callback may take
 _LATE_ENOUGH = 0.01  # share of late blocks that more slack is worth its delay
 _HOPELESS = 0.20  # share of late blocks at which the dry signal is better
 
@@ -35,7 +41,7 @@ class Governor:
         self._slow = self._hopeless = 0
 
     def judge(self, compute_ms: NDArray[np.float64], block_ms: float, slack: int, late_share: float) -> int | None:
-        """One window: times of the worker's runs, length of a block, slack, share of late blocks.
+        """One window: times of the worker's runs (of the callbacks with slack 0), block, slack, share of late blocks.
 
         Gives the slack that is called for, DRY when none would help, or None when all is well. When the mean of the
         compute is longer than a block no slack can help, so that nobody has to listen to the attempt.
@@ -43,8 +49,8 @@ class Governor:
         if not len(compute_ms):
             return None
         overloaded = float(np.mean(compute_ms)) > block_ms
-        slowest = float(np.percentile(compute_ms, 99))
-        slow = slowest > slack * block_ms or late_share > _LATE_ENOUGH
+        slowest = float(np.percentile(compute_ms, 99 if slack else 99.9))
+        slow = slowest > (slack or INSIDE_SHARE) * block_ms or late_share > _LATE_ENOUGH
         can = self._may_change_slack and slack < MAX_SLACK
         hopeless = overloaded or (late_share > _HOPELESS and not can)
         self._hopeless = self._hopeless + 1 if hopeless else 0
@@ -52,7 +58,9 @@ class Governor:
         if self._hopeless >= HOPELESS_WINDOWS:
             self.forget()
             return DRY
-        if can and self._slow >= SLOW_WINDOWS and not overloaded:
+        if can and self._slow >= (SLOW_WINDOWS if slack else SLOW_WINDOWS_INSIDE) and not overloaded:
             self.forget()
+            if not slack:
+                return 1
             return min(MAX_SLACK, max(slack + 1, math.ceil(slowest / block_ms)))
         return None
