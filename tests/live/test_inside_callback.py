@@ -16,6 +16,7 @@ from rtsep.engine.gate import GateSettings
 from rtsep.engine.native import onnxruntime_library
 from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
+from rtsep.live.engine import governor
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -149,3 +150,33 @@ def test_what_has_no_step_of_its_own_gets_the_worker() -> None:
     with jack_server(128), LiveEngine(LiveSettings(model="mid-side", slack=0, channels=2)) as live:
         assert live.slack == 2 and "worker only" in live.status()["slack_reason"]
     assert onnxruntime_library.library_path().exists()
+
+
+def test_auto_begins_inside_the_callback_and_not_again_there_where_it_was_killed(random_model: str) -> None:
+    with jack_server(128), LiveEngine(LiveSettings(model=random_model, ring=RING)) as live:
+        assert (live.slack, live.added_samples, live.status()["slack_reason"]) == (0, 128, None)
+        probe(noise(0.3, 1), "rtsep:in_0", "rtsep:out_0")
+        assert live.children.audio is not None
+        live.children.audio.kill()
+        assert wait(lambda: live.restarts["device"] == 1 and live.state == "running")
+        assert (live.slack, live.added_samples) == (1, 256)
+        probe(noise(0.3, 2), "rtsep:in_0", "rtsep:out_0")
+        assert live.status()["runs"] > 0
+
+
+def test_who_endangers_the_period_goes_to_the_worker_until_asked(
+    finite_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged as users are, by callbacks that are taken for slow ones."""
+    monkeypatch.undo()
+    with jack_server(128), LiveEngine(LiveSettings(model=finite_model)) as live:
+        monkeypatch.setattr(governor, "INSIDE_SHARE", 0.001)
+        monkeypatch.setattr(governor, "SLOW_WINDOWS", 10**9)  # what comes after is another test's
+        monkeypatch.setattr(governor, "HOPELESS_WINDOWS", 10**9)
+        for times in (1, 2):
+            assert wait(lambda: live.slack == 1)
+            assert sum("slow for the model inside the callback" in sentence for _, sentence in live.events) == times
+            assert live.added_samples == 256 and live.status()["slack"] == 1
+            if times == 1:
+                live.set_slack(0)
+                assert wait(lambda: live.slack == 0)

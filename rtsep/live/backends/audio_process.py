@@ -7,7 +7,7 @@ compiled callback. Settings, for microphones, players and the empty pass-through
 callback: LIVE, PLAYER or PASSTHROUGH of ``processes``. variant: of the live callback, see there. input, output:
 devices by name, part of it or number, None is the default; a player has no input. rate: Hz wanted. block: frames wanted
 or None. client: our name among JACK's clients. input_channels: that the device must give. model: path. threaded_worker:
-its worker runs as a thread here. steps: the callback may be asked to run it.
+its worker runs as a thread here. step_hosts: audio systems whose callback may be asked to run it, None is all.
 """
 
 from __future__ import annotations
@@ -165,7 +165,8 @@ def run(handle: str, settings: dict[str, Any]) -> None:
     state.step_running = state.step_busy = 0
     streams = Streams(PortAudio(settings["client"]), block, settings)
     keeper = None
-    if settings.get("steps"):
+    hosts = settings.get("step_hosts", [])
+    if hosts is None or streams.target.host in hosts:
         keeper = StepKeeper(block, None if state.without_model else settings["model"])
     if settings.get("threaded_worker"):  # the portable way: the worker is a thread of this process
         from rtsep.live.engine import worker

@@ -52,7 +52,7 @@ class LiveEngine(Supervised):
         if settings.gate is not None:
             check_gate(self.model.spec)
         self.portable = sys.platform != "linux" if settings.portable is None else settings.portable
-        self.slack_control = SlackControl(settings, self.model.spec.sample_rate)
+        self.slack_control = SlackControl(settings, self.model.spec.sample_rate, self.portable)
 
     # Beginning and end
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rtsep.live.engine.governor import DRY, Governor, window_s
+from rtsep.live.engine.governor import DRY, Governor, caused_xruns, window_s
 from rtsep.live.engine.processes import LIVE
+from rtsep.live.engine.slack_control import FIRST_WORKER_SLACK
 from rtsep.live.engine.status import compute_ms
 from rtsep.live.engine.supervisor import SETTLE_S, Supervisor
 
@@ -26,7 +27,8 @@ class LiveSupervisor(Supervisor):
         self._engine = engine
         self.threaded_worker = engine.portable
         self._pinned: tuple[str | None, str | None] = (engine.settings.input, engine.settings.output)
-        self._governor = Governor(may_change_slack=engine.settings.slack is None)
+        self._may_change = engine.settings.slack is None
+        self._governor = Governor(self._may_change)
         self._slack = engine.slack_control
         self._irregular = self._faults = 0
 
@@ -50,7 +52,7 @@ class LiveSupervisor(Supervisor):
             "input_channels": settings.device_channels,
             "model": str(engine.model.path),
             "threaded_worker": engine.portable,
-            "steps": self._slack.may_step,
+            "step_hosts": self._slack.step_hosts,
         }
         self._children.start_audio(values)
 
@@ -68,12 +70,15 @@ class LiveSupervisor(Supervisor):
         return self._engine.slack * period
 
     def device_lost(self, why: str) -> None:
+        audio = self._children.audio
+        if self._state.inside and self._may_change and audio is not None and (audio.poll() or 0) < 0:
+            self._slack.leave_callback()  # killed, perhaps by what ran inside its callback
         self._engine.say(f"{why}; the sound device ({self.device_names()}) is opened again as soon as it is back.")
 
     def configure(self, rate: int, block: int, period: int = 0) -> None:
         self._irregular = self._state.irregular_callbacks
         known = self._slack.refusal
-        self._slack.decide(self._block, self._engine.device, rate)
+        self._slack.decide(self._block, self._engine.device, rate, block)
         if self._engine.settings.slack == 0 and self._slack.refusal not in (None, known):
             self._engine.say(f"{self._slack.refusal} The model runs in a worker, with slack {self._slack.slack}.")
         super().configure(rate, block, period)
@@ -140,10 +145,17 @@ class LiveSupervisor(Supervisor):
         callbacks = max(1, self._judged[1] - before[1])
         share = (self._judged[2] - before[2]) / callbacks
         runs = compute_ms(self._block, callbacks)
+        if state.inside and self._may_change:
+            rows = self._block.newest_rows(self._block.calls, state.callbacks, callbacks + 1)
+            if self._governor.endangers(caused_xruns(rows, state.period / state.rate), now):
+                self._leave_callback("The model inside the callback takes the sound system its time.", now)
+                return
         verdict = self._governor.judge(runs, 1000 * state.block / state.rate, engine.slack, share)
         if verdict == DRY:
             engine.bypass(True)
             state.worker_paused, state.step_wanted = 1, 0
+            if state.inside and self._may_change:  # that is where it is tried again
+                self._slack.leave_callback()
             engine.say("This machine is too slow for the model; the dry signal plays (press b to try again).")
         elif verdict is not None and state.inside:
             self._leave_callback("This machine is slow for the model inside the callback.", now)
@@ -157,4 +169,4 @@ class LiveSupervisor(Supervisor):
     def _leave_callback(self, why: str, now: float) -> None:
         """From slack 0 to a worker with slack 1, at the least delay that a worker has."""
         self._engine.say(why)
-        self._slack.change(1, now)
+        self._slack.change(FIRST_WORKER_SLACK, now)

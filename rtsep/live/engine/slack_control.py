@@ -7,7 +7,13 @@ from typing import Any
 from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.engine.settings import DEFAULT_SLACK, LiveSettings
+from rtsep.live.routing.devices import JACK
 
+# Where the model runs inside the callback without being asked to: callbacks have real-time priority there, and it was
+# measured.
+AUTOMATIC_HOSTS = (JACK,)
+START_SHARE = 0.35  # of a block that the steps of a callback may take for that, where it leaves at half
+FIRST_WORKER_SLACK = 1
 _PATIENCE_S = 2.0  # for the worker to catch up, while the callback still steps
 _CAUGHT_UP_BLOCKS = 2
 
@@ -19,34 +25,49 @@ class SlackControl:
     sentence, or None.
     """
 
-    def __init__(self, settings: LiveSettings, model_rate: int) -> None:
-        """model_rate: Hz."""
-        self._settings, self._model_rate = settings, model_rate
+    def __init__(self, settings: LiveSettings, model_rate: int, portable: bool = False) -> None:
+        """model_rate: Hz. portable: see LiveSettings."""
+        self._settings, self._model_rate, self._portable = settings, model_rate, portable
         self.slack = DEFAULT_SLACK if settings.slack is None else settings.slack
+        self._undecided = settings.slack is None
         self.refusal: str | None = None
         self._pending: tuple[int, float] | None = None  # another slack, and since when
         self._block: SharedBlock
         self._device: dict[str, Any] = {}
 
     @property
-    def may_step(self) -> bool:
-        """Whether the audio process is to have a step for its callback."""
-        return self._settings.slack == 0
+    def step_hosts(self) -> list[str] | None:
+        """Audio systems on which the audio process is to have a step for its callback; None is all of them."""
+        settings = self._settings
+        if settings.slack == 0:
+            return None
+        automatic = settings.slack is None and settings.gate is None and not self._portable
+        return list(AUTOMATIC_HOSTS) if automatic else []
 
     @property
     def changing(self) -> bool:
         """Whether another slack was asked for and is not yet there."""
         return self._pending is not None
 
-    def decide(self, block: SharedBlock, device: dict[str, Any], rate: int) -> None:
-        """Decide for a device that was opened at ``rate`` Hz. device: see Supervised."""
+    def decide(self, block: SharedBlock, device: dict[str, Any], rate: int, frames: int) -> None:
+        """Decide for a device that was opened at ``rate`` Hz, in blocks of ``frames``. device: see Supervised."""
         self._block, self._device = block, device
         if self._pending is not None:
             self.slack, self._pending = self._pending[0], None
-        if self.slack == 0:
+        if self.slack == 0 or self._undecided:
             self.refusal = self._why_not_inside(rate)
-            if self.refusal is not None:
-                self.slack = DEFAULT_SLACK
+            if self._undecided and self.refusal is None:
+                self.refusal = self._too_slow(rate, frames)
+            self.slack = 0 if self.refusal is None else DEFAULT_SLACK
+            self._undecided = False
+
+    def _too_slow(self, rate: int, frames: int) -> str | None:
+        """Whether the steps that a callback may have to make take too much of its block, as measured at the start."""
+        steps = -(-frames // self._block.state.step_hop) if self._block.state.step_hop else 0
+        taken, block = steps * float(self._device["step_ms"]), 1000 * frames / rate
+        if taken <= START_SHARE * block:
+            return None
+        return f"The model takes {taken:.2f} ms of a block's {block:.2f} ms."
 
     @property
     def rests(self) -> bool:
@@ -71,9 +92,15 @@ class SlackControl:
         if rate != self._model_rate and not self._settings.without_model:
             return f"The device runs at {rate} Hz and the model at {self._model_rate} Hz."
         if self._device.get("step_ms") is None:
-            return "The session began with a slack of its own."
+            return "The session was not started for it; start it with slack 0."
         refusal: str | None = self._device.get("step_refusal")
         return refusal
+
+    def leave_callback(self) -> None:
+        """Over to the worker at once, for nothing of the model is heard now, or no device is open."""
+        self.slack, self._pending = FIRST_WORKER_SLACK, None
+        self._block.state.delay = self.slack * self._block.state.period
+        self.set_place()
 
     def change(self, slack: int, now: float) -> None:
         """Ask for another slack. now: s. Raises InputError when the model cannot run inside the callback."""
