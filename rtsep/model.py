@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtsep.errors import InputError
+from rtsep.errors import InputError, RtsepError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
     from rtsep.engine.inference import Step
+    from rtsep.engine.native.step import FramedStep
     from rtsep.engine.stream import Stream
 
 __all__ = [
@@ -79,6 +80,16 @@ class Model:
             block_multiple=block_multiple,
         )
 
+    def native_step(self, channels: int = 1) -> FramedStep:
+        """A hop of a stream as a C function, which needs no Python; see ``rtsep.engine.native.step``.
+
+        Raises InputError as ``stream`` does, and RtsepError with one sentence when the model has none.
+        """
+        from rtsep.engine.native.onnx_frames import onnx_frames
+        from rtsep.engine.native.step import FramedStep
+
+        return FramedStep(self.spec, onnx_frames(self.spec, self.path), channels)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its path: whoever unpickles it opens the file anew."""
         return type(self), (self.path.absolute(),)
@@ -109,6 +120,10 @@ class Baseline(Model):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its name."""
         return type(self), (self.spec.name,)
+
+    def native_step(self, channels: int = 1) -> FramedStep:
+        """See Model.native_step; a method without a graph has none."""
+        raise RtsepError(f"{self.spec.name} is no network, and runs in a worker only.")
 
     def step(self) -> Step:
         """See Model.step."""

@@ -22,7 +22,7 @@ def run_live(
     strength: str | None,
     model: str | None,
     block: str | None,
-    slack: int | None,
+    slack: str | None,
     gate: str | None,
     gate_open: float | None,
     gate_hold: float | None,
@@ -45,7 +45,7 @@ def run_live(
         "output": output,
         "strength": strength,
         "block": None if block in (None, "auto") else whole(block),
-        "slack": slack,
+        "slack": slack if slack in (None, "auto") else parse_slack(slack),
         "gate": gate,
         "gate_open": gate_open,
         "gate_hold": gate_hold,
@@ -88,7 +88,7 @@ def _run(
         "output": chosen.get("output"),
         "strength": parse_strength(str(chosen.get("strength", "max"))),
         "block": chosen.get("block"),
-        "slack": chosen.get("slack"),
+        "slack": parse_slack(chosen.get("slack")),
         "gate": parse_gate(chosen),
         "input_channels": chosen.get("input_channels"),
         "muted": bool(chosen.get("monitor")),
@@ -141,6 +141,15 @@ def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:
     except ValueError:
         raise InputError(f"--gate is {text!r}; it must be off or a number of dB.") from None
     return GateSettings(floor, **given)
+
+
+def parse_slack(value: Any) -> int | None:
+    """Block periods, None for auto."""
+    if value in (None, "auto"):
+        return None
+    if not str(value).isdecimal():
+        raise InputError(f"--slack is {value!r}; it must be auto or a number of blocks.")
+    return int(value)
 
 
 def whole(text: str | None) -> int:

@@ -179,8 +179,9 @@ def _under_load(name: str, settings: LiveSettings, empty_rate: int | None, secon
             time.sleep(seconds)
         took = time.monotonic() - began
         after = counters(block)
+        inside = bool(block.state.inside)
         callbacks, runs, late, lost, xruns, resets = (after[name] - before[name] for name in names)
-        gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, runs)
+        gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, callbacks if inside else runs)
         alone = gaps_ms(empty, empty.state.callbacks - beside)
         timeline = _timeline(live.block, callbacks, runs)
         block_ms = 1000 * block.state.block / block.state.rate
@@ -227,7 +228,7 @@ def _counts(values: NDArray[np.float64]) -> list[int]:
 def _timeline(block: SharedBlock, callbacks: int, runs: int, cells: int = 400) -> dict[str, list[float]]:
     """The worst gap and compute of each of ``cells`` stretches of time, and how many blocks were late in it."""
     calls = block.newest_rows(block.calls, block.state.callbacks, callbacks)
-    works = block.newest_rows(block.works, block.state.runs, runs)
+    works = calls if block.state.inside else block.newest_rows(block.works, block.state.runs, runs)
     start, end = int(calls["began"][0]), int(calls["began"][-1])
     edges = np.linspace(start, end, cells + 1)
     gap = np.diff(calls["began"], prepend=calls["began"][0]) / 1e6
