@@ -67,9 +67,7 @@ class Model:
 
         try:
             file = read(_bytes(self.path))
-            self.spec = ModelSpec.parse(
-                file.metadata, file.graph.inputs, file.graph.outputs, where=self.path.name
-            )
+            self.spec = ModelSpec.parse(file.metadata, file.graph.inputs, file.graph.outputs, where=self.path.name)
             self._program, self.backend = compile_model(file, self.spec), "compiled"
         except (OnnxError, UnsupportedError) as error:
             warnings.warn(f"{self.path.name} runs in onnxruntime: {str(error).rstrip('.')}.", stacklevel=4)

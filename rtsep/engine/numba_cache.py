@@ -84,7 +84,7 @@ def _held(function: Any) -> Iterator[str]:
             value = names.get(name)
             if hasattr(value, "py_func"):
                 yield f"{name}: {value.py_func.__qualname__}"  # with a digest of its own
-                if "_sha256_" not in value.py_func.__qualname__:  # compiled within what calls it
+                if getattr(value, "targetoptions", {}).get("inline"):  # compiled within what calls it
                     yield from _held(value.py_func)
             elif hasattr(value, "_defn"):  # an intrinsic
                 yield from _code(value._defn.__code__)

@@ -20,7 +20,7 @@ from rtsep.engine.compiled.onnx_file import Graph, Node, OnnxFile
 from rtsep.engine.compiled.operators import BINARY, OPERATORS, UNARY, VIEWS
 from rtsep.engine.compiled.places import Life, Memory, plan
 from rtsep.engine.compiled.program import ROW, WEIGHTS, Operand, Program, aligned
-from rtsep.engine.compiled.rewrite import DEPTHWISE, hop_by_hop, join_depthwise, needed, taken
+from rtsep.engine.compiled.rewrite import DEPTHWISE, hop_by_hop, join_depthwise, needed
 from rtsep.model_spec import ModelSpec
 
 Array = NDArray[Any]
@@ -130,7 +130,9 @@ class _Compiler:
         self.values |= self.graph.initialisers
         self._fold(self.graph.nodes)
         constants = {name: value for name, value in self.values.items() if not self._moves(value)}
-        joined = join_depthwise(self.graph, constants, spec.layers, spec.kernel - 1, spec.hidden) if spec.layers else None
+        joined = (
+            join_depthwise(self.graph, constants, spec.layers, spec.kernel - 1, spec.hidden) if spec.layers else None
+        )
         nodes = joined or self.graph.nodes
         columns = bool(spec.layers) and joined is None
         wanted = ["frames", *(["activity"] if spec.activity else [])]
@@ -260,7 +262,7 @@ class _Compiler:
         """Write the place of `array`, a row's value or a constant, into a record."""
         space, memory = (ROW, self.rows) if self.rows.holds(array) else (WEIGHTS, self.weights)
         if space == WEIGHTS and not self.weights.holds(array):
-            array = self._constant(array)
+            array = self._constant(np.ascontiguousarray(array))
         self.records[record][word] = memory.offset(array)
         self.operands.append(Operand(record, word, row_word, space))
         if space == ROW:
@@ -328,7 +330,7 @@ class _Compiler:
             other = self._value(next(name for name in node.inputs if name != "phase"))
             self.values[node.outputs[0]] = PhaseTest(int(np.reshape(other, ())))
             return None
-        inputs = [self._value(name) if name else None for name in node.inputs]
+        inputs: list[Any] = [self._value(name) if name else None for name in node.inputs]
         if op == "Where" and isinstance(inputs[0], PhaseTest):
             return self._where(node, inputs)
         if any(isinstance(value, PhaseTest) for value in inputs):
@@ -400,9 +402,7 @@ class _Compiler:
         if len(sizes) > 1:
             raise UnsupportedError("sums over several axes that do not join are not compiled")
         outer, steps = merged(y.shape, [_steps(x.transpose(*kept, *summed))[: len(kept)], _steps(y)])
-        self._loops(
-            records.TOTAL, 0, [x, y], [*outer, sizes[0]], [[*steps[0], step[0]], [*steps[1], 0]]
-        )
+        self._loops(records.TOTAL, 0, [x, y], [*outer, sizes[0]], [[*steps[0], step[0]], [*steps[1], 0]])
 
     def _norm(self, node: Node, inputs: list[Any]) -> None:
         x, gain = inputs[0], inputs[1]
@@ -475,11 +475,23 @@ class _Compiler:
             if other is None or isinstance(other, PhaseTest):
                 break
             fixed = not self._moves(other)
-            if follower.op == "Add" and bias is None and fixed and other.size in (1, y.shape[-1]) and other.ndim <= y.ndim:
+            if (
+                follower.op == "Add"
+                and bias is None
+                and fixed
+                and other.size in (1, y.shape[-1])
+                and other.ndim <= y.ndim
+            ):
                 bias, kind = np.broadcast_to(other.reshape(-1), (y.shape[-1],)), kernels.WITH_BIAS
             elif follower.op == "PRelu" and follower.inputs[0] == name and fixed and other.size == 1:
                 kind, slope = kernels.WITH_PRELU, float(other.reshape(()))
-            elif follower.op == "Add" and not fixed and other.shape == y.shape and y.size == y.shape[-1] and other.flags.c_contiguous:
+            elif (
+                follower.op == "Add"
+                and not fixed
+                and other.shape == y.shape
+                and y.size == y.shape[-1]
+                and other.flags.c_contiguous
+            ):
                 kind = kernels.WITH_SUM
                 self._operand(record, records.OFFSET, other, records.B_ROW)
             else:

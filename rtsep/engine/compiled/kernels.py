@@ -1,6 +1,6 @@
 """What the records of a program do: kernels over float32 memory, called with addresses (int64).
 
-Each stands for an operator of ONNX, or for a few in one; tests/engine/test_compiled_kernels.py holds them against numpy.
+Each stands for an operator of ONNX, or for a few in one; `operators` has them in numpy, and tests hold both together.
 Lengths and strides count values, not bytes. Rows are hops or streams; each has a region of its own, `row` values apart.
 """
 
@@ -261,7 +261,7 @@ def product(weights, x, x_step, x_row, y, y_row, rows, depth, vectors):
         r = 0
         while r + TILE_ROWS <= rows:
             a, b = x + r * row, to + r * out
-            if TILE_VECTORS < wide:
+            if wide > TILE_VECTORS:
                 for v in range(wide):
                     _rows_by_1(weights + 4 * VECTOR * v, pitch, a, step, row, b + 4 * VECTOR * v, out, depth)
             elif wide == 4:

@@ -7,8 +7,9 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import carray, float32, int64, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
+intrinsic: Any = _intrinsic  # without types: what it returns takes other arguments than it is given
 VECTOR = 16  # values in a vector of the product; LLVM makes of it what the processor has
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, VECTOR)
@@ -120,9 +121,10 @@ def call(typing: Any, address: Any, context: Any, rows: Any) -> Any:
 def tile(rows: int, vectors: int) -> Any:
     """An intrinsic: `rows` rows of x times `vectors` vectors of columns of a weight block, kept in registers.
 
-    It takes (weights, pitch, x, x_step, x_row, y, y_row, depth): addresses, and strides in bytes. Weight i of the block's
-    first column lies at weights + i × pitch, x[r, i] at x + r × x_row + i × x_step; y[r] gets VECTOR × vectors values at
-    y + r × y_row. Every sum is taken in the order of i, so its bits do not depend on how many rows go together.
+    It takes (weights, pitch, x, x_step, x_row, y, y_row, depth): addresses, and strides in bytes. Weight i of the
+    block's first column lies at weights + i × pitch, x[r, i] at x + r × x_row + i × x_step; y[r] gets VECTOR × vectors
+    values at y + r × y_row. Every sum is taken in the order of i, so its bits do not depend on how many rows go
+    together.
     """
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -167,10 +169,10 @@ def tile(rows: int, vectors: int) -> Any:
                 builder.store(added[row][v], builder.inttoptr(at, _VECTOR.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    def typed(typing: Any, weights: Any, pitch: Any, x: Any, x_step: Any, x_row: Any, y: Any, y_row: Any, depth: Any) -> Any:
+    def typed(
+        typing: Any, weights: Any, pitch: Any, x: Any, x_step: Any, x_row: Any, y: Any, y_row: Any, depth: Any
+    ) -> Any:
         return types.void(*[int64] * 8), code
 
     typed.__name__ = f"tile_{rows}_by_{vectors}"
     return intrinsic(typed)
-
-

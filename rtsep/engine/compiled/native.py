@@ -19,12 +19,11 @@ from rtsep.engine.compiled.program import Program, Workspace, aligned
 from rtsep.engine.compiled.records import ROW_WORDS
 from rtsep.engine.framing import LIMIT, TINY
 from rtsep.engine.numba_cache import c_function
-from rtsep.errors import InputError
 
 Floats = NDArray[np.float32]
 
-# Words of the context, after those of `interpreter.run`: its address, sizes, and the addresses of the first row's window,
-# of its frames of the target, and of what of earlier frames is still to be put out ([channels, synthesis window]).
+# Words of the context, after those of `interpreter.run`: its address, sizes, and the addresses of the first row's
+# window, of its frames of the target, and of what earlier frames still owe ([channels, synthesis window]).
 RUN, USED, HOP, CHANNELS, OWN_CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ROW_BYTES, TAIL, WORDS = range(5, 17)
 _LIMIT = np.float32(LIMIT)
 

@@ -136,8 +136,10 @@ def _packed(data: memoryview) -> Iterator[int]:
         yield value
 
 
-def _floats(values: list[Any]) -> list[float]:
-    return [number for value in values for number in struct.unpack(f"<{len(value) // 4}f", value)]
+def _floats(values: list[Any], kind: str = "f") -> list[float]:
+    """Repeated numbers of 4 bytes (kind f) or 8 (kind d), packed or not."""
+    data = b"".join(values)
+    return list(struct.unpack(f"<{len(data) // struct.calcsize(kind)}{kind}", data))
 
 
 def _tensor(data: memoryview) -> tuple[str, NDArray[Any]]:
@@ -151,7 +153,7 @@ def _tensor(data: memoryview) -> tuple[str, NDArray[Any]]:
     elif 4 in fields:
         values = np.array(_floats(fields[4]), dtype)
     elif 10 in fields:
-        values = np.array([struct.unpack("<d", item)[0] for item in fields[10]], dtype)
+        values = np.array(_floats(fields[10], "d"), dtype)
     else:
         values = np.array(_integers(fields.get(7, fields.get(5, []))), dtype)
     return name, values.reshape(shape)
@@ -178,19 +180,17 @@ def _node(data: memoryview) -> Node:
     fields = _fields(data)
     if domain := _text(fields.get(7)):
         raise OnnxError(f"Operator {_text(fields.get(4))} of domain {domain} is not read here.")
-    names = ([bytes(name).decode() for name in fields.get(number, [])] for number in (1, 2))
-    return Node(_text(fields.get(4)), *names, dict(_attribute(item) for item in fields.get(5, [])))
+    taken, made = ([bytes(name).decode() for name in fields.get(number, [])] for number in (1, 2))
+    return Node(_text(fields.get(4)), taken, made, dict(_attribute(item) for item in fields.get(5, [])))
 
 
 def _value(data: memoryview) -> Value:
     fields = _fields(data)
     tensor = _fields(_fields(fields[2][0])[1][0]) if 2 in fields else {}
     dims = [_fields(dim) for dim in _fields(tensor[2][0]).get(1, [])] if 2 in tensor else []
-    kind = DTYPES.get(tensor.get(1, [0])[0])
-    names = {np.float32: "float", np.int64: "int64", np.int32: "int32", np.bool_: "bool", np.float64: "double"}
-    return Value(
-        _text(fields.get(1)), [_signed(dim[1][0]) if 1 in dim else -1 for dim in dims], f"tensor({names.get(kind)})"
-    )
+    names = {1: "float", 6: "int32", 7: "int64", 9: "bool", 11: "double"}  # as onnxruntime says them
+    kind = names.get(tensor.get(1, [0])[0], "of another kind")
+    return Value(_text(fields.get(1)), [_signed(dim[1][0]) if 1 in dim else -1 for dim in dims], f"tensor({kind})")
 
 
 def _graph(data: memoryview) -> Graph:

@@ -140,7 +140,7 @@ def cast(x: Any, to: int) -> tuple[Any, ...]:
 
 
 def sigmoid(x: Any) -> tuple[Any, ...]:
-    return (1 / (1 + np.exp(-x)),)
+    return (0.5 * (1 + np.tanh(0.5 * x)),)  # without overflow
 
 
 UNARY: dict[str, Operator] = {

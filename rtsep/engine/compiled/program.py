@@ -31,8 +31,8 @@ class Operand:
 class Program:
     """Records whose operands are offsets in values, the packed weights, and how the memory of a row is used.
 
-    `places` gives offset and shape of the window and the outputs in a row; `kept` the offsets of what a stream keeps from
-    hop to hop in its own memory of `kept_values`.
+    `places` gives offset and shape of the window and the outputs in a row; `kept` offset and length of what a stream
+    keeps from hop to hop in its own memory of `kept_values`.
     """
 
     spec: ModelSpec

@@ -1,7 +1,7 @@
 """A record: one kernel and what it works on, as a line of int64 numbers that `interpreter` reads.
 
-An operand is an address and, beside it, the bytes from one row's to the next row's (0 for weights). Which words a kind of
-record has is written at `interpreter.execute`.
+An operand is an address and, beside it, the bytes from one row's to the next row's (0 for weights). Which words a kind
+of record has is written where `interpreter` runs it.
 """
 
 from __future__ import annotations
