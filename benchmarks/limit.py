@@ -15,6 +15,7 @@ import os
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read once, when the libraries below are loaded
 
+import functools  # noqa: E402
 import itertools  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from rtsep.engine.compiled.program import Program
 
     Floats = NDArray[np.float32]
-    Shape = tuple[int, int, int]  # rows, depth, outputs
+    Shape = tuple[int, int, int, int]  # rows, depth, outputs, and the record, for weights that several phases share
 
 CALLS = 400  # of a hop, in a turn
 SKIPPED = 40  # at the beginning of a turn, while the weights come into the cache
@@ -61,16 +62,16 @@ RATIOS = {
 
 
 def shapes(program: Program) -> list[list[Shape]]:
-    """The products of each phase of a round, as (rows, depth, outputs)."""
+    """The products of each phase of a round."""
     found = []
     for phase in range(program.spec.slow_rate):
         at, here = 0, []
         while at < len(program.records):
-            line = program.records[at]
+            line, number = program.records[at], at
             at += 1
             if line[records.KIND] == records.PRODUCT:
                 sizes = (line[records.INNER_ROWS], line[records.DEPTH], line[records.COUNT])
-                here.append((int(sizes[0]), int(sizes[1]), int(sizes[2])))
+                here.append((int(sizes[0]), int(sizes[1]), int(sizes[2]), number))
             elif line[records.KIND] == records.GO_TO or (
                 line[records.KIND] == records.UNLESS_PHASE and line[records.PHASE] != phase
             ):
@@ -93,13 +94,16 @@ def products_in_numba(weights: Any, inputs: Any, outputs: Any) -> None:
 
 
 class Products:
-    """The bare products of one phase, with weights of its own."""
+    """The bare products of one phase; `weights` are those of the phases before, to which new ones are added."""
 
-    def __init__(self, sizes: list[Shape]) -> None:
+    def __init__(self, sizes: list[Shape], weights: dict[int, Floats]) -> None:
         draw = np.random.default_rng(0).standard_normal
-        self.weights = [draw((outputs, depth), np.float32) for _, depth, outputs in sizes]
-        self.inputs = [draw((rows, depth), np.float32) for rows, depth, _ in sizes]
-        self.outputs = [np.zeros((rows, outputs), np.float32) for rows, _, outputs in sizes]
+        for _, depth, outputs, number in sizes:
+            if number not in weights:
+                weights[number] = draw((outputs, depth), np.float32)
+        self.weights = [weights[number] for *_, number in sizes]
+        self.inputs = [draw((rows, depth), np.float32) for rows, depth, *_ in sizes]
+        self.outputs = [np.zeros((rows, outputs), np.float32) for rows, _, outputs, _ in sizes]
         self.lists = [NumbaList(each) for each in (self.weights, self.inputs, self.outputs)]
 
     def numba(self) -> None:
@@ -120,7 +124,8 @@ def contenders(name: str) -> tuple[rtsep.Model, dict[str, Callable[[], object]]]
         raise rtsep.InputError(f"{name} cannot be compiled, so there is nothing to measure.")
     spec = model.spec
     program = compile_model(read(model.path.read_bytes()), spec)
-    phases = [Products(sizes) for sizes in shapes(program)]
+    weights: dict[int, Floats] = {}
+    phases = [Products(sizes, weights) for sizes in shapes(program)]
     in_numba, in_blas = (itertools.cycle([getattr(each, kind) for each in phases]) for kind in ("numba", "blas"))
     noise = np.random.default_rng(1).standard_normal((spec.channels, spec.analysis_window)).astype(np.float32) * 0.05
     compiled, onnx, native = model.step(), reference.step(), model.native_step(spec.channels)
@@ -174,13 +179,13 @@ def measure_peers(names: list[str], repeats: int) -> list[dict[str, Any]]:
     calls: dict[str, tuple[Callable[[], object], float]] = {}
     for name in names:
         model, made = contenders(name)
-        calls[f"rtsep {model.spec.name}, compiled"] = made["native"], model.spec.hop / model.spec.sample_rate
-        calls[f"rtsep {model.spec.name}, onnxruntime"] = made["onnxruntime"], model.spec.hop / model.spec.sample_rate
+        title = f"rtsep {model.spec.name} {model.spec.version}"
+        for kind, label in (("native", "compiled"), ("onnxruntime", "onnxruntime")):
+            calls[f"{title}, {label}"] = made[kind], model.spec.hop / model.spec.sample_rate
     for peer in PEERS:
         if peer.installed():
             frame = (0.05 * np.random.default_rng(2).standard_normal(peer.frame)).astype(np.float32)
-            stream = peer()
-            calls[peer.name] = (lambda stream=stream, frame=frame: stream.process(frame)), peer.frame / peer.sample_rate
+            calls[peer.name] = functools.partial(peer().process, frame), peer.frame / peer.sample_rate
     shares: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, (call, seconds) in calls.items():
@@ -203,7 +208,7 @@ def main(
         for entry in found:
             times = [f"{value['median']:.0f} us" for value in entry["us"].values()]
             ratios = [f"{v['median']:.2f} ({v['least']:.2f} to {v['most']:.2f})" for v in entry["ratios"].values()]
-            table.add_row(entry["model"]["name"], *times, *ratios)
+            table.add_row(f"{entry['model']['name']} {entry['model']['version']}", *times, *ratios)
         console = Console(width=200)
         console.print(table)
         peers = measure_peers(names, repeats)

@@ -12,16 +12,18 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba import cfunc, njit
 from numba.core.caching import FunctionCache
 from numba.core.typing.templates import Signature
 
+ErrorModel = Literal["python", "numpy"]
+
 
 def compiled(
-    *signatures: str | Signature, fastmath: bool | set[str] = False, error_model: str = "python"
+    *signatures: str | Signature, fastmath: bool | set[str] = False, error_model: ErrorModel = "python"
 ) -> Callable[[Callable[..., Any]], Any]:
     """Compile at import for ``signatures``, so that nothing compiles while sound is running; cached where possible.
 
@@ -46,18 +48,20 @@ def compiled(
     return compile_now
 
 
-def c_function(function: Callable[..., Any], signature: Any, cache: bool = True) -> Any:
-    """``function`` for callers from C, of numba's ``signature``, cached like a kernel.
+def c_function(
+    function: Callable[..., Any], signature: Any, cache: bool = True, error_model: ErrorModel = "python"
+) -> Any:
+    """``function`` for callers from C, of numba's ``signature``, cached like a kernel and with its ``error_model``.
 
     Keep what this returns as long as somebody may call its ``address``.
     """
     _sign(function)
     for _ in range(2):
         try:
-            return cfunc(signature, cache=cache)(function)
+            return cfunc(signature, cache=cache, error_model=error_model)(function)
         except Exception:
             _remove_index(function)
-    return cfunc(signature)(function)
+    return cfunc(signature, error_model=error_model)(function)
 
 
 def _remove_index(function: Any) -> None:

@@ -147,4 +147,5 @@ def _run(context_at, rows):
             execute(context[RECORDS], part[0], part[1], context[ROWS], row, row + size, context[RATE])
 
 
-run = c_function(_run, void(int64, int64))  # `run.ctypes(context, rows)` from Python, `run.address` from elsewhere
+# `run.ctypes(context, rows)` from Python, `run.address` from elsewhere
+run = c_function(_run, void(int64, int64), error_model="numpy")
