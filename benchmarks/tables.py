@@ -198,6 +198,15 @@ def live() -> str:
     )
 
 
+def slack() -> str:
+    """What rtsep adds to the delay by slack and block, as `benchmarks.slack_delay` probed it."""
+    found = results("slack_delay")
+    rate = found["server"]["rate"]
+    header = ["frames a block", *(f"slack {blocks}, ms" for blocks in found["slacks"])]
+    cells = [[f"{row['period']}", *(f"{1000 * n / rate:.2f}" for n in row["added samples"])] for row in found["rows"]]
+    return markdown(header, cells)
+
+
 def _with(found: dict[str, Any]) -> str:
     """The model version, the server, and what else the machine was doing: these results are about the engine."""
     server, beside, model = found["server"], found["beside"], found["model"]
@@ -317,6 +326,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "latency": latency,
     "model": model,
     "live": live,
+    "slack": slack,
     "soak": soak,
     "freewheel": freewheel,
 }

@@ -70,8 +70,7 @@ def latency_of(spec: ModelSpec, inward: Converter, outward: Converter, grain: in
     return int((before + (-complete * outward.up) // outward.down).max())
 
 
-def ring_length(length: int) -> int:
-    """The power of two that holds ``length`` samples."""
+def _ring(length: int) -> int:
     return 1 << max(1, (length - 1).bit_length())
 
 
@@ -121,10 +120,10 @@ class Stream:
             return np.zeros(shape, np.float32)
 
         self._stages = {np.dtype(kind): np.zeros((chunk, self.channels), kind) for kind in (np.float32, np.float64)}
-        self._input = zeros(self.channels, ring_length(chunk + max(self.latency, inward.table.shape[1]) + 2))
-        self._heard = zeros(rows, ring_length(spec.analysis_window + fed))
+        self._input = zeros(self.channels, _ring(chunk + max(self.latency, inward.table.shape[1]) + 2))
+        self._heard = zeros(rows, _ring(spec.analysis_window + fed))
         self._window = zeros(rows, spec.analysis_window)
-        self._made = zeros(len(spec.sources), rows, ring_length(kept + spec.algorithmic_latency))
+        self._made = zeros(len(spec.sources), rows, _ring(kept + spec.algorithmic_latency))
         self._wet = zeros(rows, chunk)
         self._mixed = zeros(chunk, self.channels)
         self._scratch = zeros(max(inward.span(fed), outward.span(chunk)) + 2)

@@ -86,6 +86,7 @@ def _on_devices(
     }
     say("round trip and its parts, by a ping through the cable")
     found, live = measure_budget(settings)
+    _check_slack(live, slack)
     rate, spec = int(live.device["rate"]), live.model.spec
     whole, parts = found["whole"], found["parts"]
     budget = {
@@ -123,6 +124,7 @@ def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
 
     # With strength 0 the stream puts out its delayed input, so that the probe comes out as it went in.
     whole, live = probed_through(LiveSettings(model=model, strength=0.0, slack=slack, channels=channels))
+    _check_slack(live, slack)
     without_stream, _ = probed_through(LiveSettings(model=model, slack=slack, channels=channels, without_model=True))
     with PassThrough(rate):
         without_slack = _probed(sound, "rtsep-through:in_0", "rtsep-through:out_0")
@@ -150,6 +152,12 @@ def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
             "and without PortAudio": server,
         },
     }
+
+
+def _check_slack(live: LiveEngine, slack: int) -> None:
+    """Raises RtsepError where the session had to take another."""
+    if live.slack != slack:
+        raise RtsepError(f"Slack {slack} is not possible here: {live.slack_control.refusal}")
 
 
 def _probed(sound: NDArray[np.float32], target: str, source: str, tries: int = 3) -> int:

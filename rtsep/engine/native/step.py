@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rtsep.engine.framing import overlap_add, push, take
 from rtsep.engine.native.calls import call, call_step, pointer
 from rtsep.engine.numba_cache import c_function, compiled
-from rtsep.engine.stream import WARM_UP, check_channels, ring_length
+from rtsep.engine.stream import WARM_UP, check_channels
 from rtsep.model_spec import ModelSpec
 
 WELL, FAILED, NOT_FINITE = 0, 1, 2  # what a step returns
@@ -45,7 +45,6 @@ _CONTEXT = np.dtype(
         ("heard", _INT),  # addresses of arrays
         ("window", _INT),
         ("made", _INT),
-        ("activity", _INT),
         ("networks", _INT),  # address of _NETWORK records
     ],
     align=True,
@@ -55,7 +54,6 @@ _NETWORK = np.dtype(
         ("function", _INT),
         ("context", _INT),
         ("frames", _INT),  # addresses
-        ("activity", _INT),  # of the target, 0 without one
     ],
     align=True,
 )
@@ -64,8 +62,7 @@ _NETWORK = np.dtype(
 class NativeStep(Protocol):
     """Owns all memory of the C function: keep it as long as somebody may call.
 
-    address, context: the function, and its first argument. hop: samples. channels: of the sound. activity: [1] float32,
-    written by the function: newest probability of the target, the most of all channels; None when the model has none.
+    address, context: the function, and its first argument. hop: samples. channels: of the sound. activity: see Stream.
     """
 
     @property
@@ -81,7 +78,7 @@ class NativeStep(Protocol):
     def channels(self) -> int: ...
 
     @property
-    def activity(self) -> Floats | None: ...
+    def activity(self) -> float | None: ...
 
     def reset(self) -> None:
         """Forget all sound. Nobody may be calling meanwhile."""
@@ -119,17 +116,12 @@ def _framed(address, source, target):
     networks = carray(pointer(step.networks), (rows // width,), _NETWORK)
     code = WELL
     first = end - step.latency
-    activity = np.float32(0.0)
     for index in range(networks.shape[0]):
         network = networks[index]
         if call(network.function, (network.context,)) != 0:
             code = FAILED
         frames = carray(pointer(network.frames), (step.sources, width, step.synthesis_window), np.float32)
         overlap_add(frames, first, hop, made, mask, index * width)
-        if network.activity != 0:
-            activity = max(activity, carray(pointer(network.activity), (1,), np.float32)[0])
-    if step.activity != 0:
-        carray(pointer(step.activity), (1,), np.float32)[0] = activity
     for i in range(hop):
         for channel in range(channels):
             value = made[step.target, channel, (first + i) & mask]
@@ -158,6 +150,18 @@ def _run(address, context, sound, out, hop):
     return wrong
 
 
+def process(step: NativeStep, sound: Floats) -> tuple[Floats, int]:
+    """Whole hops of ``sound``, [samples, channels] float32: as many samples of the target, and how many went wrong."""
+    sound = np.ascontiguousarray(sound)
+    out = np.zeros_like(sound)
+    return out, int(_run(step.address, step.context, sound, out, step.hop))
+
+
+def ring_length(samples: int) -> int:
+    """The power of two that holds ``samples``."""
+    return 1 << max(1, (samples - 1).bit_length())
+
+
 class FramedStep:
     """A NativeStep around networks: one for each group of the model's channels."""
 
@@ -167,6 +171,7 @@ class FramedStep:
         Raises InputError when the model cannot run on so many channels.
         """
         self.channels, self.hop = check_channels(channels, spec), spec.hop
+        self._target = spec.target_index
         rows = max(self.channels, spec.channels)
         self._heard = np.zeros((rows, ring_length(spec.analysis_window + spec.hop)), np.float32)
         self._window = np.zeros((rows, spec.analysis_window), np.float32)
@@ -174,13 +179,10 @@ class FramedStep:
         self._made = np.zeros((len(spec.sources), rows, length), np.float32)
         groups = range(0, rows, spec.channels)
         self._networks = [new_frames(self._window[row : row + spec.channels]) for row in groups]
-        self.activity: Floats | None = np.zeros(1, np.float32) if spec.activity else None
         self._records = np.zeros(len(self._networks), _NETWORK)
         for record, network in zip(self._records, self._networks, strict=True):
             record["function"], record["context"] = network.function, network.context
             record["frames"] = network.frames.ctypes.data
-            if network.activity is not None:
-                record["activity"] = network.activity[spec.target_index :].ctypes.data
         self._context = np.zeros(1, _CONTEXT)
         context: Any = self._context[0]
         context["hop"], context["latency"] = spec.hop, spec.algorithmic_latency
@@ -189,24 +191,26 @@ class FramedStep:
         context["analysis_window"], context["synthesis_window"] = spec.analysis_window, spec.synthesis_window
         context["heard_length"], context["made_length"] = self._heard.shape[1], length
         context["heard"], context["window"] = self._heard.ctypes.data, self._window.ctypes.data
-        context["activity"] = 0 if self.activity is None else self.activity.ctypes.data
         context["made"], context["networks"] = self._made.ctypes.data, self._records.ctypes.data
         self._function = c_function(_framed, _STEP_SIGNATURE)
         self.address, self.context = int(self._function.address), int(self._context.ctypes.data)
         self.process(np.zeros((max(WARM_UP, 2 * spec.slow_rate) * spec.hop, self.channels), np.float32))
         self.reset()
 
+    @property
+    def activity(self) -> float | None:
+        """See Stream.activity."""
+        newest = [network.activity[self._target] for network in self._networks if network.activity is not None]
+        return float(max(newest)) if newest else None
+
     def process(self, sound: Floats) -> tuple[Floats, int]:
-        """Whole hops of ``sound``, [samples, channels] float32: as many samples of the target, and faulty hops."""
-        sound = np.ascontiguousarray(sound)
-        out = np.zeros_like(sound)
-        return out, int(_run(self.address, self.context, sound, out, self.hop))
+        """See ``process``."""
+        return process(self, sound)
 
     def reset(self) -> None:
         """See NativeStep."""
         for network in self._networks:
             network.reset()
-        for memory in (self._heard, self._window, self._made, self.activity):
-            if memory is not None:
-                memory[:] = 0
+        for memory in (self._heard, self._window, self._made):
+            memory[:] = 0
         self._context["hops"] = 0

@@ -95,5 +95,3 @@ def run_steps(state, gain, heard, stepped, most):
             state.step_valid_from = at + hop
         state.step_taken = taken + hop
         state.step_position = at + hop
-        if state.step_activity != 0:
-            state.activity = carray(pointer(state.step_activity), (1,), np.float32)[0]

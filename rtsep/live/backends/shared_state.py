@@ -62,7 +62,6 @@ STATE = np.dtype(
         ("step_address", _INT),  # of the native step, 0 without one
         ("step_context", _INT),
         ("step_scratch", _INT),  # room for three hops
-        ("step_activity", _INT),  # 0 when the model does not say
         ("step_hop", _INT),  # samples
         ("step_latency", _INT),  # algorithmic, samples
         ("step_running", _INT),  # 1: the callback steps
@@ -82,7 +81,7 @@ STATE = np.dtype(
         ("resets", _INT),  # times the worker lost its place: the ring was overrun, or it was started anew
         ("ready_epoch", _INT),  # the ``epoch`` for which the worker has its stream
         ("worker_realtime", _INT),  # 1: SCHED_FIFO, 2: and memory locked
-        ("activity", _FLOAT),  # NaN when the model does not say; with slack 0 written by the callback
+        ("activity", _FLOAT),  # NaN when the model does not say; with slack 0 written by the audio process
         ("gate_gain", _FLOAT),  # where the gate is: 1 is open
         # Written by the parent
         ("running", _INT),  # 0: the callback is silent and time stands still

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rtsep.engine.native.step import process
 from rtsep.errors import RtsepError
 from rtsep.live.backends.callback_steps import run_steps, settle_strength
 from rtsep.live.backends.shared_state import SharedBlock
@@ -45,7 +46,6 @@ class StepKeeper:
         self._scratch = np.zeros(3 * step.hop * step.channels, np.float32)
         state.step_address, state.step_context, state.step_hop = step.address, step.context, step.hop
         state.step_scratch = self._scratch.ctypes.data
-        state.step_activity = 0 if step.activity is None else step.activity.ctypes.data
         state.step_latency = opened.spec.algorithmic_latency
         self._unit = step.hop * opened.spec.slow_rate
         self._measure()
@@ -55,7 +55,7 @@ class StepKeeper:
         sound = (0.03 * np.random.default_rng(0).standard_normal((step.hop, step.channels))).astype(np.float32)
         for _ in range(_MEASURED_HOPS):
             began = time.thread_time()
-            step.process(sound)
+            process(step, sound)
             times.append(time.thread_time() - began)
         self.step_ms = 1000 * float(np.percentile(times, 99))
         step.reset()
@@ -65,6 +65,9 @@ class StepKeeper:
         state = self._state
         if self.refusal is not None:
             return
+        if self._step is not None and state.inside:
+            activity = self._step.activity
+            state.activity = math.nan if activity is None else activity
         if state.step_wanted and not state.step_running:
             self._begin()
         elif state.step_running and (not state.step_wanted or state.step_epoch != state.epoch):
