@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
+import webbrowser
 from typing import Annotated
 
 import typer
 
-from rtsep.cli.shared import verb
+from rtsep.cli.shared import flag, verb
 from rtsep.errors import RtsepError
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -19,9 +21,9 @@ def panel(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="To listen on; 0.0.0.0 lets in other machines that know the address.")
     ] = "127.0.0.1",
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    no_browser: Annotated[bool, flag("--no-browser", help="Only print the page's address.")] = False,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Begin with these settings.")] = None,
-    start: Annotated[bool, typer.Option("--start", help="Start the microphone at once.")] = False,
+    start: Annotated[bool, flag("--start", help="Start the microphone at once.")] = False,
     record: Annotated[str, typer.Option(metavar="DIR", help="Where recordings go.")] = ".",
 ) -> None:
     """Open the page in the browser: the microphone with its levels, spectra
@@ -32,7 +34,6 @@ def panel(
     if importlib.util.find_spec("aiohttp") is None:
         raise RtsepError("The panel needs aiohttp; install it with: pip install 'rtsep[panel]'.")
     import asyncio
-    import webbrowser
 
     from rtsep.live.stop_signals import StopSignals
     from rtsep.panel.commands import LoadPreset, Run
@@ -49,9 +50,14 @@ def panel(
 
             def ready(address: str) -> None:
                 typer.echo(f"rtsep: The panel is at {address} (Ctrl-C ends it).", err=True)
-                if browser and not webbrowser.open(address):
-                    typer.echo("rtsep: No browser could be opened; open the address yourself.", err=True)
+                if not no_browser:
+                    threading.Thread(target=_open, args=(address,), daemon=True, name="browser").start()
 
             asyncio.run(run(page, host, port, quit, ready))
         finally:
             page.microphone.close()
+
+
+def _open(address: str) -> None:
+    if not webbrowser.open(address):
+        typer.echo("rtsep: No browser could be opened; open the address yourself.", err=True)

@@ -25,7 +25,7 @@ from rtsep.panel.microphone import Microphone
 from rtsep.panel.server import Panel, run
 from tests.live.servers import PulseServer, install
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Site:

@@ -86,18 +86,30 @@ def test_controls_that_are_heard_at_once(site: Site, running: Page) -> None:
     assert site.until(lambda engine: True) is engine, "no session was started anew for these"
 
 
+def modules() -> list[str]:
+    """What the sound server was asked to make for rtsep."""
+    return [line for line in pulse_list("modules").splitlines() if "_name=rtsep" in line]
+
+
 def test_settings_that_start_the_session_anew(site: Site, running: Page) -> None:
-    page = running
+    """All of them, also by a preset; other programs list the virtual microphone meanwhile, and not longer."""
+    page, settings = running, site.until(lambda engine: True).settings
+    assert (settings.input, settings.output, settings.slack, settings.muted) == ("mic", "speakers", None, True)
+    assert settings.gate is None and settings.input_channels is None and not modules()
     page.locator("#input").select_option("micfeed.monitor")
     page.locator("#input-channels").select_option("left")
     page.locator("#slack").select_option("3")
     page.locator("#model").select_option("denoise")
+    page.locator("#virtual").check()
     set_slider(page, "#gate", 20)
-    first = engine = site.until(lambda engine: engine.settings.gate is not None)
-    settings = engine.settings
-    assert (settings.input, settings.input_channels, settings.output) == ("micfeed.monitor", "left", "speakers")
+    expect(page.locator("#output-field")).to_be_hidden()
+    engine = site.until(lambda engine: engine.settings.gate is not None)
+    settings, made = engine.settings, modules()
+    assert "rtsep_mic" in pulse_list("sources") and any("master=micfeed.monitor" in line for line in made)
+    assert settings.labels == ("Null Output", "rtsep_Virtual_Microphone") and not settings.muted
     assert settings.slack == 3 == engine.slack and settings.gate is not None and settings.gate.floor == 20.0
     assert engine.model.spec.name == "denoise" and engine.block.state.gate[0] == 20.0
+    assert settings.input_channels == "left"
     expect(page.locator("#slack-now")).to_contain_text("3 ×")
     expect(page.locator("#delay")).to_have_text(f"{engine.added_ms:.2f} ms")
 
@@ -111,8 +123,15 @@ def test_settings_that_start_the_session_anew(site: Site, running: Page) -> None
     page.locator("#preset").select_option("desk")
     page.locator("#load-form button").click()
     expect(page.locator("#told li").first).to_contain_text("Loaded desk")
-    assert site.until(lambda engine: engine is not first).settings == settings
+    assert site.until(lambda other: other is not engine).settings == settings
     expect(page.locator("#gate-value")).to_have_text("20 dB")
+    assert modules() == made
+
+    page.locator("#virtual").uncheck()
+    page.locator("#input").select_option("mic")
+    page.locator("#output").select_option("speakers")
+    site.until(lambda engine: engine.settings.labels is None and engine.settings.output == "speakers")
+    assert not modules() and "rtsep_mic" not in pulse_list("sources")
 
 
 def test_what_is_heard_and_played_is_seen(site: Site, running: Page) -> None:
@@ -155,24 +174,6 @@ def test_two_pages_show_the_same_and_closing_them_stops_nothing(
     third = opened()
     expect(third.locator("#state")).to_have_text("Running")
     assert third.locator("#strength").input_value() == "9"
-
-
-def test_virtual_microphone(site: Site, running: Page) -> None:
-    """Other programs list it while it is wanted, through changes of settings, and not longer."""
-    page = running
-    page.locator("#virtual").check()
-    engine = site.until(lambda engine: (engine.settings.labels or ("", ""))[1] == "rtsep_Virtual_Microphone")
-    assert "rtsep_mic" in pulse_list("sources")
-    module = [line for line in pulse_list("modules").splitlines() if "rtsep_mic" in line]
-    expect(page.locator("#output-field")).to_be_hidden()
-    slack = "2" if engine.settings.slack != 2 else "4"
-    page.locator("#slack").select_option(slack)
-    site.until(lambda engine: engine.settings.slack == int(slack))
-    assert [line for line in pulse_list("modules").splitlines() if "rtsep_mic" in line] == module
-    page.locator("#virtual").uncheck()
-    site.until(lambda engine: engine.settings.labels is None)
-    assert "rtsep_mic" not in pulse_list("sources")
-    expect(page.locator("#output")).to_be_visible()
 
 
 def test_new_devices_are_found(page: Page) -> None:
@@ -232,9 +233,11 @@ def test_without_motion(running: Page, opened: Callable[..., Page]) -> None:
 
 
 def test_stop(site: Site, running: Page) -> None:
+    engine = site.until(lambda engine: True)
     running.locator("#run").click()
     expect(running.locator("#state")).to_have_text("Off")
     assert site.microphone.engine is None
+    assert engine.state == "stopped" and engine.processes == {"audio": None, "worker": None}
     expect(running.locator("#figures")).to_be_hidden()
     expect(running.locator("#mute")).to_be_disabled()
-    assert "rtsep_" not in pulse_list("modules") and not pulse_list("source-outputs")
+    assert not modules()

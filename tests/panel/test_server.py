@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from rtsep.errors import InputError
 from rtsep.panel.commands import Bypass, Choose, FindDevices, parse
 from rtsep.panel.microphone import Microphone
 from rtsep.panel.server import STATIC, Panel, run
+from tests.program import assert_one_sentence, command, environment, spawn
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +94,11 @@ def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
         headers, refusals = {"Origin": origin}, []
         async with (
             aiohttp.ClientSession() as session,
-            session.ws_connect(f"{address}socket", headers=headers) as socket,
+            session.ws_connect(f"{address}socket", headers=headers) as page,
         ):
             for text in said:
-                await socket.send_str(text)
-                while "refused" not in (message := await socket.receive_json(timeout=30)):
+                await page.send_str(text)
+                while "refused" not in (message := await page.receive_json(timeout=30)):
                     pass
                 refusals.append(message["refused"])
         return refusals
@@ -124,6 +127,25 @@ def test_nothing_comes_from_elsewhere() -> None:
     for file in STATIC.iterdir():
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "://" not in text and "eval(" not in text and "innerHTML" not in text, file
+
+
+def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "env": environment()}
+    with subprocess.Popen(command("panel", "--no-browser"), **options) as program:
+        assert program.stderr is not None
+        said = program.stderr.readline()
+        address = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
+        assert answer(address)[0] == 200
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 0
+        assert program.stderr.read() == ""
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = spawn("panel", "--no-browser", "--port", taken.getsockname()[1])
+    assert done.returncode == 2
+    assert_one_sentence(done, "--port")
 
 
 def test_without_the_extra_there_is_one_sentence() -> None:
