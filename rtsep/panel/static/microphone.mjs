@@ -1,11 +1,12 @@
 // The Microphone tab: shows rtsep/panel/microphone.py's state, and sends what a person does.
 
-import { element, fill, forgetTouches, say, seldom, show, touch } from "./controls.mjs";
+import { element, fill, flush, forgetTouches, say, seldom, show, touch } from "./controls.mjs";
 import { Spectrogram, label } from "./spectrogram.mjs";
 
 const NO_LIMIT = 31; // the strength's last step
 const OFF = 0; // the gate's first
 const MOST_SLACK = 8;
+const SETTLE_MS = 500; // for what starts the session anew
 const MOST_TOLD = 8; // newest sentences
 const ASKED_MS = 400; // that what was asked for counts, before the server says that it is so
 const BANDS = 128;
@@ -47,7 +48,10 @@ export class Microphone {
   // What a person does
 
   listen() {
-    const send = (what, values) => this.connection.send(what, values);
+    const send = (what, values) => {
+      flush();
+      this.connection.send(what, values);
+    };
     const on = (id, event, act) => element(id).addEventListener(event, act);
     on("run", "click", () => send("Run", { on: !this.state?.on }));
     on("bypass", "click", () => this.toggle("bypass"));
@@ -76,19 +80,15 @@ export class Microphone {
     });
     const strength = seldom((value) => this.choose({ strength: value >= NO_LIMIT ? "max" : String(value) }));
     on("strength", "input", ({ target }) => {
-      touch(target);
+      touch(target, () => this.render());
       this.sayStrength(target.valueAsNumber);
       strength(target.valueAsNumber);
-      setTimeout(() => this.render(), 700);
     });
+    const gate = seldom((value) => this.choose({ gate: value === OFF ? null : String(value) }), SETTLE_MS);
     on("gate", "input", ({ target }) => {
-      touch(target);
+      touch(target, () => this.render());
       this.sayGate(target.valueAsNumber);
-    });
-    on("gate", "change", ({ target }) => {
-      touch(target);
-      this.choose({ gate: target.valueAsNumber === OFF ? null : String(target.valueAsNumber) });
-      setTimeout(() => this.render(), 700);
+      gate(target.valueAsNumber);
     });
     on("load-form", "submit", (event) => {
       event.preventDefault();
