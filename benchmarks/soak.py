@@ -27,7 +27,7 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.jack_probe import probe
 from rtsep.live.backends.jack_server import JackServer
 from rtsep.live.backends.live_callback import WAIT_VARIANT
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.model import load
 
 RATE = 48_000

@@ -19,12 +19,12 @@ def run_capture(
     seconds: float | None,
 ) -> None:
     """Listen, turn the vocals down by -``vocals`` dB (None: off), play, until stopped."""
-    from rtsep.live.stop_signals import StopSignals
+    from rtsep.live.ui.stop_signals import StopSignals
 
     if len(devices) > 1 or (devices and virtual_sink):
         raise InputError("--capture takes one device, and --virtual-sink none; leave the others out.")
     with StopSignals() as quit:  # from here on nothing is left behind, whenever the end comes
-        from rtsep.live.live_engine import LiveSettings
+        from rtsep.live.engine.live_engine import LiveSettings
         from rtsep.live.routing.capture import Capture
         from rtsep.live.session import LiveSession
         from rtsep.live.ui.live_view import live_view

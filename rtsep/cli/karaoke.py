@@ -146,8 +146,8 @@ def karaoke(
         from rtsep.live.player.player_session import PlayerSession
         from rtsep.live.player.player_settings import PlayerSettings
         from rtsep.live.routing.pulse_routing import ServerPins
-        from rtsep.live.stop_signals import StopSignals
         from rtsep.live.ui.player_view import player_view
+        from rtsep.live.ui.stop_signals import StopSignals
 
         if songs == ["-"]:
             raise InputError("Songs are played from files, for one seeks in them; name a file.")

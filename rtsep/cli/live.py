@@ -33,7 +33,7 @@ def run_live(
     input_channels: str | None = None,
 ) -> None:
     """Fill in from the preset, choose where the sound goes, and run until stopped."""
-    from rtsep.live.stop_signals import StopSignals
+    from rtsep.live.ui.stop_signals import StopSignals
 
     if files and not (as_json and files == ["-"]):  # `--json -`, as other verbs have it
         raise InputError("Live sound comes from a microphone, not from files; leave the files out.")
@@ -66,7 +66,7 @@ def _run(
     quit: threading.Event,
 ) -> None:
     from rtsep.live import presets
-    from rtsep.live.live_engine import LiveSettings
+    from rtsep.live.engine.live_engine import LiveSettings
     from rtsep.live.session import LiveSession
     from rtsep.live.ui.live_view import live_view
 

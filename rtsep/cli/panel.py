@@ -35,7 +35,7 @@ def panel(
         raise RtsepError("The panel needs aiohttp; install it with: pip install 'rtsep[panel]'.")
     import asyncio
 
-    from rtsep.live.stop_signals import StopSignals
+    from rtsep.live.ui.stop_signals import StopSignals
     from rtsep.panel.commands import LoadPreset, Run
     from rtsep.panel.microphone import Microphone
     from rtsep.panel.server import LOCAL, Panel, run

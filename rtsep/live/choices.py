@@ -62,7 +62,7 @@ def check_place(chosen: Mapping[str, Any]) -> None:
 
 def live_values(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of LiveSettings, except the model where it is ``auto``; raises InputError for what cannot be."""
-    from rtsep.live.settings import LiveSettings
+    from rtsep.live.engine.settings import LiveSettings
     from rtsep.model import load
 
     values: dict[str, Any] = {

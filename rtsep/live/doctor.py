@@ -12,11 +12,7 @@ from rtsep.errors import RtsepError
 from rtsep.live.backends.portaudio import PortAudio
 from rtsep.live.routing.devices import JACK
 from rtsep.live.routing.sound_server import running_server, unload_modules_of_dead_sessions
-
-CABLES = {
-    "darwin": ("BlackHole", "install BlackHole 2ch (brew install blackhole-2ch)"),
-    "win32": ("CABLE Input", "install VB-CABLE from vb-audio.com/Cable"),
-}
+from rtsep.live.routing.virtual_cables import CABLES
 
 UNIT = """[Unit]
 Description=rtsep virtual microphone

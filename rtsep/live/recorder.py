@@ -14,7 +14,7 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.shared_state import ring_length
 
 if TYPE_CHECKING:
-    from rtsep.live.live_engine import LiveEngine
+    from rtsep.live.engine.live_engine import LiveEngine
 
 MAX_BYTES = 1 << 31  # of one file: every program reads WAV files of this size; the next part goes on at the next sample
 _SAMPLE_BYTES = 3

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from rtsep.errors import RtsepError
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.feedback_detector import SIZE, FeedbackDetector
-from rtsep.live.live_engine import LiveEngine, LiveSettings
 from rtsep.live.recorder import Recorder
-from rtsep.live.stop_signals import StopSignals
 from rtsep.live.ui.keys import DOWN, UP, Keys
+from rtsep.live.ui.stop_signals import StopSignals
 from rtsep.live.ui.views import ShownUntilBroken, View
 
 STEP_DB = 3.0

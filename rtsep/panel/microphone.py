@@ -17,8 +17,8 @@ from typing import Any
 from rtsep.errors import InputError, RtsepError
 from rtsep.live import presets
 from rtsep.live.choices import AUTO, TARGET, check_place, live_values, route, with_model
-from rtsep.live.live_engine import LiveEngine, LiveSettings
-from rtsep.live.processes import child_command
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.processes import child_command
 from rtsep.live.routing.devices import Device, is_own
 from rtsep.live.routing.sound_server import running_server
 from rtsep.live.session import LiveSession

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
 from rtsep.live.backends.live_callback import PING_VARIANT
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 
 _PING_S = 0.005
 _WAIT_S = 0.6  # the longest way round that is found

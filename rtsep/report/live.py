@@ -19,8 +19,8 @@ from rtsep.live.backends.jack_probe import delay_of, probe
 from rtsep.live.backends.jack_server import JackServer
 from rtsep.live.backends.passthrough import PassThrough
 from rtsep.live.backends.shared_state import FLAG_LATE, LOG_ROWS, SharedBlock, counters
-from rtsep.live.live_engine import LiveEngine, LiveSettings
-from rtsep.live.status import compute_ms, gaps_ms
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.status import compute_ms, gaps_ms
 from rtsep.model import load as load_model
 from rtsep.report.cable import measure_budget
 from rtsep.report.loads import LOADS, load

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from graphs import Network
 
-from rtsep.live import live_supervisor
 from rtsep.live.backends import player_callback
 from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
-from rtsep.live.governor import Governor
-from rtsep.live.supervisor import Supervisor
+from rtsep.live.engine import live_supervisor
+from rtsep.live.engine.governor import Governor
+from rtsep.live.engine.supervisor import Supervisor
 from rtsep.model import load
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rtsep.live.backends.jack_probe import delay_of, probe
 from rtsep.live.backends.jack_server import JackServer
-from rtsep.live.processes import set_parent_death_signal
+from rtsep.live.engine.processes import set_parent_death_signal
 
 __all__ = ["JackServer", "delay_of", "install", "jack_server", "probe"]
 

@@ -12,7 +12,7 @@ from graphs import Network
 from servers import PulseServer, delay_of, jack_server, probe, pulse_list, sines_at
 
 from rtsep.errors import InputError
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.capture import CAPTURE_SINK, Capture
 
 pytestmark = pytest.mark.usefixtures("patient")

@@ -16,7 +16,7 @@ from servers import PulseServer, jack_server, probe
 from test_ends import ended, start, until_running
 from test_jack import wait
 
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
 pytestmark = pytest.mark.usefixtures("patient")

@@ -19,8 +19,8 @@ from rtsep.engine.gate import Gated, GateSettings
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.live_callback import WAIT_VARIANT
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
-from rtsep.live.live_engine import LiveEngine, LiveSettings
-from rtsep.live.status import gaps_ms
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.status import gaps_ms
 
 pytestmark = pytest.mark.usefixtures("patient")
 

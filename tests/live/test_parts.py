@@ -22,9 +22,9 @@ from rtsep.live.backends.live_callback import take_in
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.choices import parse_gate
 from rtsep.live.doctor import unit
+from rtsep.live.engine.governor import DRY, MAX_SLACK, WINDOW_S, Governor, window_s
+from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.feedback_detector import SIZE, FeedbackDetector
-from rtsep.live.governor import DRY, MAX_SLACK, WINDOW_S, Governor, window_s
-from rtsep.live.live_engine import LiveSettings
 from rtsep.live.model_selection import choose, work
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, two_clocks
 from rtsep.live.session import next_strength

@@ -10,7 +10,7 @@ import soundfile
 from servers import PipeWireServer, pulse_list, sines_at
 from test_jack import wait
 
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.virtual_microphone import SOURCE, VirtualMicrophone
 
 pytestmark = pytest.mark.usefixtures("patient")

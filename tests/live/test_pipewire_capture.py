@@ -20,7 +20,7 @@ from servers import PipeWireServer, delay_of, probe, pulse_list, recorded
 from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError
 from rtsep.live.backends.passthrough import PassThrough
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.capture import CAPTURE_SINK, Capture
 from rtsep.live.routing.pipewire_links import links, pw_link
 from rtsep.live.routing.virtual_microphone import VirtualMicrophone

@@ -26,13 +26,13 @@ from rtsep.live.backends import player_callback
 from rtsep.live.backends.jack_client import JackClient
 from rtsep.live.backends.player_callback import new_player_block, play
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE, SharedBlock
+from rtsep.live.engine.processes import Children
+from rtsep.live.engine.supervisor import WORKER_TRIES
 from rtsep.live.player.player import Player
 from rtsep.live.player.player_session import PlayerSession
 from rtsep.live.player.player_settings import PlayerSettings
 from rtsep.live.player.playlist import clock_text
-from rtsep.live.processes import Children
 from rtsep.live.routing.devices import PLAYER_BLOCK
-from rtsep.live.supervisor import WORKER_TRIES
 from rtsep.live.ui.keys import DOWN, UP
 from rtsep.live.ui.player_view import line, player_view, screen, settings_text, strip
 

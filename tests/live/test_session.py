@@ -13,7 +13,7 @@ import pytest
 from servers import jack_server
 
 from rtsep.errors import RtsepError
-from rtsep.live.live_engine import LiveSettings
+from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.session import LiveSession
 from rtsep.live.ui.views import JsonView
 

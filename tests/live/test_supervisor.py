@@ -14,10 +14,10 @@ import pytest
 from servers import JackServer, PulseServer, install, jack_server
 from test_jack import RING, wait
 
-from rtsep.live import supervisor
 from rtsep.live.backends.shared_state import FLAG_LATE
-from rtsep.live.governor import WINDOW_S
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine import supervisor
+from rtsep.live.engine.governor import WINDOW_S
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.devices import JACK, silent_s
 
 PATIENCE = 90.0  # seconds: a second or two where the machine has them to spare, and never is what fails

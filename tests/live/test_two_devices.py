@@ -13,7 +13,7 @@ from test_clock_bridge import impurity_db
 from test_jack import wait
 
 from rtsep.errors import RtsepError
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 
 pytestmark = pytest.mark.usefixtures("patient")
 

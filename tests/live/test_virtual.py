@@ -11,7 +11,7 @@ import soundfile
 from servers import PulseServer, pulse_list, sines_at
 
 from rtsep.errors import InputError
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.virtual_microphone import INPUT, SOURCE, VirtualMicrophone
 
 pytestmark = pytest.mark.usefixtures("patient")

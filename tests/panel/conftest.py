@@ -17,10 +17,10 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from rtsep.live import live_supervisor
-from rtsep.live.governor import Governor
-from rtsep.live.live_engine import LiveEngine
-from rtsep.live.supervisor import Supervisor
+from rtsep.live.engine import live_supervisor
+from rtsep.live.engine.governor import Governor
+from rtsep.live.engine.live_engine import LiveEngine
+from rtsep.live.engine.supervisor import Supervisor
 from rtsep.panel.microphone import Microphone
 from rtsep.panel.server import Panel, run
 from tests.live.servers import PulseServer, install

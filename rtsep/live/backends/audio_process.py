@@ -34,7 +34,7 @@ from rtsep.live.backends.portaudio import (
     StreamRequest,
 )
 from rtsep.live.backends.shared_state import Fields, SharedBlock
-from rtsep.live.processes import PASSTHROUGH, PLAYER
+from rtsep.live.engine.processes import PASSTHROUGH, PLAYER, say
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, player_block_size, two_clocks
 from rtsep.live.routing.sound_server import devices_of_server
 from rtsep.model import MAX_RATE, MIN_RATE
@@ -44,11 +44,6 @@ _STEADY = 4  # callbacks of one size that settle what the block is
 _LOOK_S = 0.02
 _PORTAUDIO_BUFFER = 1024
 _OTHER_RATES = (48000, 96000, 44100, 192000)  # tried when a device's own is none that rtsep works at
-
-
-def say(event: str, **values: Any) -> None:
-    """Tell the parent."""
-    print(json.dumps({"event": event, **values}), flush=True)
 
 
 class Streams:
@@ -168,7 +163,7 @@ def run(handle: str, settings: dict[str, Any]) -> None:
     realtime.lock_memory()
     streams = Streams(PortAudio(settings["client"]), block, settings)
     if settings.get("model"):  # the portable way: the worker is a thread of this process
-        from rtsep.live import worker
+        from rtsep.live.engine import worker
 
         worker.thread(block, settings["model"])
     before = state.callbacks, block.clocks.callbacks

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.processes import child_command
+from rtsep.live.engine.processes import child_command
 
 
 def probe(

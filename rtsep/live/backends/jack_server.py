@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from rtsep.errors import RtsepError
-from rtsep.live.processes import set_parent_death_signal
+from rtsep.live.engine.processes import set_parent_death_signal
 
 
 class JackServer:

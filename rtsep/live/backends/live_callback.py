@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, int64, types, void
+from numba import carray, float32, int64, types, void
 
 from rtsep.engine.numba_cache import c_function, compiled
 from rtsep.live.backends.clock_bridge import capture, cross
@@ -26,8 +26,6 @@ from rtsep.live.backends.shared_state import (
     FLAG_JOIN,
     FLAG_LATE,
     FLAG_MIXED,
-    FLAG_XRUN,
-    LOG_ROW,
     LOG_WORDS,
     LOGS_AT,
     MAX_FRAMES,
@@ -46,12 +44,15 @@ from rtsep.live.backends.stream_callback import (
     LINUX,
     SOUND,
     STREAM_CALLBACK,
+    WORDS,
     XRUN_FLAGS,
     clock,
+    count_xrun,
     finish,
     input_sample,
     log_callback,
     ramp,
+    rings,
     silence,
 )
 
@@ -159,6 +160,15 @@ else:
         pass
 
 
+@compiled(types.Tuple((SOUND, float32[::1]))(STATE_TYPE, WORDS))
+def _conversion_memory(state, words):
+    """What lies behind the rings: the resampler's table, and room for a block from another clock."""
+    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)[
+        4 * state.channels * state.ring_length :
+    ]
+    return floats[:TABLE_SIZE].reshape(TABLE_SHAPE), floats[TABLE_SIZE:]
+
+
 @compiled(void(STATE_TYPE, PING_TYPE, SOUND, SOUND))
 def _play_ping(state, ping, played, out):
     """Noise over what was to be played, for measuring what comes back: by a generator, so that nothing is read."""
@@ -200,22 +210,12 @@ def _live_callback(pings: bool, waits: bool) -> Any:
             silence(out)
             finish(state, now)
             return 0
-        channels, length, rows = state.channels, state.ring_length, state.log_rows
-        calls = words[LOGS_AT : LOGS_AT + rows * LOG_WORDS].view(LOG_ROW)
-        floats = words[LOGS_AT + 2 * rows * LOG_WORDS :].view(np.float32)
-        size = channels * length
-        heard = floats[:size].reshape((channels, length))
-        results = floats[size : 2 * size].reshape((channels, length))
-        played = floats[2 * size : 3 * size].reshape((channels, length))
-        flags = 0
-        if status & XRUN_FLAGS:
-            flags = FLAG_XRUN
-            state.xruns += 1
+        heard, results, played, captured = rings(state, words)
+        flags = count_xrun(state, status)
         if clocks.separate == 1:
-            captured = floats[3 * size : 4 * size].reshape((channels, length))
-            taps = floats[4 * size : 4 * size + TABLE_SIZE].reshape(TABLE_SHAPE)
-            begin, count = 4 * size + TABLE_SIZE, np.int64(frames)
-            piece = floats[begin : begin + count * channels].reshape((count, channels))
+            taps, scratch = _conversion_memory(state, words)
+            count = np.int64(frames)
+            piece = scratch[: count * state.channels].reshape((count, state.channels))
             cross(state, clocks, resampler, captured, taps, piece, now)
             take_in(state, heard, piece)
         else:
@@ -229,7 +229,7 @@ def _live_callback(pings: bool, waits: bool) -> Any:
             if ping.remaining > 0:
                 _play_ping(state, ping, played, out)
         ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
-        log_callback(state, calls, now, ended, np.int64(frames), flags)
+        log_callback(state, words, now, ended, np.int64(frames), flags)
         return 0
 
     return live
@@ -241,10 +241,7 @@ def _capturing(source, target, frames, times, status, user):
     words = carray(user, (state.total_words,), np.int64)
     clocks = words[CLOCKS_AT:_CLOCKS_END].view(CLOCKS)[0]
     now = clock(words[CAPTURE_SCRATCH_AT : CAPTURE_SCRATCH_AT + 2], carray(times, (3,), np.float64))
-    channels, length = state.channels, state.ring_length
-    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
-    size = channels * length
-    captured = floats[3 * size : 4 * size].reshape((channels, length))
+    _, _, _, captured = rings(state, words)
     sound = carray(source, (frames, state.input_channels), np.float32)
     capture(clocks, captured, sound, state.input_mix, now)
     if status & XRUN_FLAGS:

@@ -6,7 +6,7 @@ import time
 
 from rtsep.errors import RtsepError
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.live.processes import PASSTHROUGH, Children
+from rtsep.live.engine.processes import PASSTHROUGH, Children
 
 _PATIENCE_S = 60.0
 

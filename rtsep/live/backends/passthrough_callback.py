@@ -8,7 +8,7 @@ import numpy as np
 from numba import carray
 
 from rtsep.engine.numba_cache import c_function
-from rtsep.live.backends.shared_state import LOG_ROW, LOG_WORDS, LOGS_AT, SCRATCH_AT, STATE
+from rtsep.live.backends.shared_state import SCRATCH_AT, STATE
 from rtsep.live.backends.stream_callback import STREAM_CALLBACK, clock, log_callback
 
 
@@ -16,7 +16,6 @@ def _passing(source, target, frames, times, status, user):
     """PaStreamCallback of one input and one output channel."""
     state = carray(user, (1,), STATE)[0]
     words = carray(user, (state.total_words,), np.int64)
-    calls = words[LOGS_AT : LOGS_AT + state.log_rows * LOG_WORDS].view(LOG_ROW)
     now = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
     sound, out = carray(source, (frames,), np.float32), carray(target, (frames,), np.float32)
     for i in range(frames):
@@ -24,7 +23,7 @@ def _passing(source, target, frames, times, status, user):
     state.frames = frames
     state.position += frames
     ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
-    log_callback(state, calls, now, ended, np.int64(frames), 0)
+    log_callback(state, words, now, ended, np.int64(frames), 0)
     return 0
 
 

@@ -21,10 +21,6 @@ from rtsep.live.backends.shared_state import (
     FLAG_JOIN,
     FLAG_LATE,
     FLAG_MIXED,
-    FLAG_XRUN,
-    LOG_ROW,
-    LOG_WORDS,
-    LOGS_AT,
     PLAYER,
     PLAYER_AT,
     PLAYER_TYPE,
@@ -36,11 +32,12 @@ from rtsep.live.backends.shared_state import (
 from rtsep.live.backends.stream_callback import (
     SOUND,
     STREAM_CALLBACK,
-    XRUN_FLAGS,
     clock,
+    count_xrun,
     finish,
     log_callback,
     ramp,
+    rings,
     silence,
 )
 
@@ -144,19 +141,10 @@ def _playing(source, target, frames, times, status, user):
         finish(state, now)
         return 0
     player = words[PLAYER_AT:_PLAYER_END].view(PLAYER)[0]
-    rows, length = state.log_rows, state.ring_length
-    calls = words[LOGS_AT : LOGS_AT + rows * LOG_WORDS].view(LOG_ROW)
-    floats = words[LOGS_AT + 2 * rows * LOG_WORDS :].view(np.float32)
-    size = PLAYER_CHANNELS * length
-    heard = floats[:size].reshape((PLAYER_CHANNELS, length))
-    results = floats[size : 2 * size].reshape((PLAYER_CHANNELS, length))
-    played = floats[2 * size : 3 * size].reshape((PLAYER_CHANNELS, length))
-    flags = play(state, player, heard, results, played, out)
-    if status & XRUN_FLAGS:
-        flags |= FLAG_XRUN
-        state.xruns += 1
+    heard, results, played, _ = rings(state, words)
+    flags = play(state, player, heard, results, played, out) | count_xrun(state, status)
     ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
-    log_callback(state, calls, now, ended, np.int64(frames), flags)
+    log_callback(state, words, now, ended, np.int64(frames), flags)
     return 0
 
 

@@ -14,6 +14,7 @@ import mmap
 import os
 import sys
 import tempfile
+import time
 from typing import Any
 
 import numpy as np
@@ -288,6 +289,12 @@ class SharedBlock:
         """Make a sleeping worker look around."""
         if self.state.wake_descriptor >= 0:
             os.eventfd_write(self.state.wake_descriptor, 1)  # type: ignore[attr-defined,unused-ignore]
+
+    def log_run(self, began: int, count: int, position: int) -> None:
+        """The worker's: it began, ns, did ``count`` samples, and is at ``position`` now."""
+        runs = self.state.runs
+        self.works[runs % len(self.works)] = (began, time.monotonic_ns(), count, 0, position)
+        self.state.runs = runs + 1
 
     def newest_rows(self, log: NDArray[Any], count: int, rows: int) -> NDArray[Any]:
         """The newest ``rows`` rows of ``log`` (a copy, oldest first), of which ``count`` were ever written."""

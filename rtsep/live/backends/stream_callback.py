@@ -12,15 +12,15 @@ from numba import float32, float64, int64, types, void
 from rtsep.engine.framing import LIMIT
 from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import LOG_TYPE, STATE_TYPE
+from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, LOG_WORDS, LOGS_AT, STATE_TYPE
 
 LINUX = sys.platform == "linux"
 _POINTER = types.voidptr
 # PaStreamCallback: input, output, frames, times, status, user
 STREAM_CALLBACK = types.int32(_POINTER, _POINTER, types.uint64, _POINTER, types.uint64, _POINTER)
 XRUN_FLAGS = 15  # PortAudio's flags of over- and underflow, without "priming"
-LOG_ARRAY = types.Array(LOG_TYPE, 1, "C")
 SOUND = float32[:, ::1]
+WORDS = int64[::1]  # the shared block
 _LIMIT = np.float32(LIMIT)
 
 if sys.platform == "win32":  # there is no clock_gettime
@@ -39,6 +39,29 @@ else:
         """Nanoseconds of the monotonic clock, that of time.monotonic_ns."""
         _gettime(np.int32(_MONOTONIC), scratch.ctypes.data)
         return scratch[0] * 1_000_000_000 + scratch[1]
+
+
+@compiled(types.UniTuple(SOUND, 4)(STATE_TYPE, WORDS))
+def rings(state, words):
+    """The rings heard, results, played and captured, each [channels, length]; see ``SharedBlock``."""
+    channels, length = state.channels, state.ring_length
+    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
+    size = channels * length
+    return (
+        floats[:size].reshape((channels, length)),
+        floats[size : 2 * size].reshape((channels, length)),
+        floats[2 * size : 3 * size].reshape((channels, length)),
+        floats[3 * size : 4 * size].reshape((channels, length)),
+    )
+
+
+@compiled(int64(STATE_TYPE, types.uint64))
+def count_xrun(state, status):
+    """FLAG_XRUN, counted, if ``status`` has a flag of an over- or underflow, else 0."""
+    if status & XRUN_FLAGS:
+        state.xruns += 1
+        return FLAG_XRUN
+    return 0
 
 
 @compiled(float32(SOUND, int64, int64, int64))
@@ -81,9 +104,10 @@ def finish(state, began):
     state.last_callback_ns = began
 
 
-@compiled(void(STATE_TYPE, LOG_ARRAY, int64, int64, int64, int64))
-def log_callback(state, calls, began, ended, frames, flags):
+@compiled(void(STATE_TYPE, WORDS, int64, int64, int64, int64))
+def log_callback(state, words, began, ended, frames, flags):
     """Write a callback's row, and count it."""
+    calls = words[LOGS_AT : LOGS_AT + state.log_rows * LOG_WORDS].view(LOG_ROW)
     if frames != state.block:
         state.irregular_callbacks += 1
     row = calls[state.callbacks % calls.shape[0]]

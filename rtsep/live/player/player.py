@@ -21,13 +21,13 @@ from rtsep.karaoke.pitch_shift import check_key
 from rtsep.karaoke.song_parts import GUIDE_DB, load_karaoke, vocals_gain
 from rtsep.live.backends.player_callback import new_player_block
 from rtsep.live.backends.shared_state import counters, ring_length
+from rtsep.live.engine.processes import Children
+from rtsep.live.engine.status import LEVEL_S, Counters, compute_ms, level, quantiles
+from rtsep.live.engine.supervisor import RUNNING, Supervised
 from rtsep.live.player.player_settings import MAX_VOLUME_DB, MIN_VOLUME_DB, PlayerSettings
 from rtsep.live.player.player_supervisor import PlayerSupervisor
 from rtsep.live.player.playlist import Segment, locate
 from rtsep.live.player.song import look_for_one
-from rtsep.live.processes import Children
-from rtsep.live.status import LEVEL_S, Counters, compute_ms, level, quantiles
-from rtsep.live.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
 
 _SAME_S = 0.5  # seeks within this time add up
 _FADE_S = 0.05  # at the end
@@ -74,9 +74,9 @@ class Player(Supervised):
     ) -> None:
         """Raises InputError for a model or a setting that cannot be.
 
-        tell, opened: see Supervised. quit: see LiveEngine.
+        tell, opened, quit: see Supervised.
         """
-        super().__init__(tell, opened)
+        super().__init__(tell, opened, quit)
         if not settings.songs:
             raise InputError("There is no song to play; name one.")
         self.settings = settings
@@ -88,54 +88,28 @@ class Player(Supervised):
         self.bad: dict[int, str] = {}
         self.segments: list[Segment] = []
         self.failure: RtsepError | None = None
-        self._quit = quit or threading.Event()
-        self._stopping = False
         self._last_seek: tuple[float, int, float] = (-1.0, 0, 0.0)  # when, song, seconds into it
 
     # Beginning and end
 
     def start(self, patience: float = 90.0) -> None:
-        """Open everything and return when sound runs. Raises InputError or RtsepError when it cannot."""
+        """See Supervised."""
         look_for_one(self.settings.songs)
         # What a model looks ahead by comes all at once where a song ends, at four times the model's rate perhaps.
         self.block = new_player_block(max(self.settings.ring, ring_length(8 * self.model.spec.lookahead)))
-        self._began = time.monotonic()
         self.set_volume(self.settings.volume)
         self._balance()
         self.pause(self.settings.paused)
         state, player = self.block.state, self.block.player  # no ramp at the beginning
         state.volume, player.playing = state.volume_target, player.playing_target
         player.accompaniment, player.vocals = player.accompaniment_target, player.vocals_target
-        self.state = STARTING
         self.children = Children(self.block, self.settings.environment, self.settings.launcher)
-        self._supervisor = PlayerSupervisor(self)
-        try:
-            self._supervisor.start()
-            wait_until_running(self, self._supervisor, self._quit, patience)
-        except BaseException:
-            self.stop()
-            raise
+        self._start(PlayerSupervisor(self), patience)
 
-    def stop(self) -> None:
-        """Fade out, end both processes, give the memory back. Twice is as good as once."""
-        if self._stopping or self.state == STOPPED:
-            return
-        self._stopping = True
-        if self.state == RUNNING:
-            self.block.player.playing_target = 0.0
-            time.sleep(_FADE_S)
-        self._supervisor.stop()
-        self.block.state.stop = 1
-        self.children.end_all()
-        self.state = STOPPED
-        self.block.close()
-
-    def __enter__(self) -> Player:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def fade_out(self) -> None:
+        """See Supervised."""
+        self.block.player.playing_target = 0.0
+        time.sleep(_FADE_S)
 
     # What a person turns
 
@@ -215,11 +189,6 @@ class Player(Supervised):
         """Whether the last song is over."""
         player = self.block.player
         return 0 < player.end <= player.position and player.jumps_made == player.jump_version
-
-    @property
-    def processes(self) -> dict[str, int | None]:
-        """Process numbers of the children."""
-        return self.children.numbers
 
     def status(self) -> PlayerStatus:
         """Place, settings, counters since the start, level in dB, compute in ms a piece."""

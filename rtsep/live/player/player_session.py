@@ -10,12 +10,12 @@ from typing import Any
 
 from rtsep.errors import InputError
 from rtsep.karaoke.pitch_shift import MOST
-from rtsep.live.live_engine import LiveEngine, LiveSettings
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.player.player import Player
 from rtsep.live.player.player_settings import PlayerSettings
 from rtsep.live.routing.devices import OWN_NAME
-from rtsep.live.stop_signals import StopSignals
 from rtsep.live.ui.keys import DOWN, LEFT, RIGHT, UP, Keys
+from rtsep.live.ui.stop_signals import StopSignals
 from rtsep.live.ui.views import ShownUntilBroken, View
 
 STEP_DB = 3.0

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rtsep.errors import InputError, RtsepError
+from rtsep.live.engine.processes import PLAYER, WORKER
+from rtsep.live.engine.supervisor import Supervisor
 from rtsep.live.player.playlist import Segment, clock_text, locate
-from rtsep.live.processes import PLAYER, WORKER
 from rtsep.live.routing.devices import JACK, MAX_PLAYER_BLOCK, PLAYER_BLOCK
-from rtsep.live.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from rtsep.live.player.player import Player

@@ -25,6 +25,7 @@ from rtsep.karaoke.song_parts import Parts, Separator
 from rtsep.live.backends import realtime
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import SharedBlock
+from rtsep.live.engine.processes import say
 from rtsep.live.player.playlist import Segment, locate
 from rtsep.live.player.song import Song
 from rtsep.model import Model, load
@@ -43,11 +44,6 @@ _LOOK_S = 0.005
 def _fence():
     """NumPy's stores are plain; what follows a call into compiled code that fences comes after them."""
     fence()
-
-
-def say(event: str, **values: Any) -> None:
-    """Tell the parent."""
-    print(json.dumps({"event": event, **values}), flush=True)
 
 
 class PlayerWorker:
@@ -237,7 +233,7 @@ class PlayerWorker:
             self._write(self._separator.process(piece))
         if song.length is not None and self._cursor >= song.length:
             self._finish(song)
-        self._log(began, len(piece))
+        self._block.log_run(began, len(piece), state.processed)
         lead = self._samples(_LEAD_S if state.running else _FIRST_LEAD_S)
         if self._jump is not None and (state.processed - self._base >= lead or self._song is None):
             self._ask_for_jump(self._jump)
@@ -284,12 +280,6 @@ class PlayerWorker:
         _fence()
         player.jump_version += 1
         state.ready_epoch = self._epoch
-
-    def _log(self, began: int, count: int) -> None:
-        state, block = self._state, self._block
-        row = (began, time.monotonic_ns(), count, 0, state.processed)
-        block.works[state.runs % len(block.works)] = row
-        state.runs += 1
 
 
 def _main(arguments: list[str]) -> None:

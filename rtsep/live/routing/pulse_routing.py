@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from rtsep.errors import RtsepError
-from rtsep.live.processes import set_parent_death_signal
+from rtsep.live.engine.processes import set_parent_death_signal
 from rtsep.live.routing import pipewire_links
 from rtsep.live.routing.devices import OWN_NAME
 from rtsep.live.routing.sound_server import (

@@ -12,7 +12,6 @@ import sys
 from typing import Any
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.live.doctor import CABLES
 from rtsep.live.routing.devices import OWN_NAME
 from rtsep.live.routing.pulse_routing import Route, free_suffix
 from rtsep.live.routing.sound_server import (
@@ -25,6 +24,7 @@ from rtsep.live.routing.sound_server import (
     running_server,
     unload_modules_of_dead_sessions,
 )
+from rtsep.live.routing.virtual_cables import CABLES
 
 SINK, SOURCE, INPUT = "rtsep_sink", "rtsep_mic", "rtsep_input"
 DESCRIPTION = "rtsep_Virtual_Microphone"  # pactl fails on descriptions with spaces

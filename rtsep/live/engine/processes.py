@@ -31,6 +31,11 @@ def child_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", str(_CHILD_MAIN), json.dumps(paths), module, *arguments]
 
 
+def say(event: str, **values: Any) -> None:
+    """In a child: tell the parent, whose ``Children.messages`` it comes to."""
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
 def end(process: subprocess.Popen[bytes], patience: float) -> None:
     """Wait for a child that was told to stop, then end it by force: it may hang in a sound server that is no more."""
     try:

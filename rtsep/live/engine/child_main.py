@@ -15,7 +15,7 @@ from pathlib import Path
 def _main() -> None:
     paths, module, *arguments = sys.argv[1:]
     sys.path += [path for path in json.loads(paths) if path not in sys.path]
-    home = Path(__file__).resolve().parents[1]
+    home = Path(__file__).resolve().parents[2]
     spec = importlib.util.spec_from_file_location("rtsep", home / "__init__.py", submodule_search_locations=[str(home)])
     assert spec is not None and spec.loader is not None
     sys.modules["rtsep"] = package = importlib.util.module_from_spec(spec)

@@ -12,7 +12,7 @@ from rtsep.live.backends.adaptive_resampler import drift_ppm
 from rtsep.live.backends.shared_state import SharedBlock, counters
 
 if TYPE_CHECKING:
-    from rtsep.live.live_engine import LiveEngine
+    from rtsep.live.engine.live_engine import LiveEngine
 
 _SECONDS = 2.0  # that compute and gaps look back
 LEVEL_S = 0.3  # that levels look back

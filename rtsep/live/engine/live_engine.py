@@ -17,12 +17,12 @@ import numpy as np
 
 from rtsep.engine.gate import check_gate
 from rtsep.live.backends.shared_state import MAX_FRAMES, SharedBlock, ring_length
-from rtsep.live.governor import MAX_SLACK
-from rtsep.live.live_supervisor import LiveSupervisor
-from rtsep.live.processes import Children
-from rtsep.live.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
-from rtsep.live.status import LiveStatus, live_status
-from rtsep.live.supervisor import RUNNING, STARTING, STOPPED, Supervised, wait_until_running
+from rtsep.live.engine.governor import MAX_SLACK
+from rtsep.live.engine.live_supervisor import LiveSupervisor
+from rtsep.live.engine.processes import Children
+from rtsep.live.engine.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
+from rtsep.live.engine.status import LiveStatus, live_status
+from rtsep.live.engine.supervisor import Supervised
 from rtsep.model import MAX_RATE, Model, load
 
 __all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "LiveEngine", "LiveSettings"]
@@ -43,31 +43,25 @@ class LiveEngine(Supervised):
     ) -> None:
         """Raises InputError for a model that does not exist, or cannot move the gate that is asked for.
 
-        tell, opened: see Supervised. quit: when it is set, ``start`` waits no longer.
+        tell, opened, quit: see Supervised.
         """
-        super().__init__(tell, opened)
+        super().__init__(tell, opened, quit)
         self.settings = settings
         self.model: Model = load(settings.model)
         if settings.gate is not None:
             check_gate(self.model.spec)
         self.portable = sys.platform != "linux" if settings.portable is None else settings.portable
         self._slack = settings.slack or DEFAULT_SLACK
-        self._quit = quit or threading.Event()
-        self._stopping = False
 
     # Beginning and end
 
     def start(self, patience: float = 90.0) -> None:
-        """Open everything and return when sound runs.
-
-        Raises InputError or RtsepError when the devices cannot be opened, or not within ``patience`` seconds.
-        """
+        """See Supervised."""
         spec, settings = self.model.spec, self.settings
         late = spec.algorithmic_latency * MAX_RATE // spec.sample_rate  # what the dry sound waits for is kept as well
         slack = max(settings.slack or 0, MAX_SLACK)  # in the largest blocks that a callback may have
         length = settings.ring or ring_length((slack + 2) * MAX_FRAMES + late)
         self.block = SharedBlock.create(settings.channels, length)
-        self._began = time.monotonic()
         state = self.block.state
         if not self.portable:
             state.wake_descriptor = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]
@@ -77,37 +71,13 @@ class LiveEngine(Supervised):
             state.gate = gate.floor, gate.open, gate.hold, gate.lookback
         if settings.muted:
             state.volume = state.volume_target = 0.0
-        self.state = STARTING
         self.children = Children(self.block, settings.environment, settings.launcher)
-        self._supervisor = LiveSupervisor(self)
-        try:
-            self._supervisor.start()
-            wait_until_running(self, self._supervisor, self._quit, patience)
-        except BaseException:
-            self.stop()
-            raise
+        self._start(LiveSupervisor(self), patience)
 
-    def stop(self) -> None:
-        """Fade out, end both processes, give the memory back. Twice is as good as once."""
-        if self._stopping or self.state == STOPPED:
-            return
-        self._stopping = True
-        if self.state == RUNNING:
-            self.mute(True, seconds=0.020)
-            time.sleep(0.05)
-        self._supervisor.stop()
-        self.block.state.stop = 1
-        self.block.wake_worker()
-        self.children.end_all()
-        self.state = STOPPED
-        self.block.close()
-
-    def __enter__(self) -> LiveEngine:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+    def fade_out(self) -> None:
+        """See Supervised."""
+        self.mute(True, seconds=0.020)
+        time.sleep(0.05)
 
     # What a person turns
 
@@ -163,11 +133,6 @@ class LiveEngine(Supervised):
     def added_ms(self) -> float:
         """The same in ms."""
         return 1000 * self.added_samples / max(1, self.block.state.rate)
-
-    @property
-    def processes(self) -> dict[str, int | None]:
-        """Process numbers of the children."""
-        return self.children.numbers
 
     def status(self) -> LiveStatus:
         """Counters since the start, latency and levels now, and compute over the last seconds."""

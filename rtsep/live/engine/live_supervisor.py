@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rtsep.live.governor import DRY, Governor, window_s
-from rtsep.live.processes import LIVE
-from rtsep.live.status import compute_ms
-from rtsep.live.supervisor import SETTLE_S, Supervisor
+from rtsep.live.engine.governor import DRY, Governor, window_s
+from rtsep.live.engine.processes import LIVE
+from rtsep.live.engine.status import compute_ms
+from rtsep.live.engine.supervisor import SETTLE_S, Supervisor
 
 if TYPE_CHECKING:
-    from rtsep.live.live_engine import LiveEngine
+    from rtsep.live.engine.live_engine import LiveEngine
 
 _STUCK_S = 4.0  # without a result for so long, the worker is stuck
 _LOADING_S = 30.0  # and for so long when it has only been started
@@ -48,7 +48,7 @@ class LiveSupervisor(Supervisor):
         self._children.start_audio(values)
 
     def start_worker(self, again: bool = False) -> None:
-        self._children.start_worker("rtsep.live.worker", str(self._engine.model.path))
+        self._children.start_worker("rtsep.live.engine.worker", str(self._engine.model.path))
 
     def worker_given_up(self, why: str) -> None:
         self._engine.bypass(True)

@@ -147,9 +147,7 @@ class Worker:
             _fetch(block.heard, done, chunk)
             self._stream.process(chunk, out)
             # Time goes down first: who sees the result may look at how long it took.
-            runs = state.runs
-            block.works[runs % len(block.works)] = (began, time.monotonic_ns(), count, 0, done + count)
-            state.runs = runs + 1
+            block.log_run(began, count, done + count)
             _store(block.results, done, out, state.record)
             activity = self._stream.activity
             state.activity = math.nan if activity is None else activity

@@ -14,11 +14,11 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.live.processes import AUDIO, Children, how_ended
+from rtsep.live.engine.processes import AUDIO, Children, how_ended
 from rtsep.live.routing.devices import silent_s
 
 TICK_S = 0.05
@@ -31,10 +31,11 @@ _FIRST_PAUSE_S = 0.25
 
 # What a session is doing
 STOPPED, STARTING, PREPARING, RUNNING, WAITING = "stopped", "starting", "preparing", "running", "waiting"
+_Session = TypeVar("_Session", bound="Supervised")
 
 
 class Supervised(ABC):
-    """What is supervised.
+    """What is supervised: begins and ends with ``with``.
 
     state: STARTING until a device was opened, PREPARING until the worker is ready, RUNNING, WAITING for a device that
     was lost, or STOPPED. device: what the audio process said when it opened it. restarts: how often worker and device
@@ -43,17 +44,82 @@ class Supervised(ABC):
 
     block: SharedBlock
     children: Children
+    _supervisor: Supervisor
 
-    def __init__(self, tell: Callable[[str], None] | None, opened: Callable[[dict[str, Any]], None] | None) -> None:
+    def __init__(
+        self,
+        tell: Callable[[str], None] | None,
+        opened: Callable[[dict[str, Any]], None] | None,
+        quit: threading.Event | None,
+    ) -> None:
         """tell: gets every event's sentence. opened: gets what the audio process says whenever it has opened the
-        device, before sound runs. Both are called by the supervisor.
+        device, before sound runs. Both are called by the supervisor. quit: when it is set, ``start`` waits no longer.
         """
         self.state = STOPPED
         self.device: dict[str, Any] = {}
         self.restarts = {"worker": 0, "device": 0}
         self.events: deque[tuple[float, str]] = deque(maxlen=200)
         self._tell, self._opened = tell, opened
+        self._quit = quit or threading.Event()
+        self._stopping = False
         self._began = time.monotonic()
+
+    @abstractmethod
+    def start(self, patience: float = 90.0) -> None:
+        """Open everything and return when sound runs.
+
+        Raises InputError or RtsepError when the devices cannot be opened, or not within ``patience`` seconds.
+        """
+
+    @abstractmethod
+    def fade_out(self) -> None:
+        """Return when what is played has faded to silence."""
+
+    def _start(self, supervisor: Supervisor, patience: float) -> None:
+        """The last part of ``start``: ``block`` and ``children`` are there."""
+        self._began = time.monotonic()
+        self.state = STARTING
+        self._supervisor = supervisor
+        try:
+            supervisor.start()
+            self._wait_until_running(patience)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_running(self, patience: float) -> None:
+        end = time.monotonic() + patience
+        while self.state != RUNNING and not self._quit.wait(0.01):
+            if self._supervisor.refusal is not None:
+                raise self._supervisor.refusal
+            if time.monotonic() > end:
+                raise RtsepError("The sound did not start in time; try `rtsep doctor`.")
+
+    def stop(self) -> None:
+        """Fade out, end both processes, give the memory back. Twice is as good as once."""
+        if self._stopping or self.state == STOPPED:
+            return
+        self._stopping = True
+        if self.state == RUNNING:
+            self.fade_out()
+        self._supervisor.stop()
+        self.block.state.stop = 1
+        self.block.wake_worker()
+        self.children.end_all()
+        self.state = STOPPED
+        self.block.close()
+
+    def __enter__(self: _Session) -> _Session:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def processes(self) -> dict[str, int | None]:
+        """Process numbers of the children."""
+        return self.children.numbers
 
     def say(self, sentence: str) -> None:
         """Remember an event, and tell it."""
@@ -284,13 +350,3 @@ class Supervisor(ABC):
             self.worker_given_up(f"{why}, {self._failures} times in a row")
         elif self._failures <= 1:
             session.say(f"{why}{self.until_worker_is_back}.")
-
-
-def wait_until_running(session: Supervised, supervisor: Supervisor, quit: threading.Event, patience: float) -> None:
-    """Return when sound runs, or ``quit`` is set. Raises InputError or RtsepError when it cannot, or not in time."""
-    end = time.monotonic() + patience
-    while session.state != RUNNING and not quit.wait(0.01):
-        if supervisor.refusal is not None:
-            raise supervisor.refusal
-        if time.monotonic() > end:
-            raise RtsepError("The sound did not start in time; try `rtsep doctor`.")
