@@ -11,10 +11,9 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
-    from rtsep.engine.compiled.native import NativeStep
     from rtsep.engine.compiled.program import Program
     from rtsep.engine.inference import Step
-    from rtsep.engine.native.step import FramedStep
+    from rtsep.engine.native.step import NativeStep
     from rtsep.engine.stream import Stream
 
 __all__ = [
@@ -88,17 +87,6 @@ class Model:
 
         return OnnxStep(self.spec, self.session) if self.spec.form == "step" else FlatStep(self.spec, self.session)
 
-    def native_step(self, channels: int = 1) -> NativeStep:
-        """A new stream of ``channels`` channels at the model's rate as a C function; see NativeStep.
-
-        Raises InputError when the model cannot run on so many channels, or is not compiled.
-        """
-        if self._program is None:
-            raise InputError(f"{self.path.name} is not compiled; load it with backend='compiled'.")
-        from rtsep.engine.compiled.native import NativeStep
-
-        return NativeStep(self._program, channels)
-
     def stream(
         self,
         sample_rate: int | None = None,
@@ -129,11 +117,15 @@ class Model:
             block_multiple=block_multiple,
         )
 
-    def native_step(self, channels: int = 1) -> FramedStep:
-        """A hop of a stream as a C function, which needs no Python; see ``rtsep.engine.native.step``.
+    def native_step(self, channels: int = 1) -> NativeStep:
+        """A hop of a stream of ``channels`` channels as a C function without Python; see ``rtsep.engine.native.step``.
 
-        Raises InputError as ``stream`` does, and RtsepError with one sentence when the model has none.
+        By the model's backend. Raises InputError as ``stream`` does, RtsepError with one sentence when there is none.
         """
+        if self._program is not None:
+            from rtsep.engine.compiled import native
+
+            return native.NativeStep(self._program, channels)
         from rtsep.engine.native.onnx_frames import onnx_frames
         from rtsep.engine.native.step import FramedStep
 
@@ -171,7 +163,7 @@ class Baseline(Model):
         """Pickled as its name."""
         return type(self), (self.spec.name,)
 
-    def native_step(self, channels: int = 1) -> FramedStep:
+    def native_step(self, channels: int = 1) -> NativeStep:
         """See Model.native_step; a method without a graph has none."""
         raise RtsepError(f"{self.spec.name} is no network, and runs in a worker only.")
 

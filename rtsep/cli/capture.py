@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from rtsep.cli.live import parse_slack
 from rtsep.errors import InputError
+from rtsep.live.choices import parse_slack
 
 
 def run_capture(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, check_target, cores, flag, parse_strength, verb
+from rtsep.cli.shared import MODEL_HELP, check_target, cores, flag, verb
 
 _LIVE, _GATE = "Live", "Gate, for models that hear when there is a voice"
 TARGET = "speech"
@@ -123,6 +123,7 @@ def denoise(
     from rtsep.audio_io import batch
     from rtsep.audio_io.raw import parse_raw
     from rtsep.errors import InputError
+    from rtsep.live.choices import parse_gate, parse_strength
 
     gating = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
     if preset is not None and files and not (live or virtual_mic or monitor):
@@ -166,11 +167,11 @@ def denoise(
     jobs = batch.plan(files, output, recursive=recursive, template=template)
     limit, make = parse_strength(strength), None
     if gating["gate"] not in (None, "off"):
-        from rtsep.cli.live import parse_gate
         from rtsep.engine.gate import GatedEnhancer, check_gate
         from rtsep.model import load
 
         settings = parse_gate(gating, lookback=FILE_LOOKBACK_MS)
+        assert settings is not None  # for it is not off
         check_gate(load(model).spec)
         make = functools.partial(GatedEnhancer, strength=limit, settings=settings)
     run_jobs(

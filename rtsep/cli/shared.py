@@ -76,19 +76,6 @@ def ready_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def parse_strength(text: str) -> float | None:
-    """`max` or `inf` (no limit, None) or a number of dB."""
-    if text.lower() in ("max", "inf"):
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise InputError(f"--strength is {text!r}; it must be max or a number of dB from 0 up.")
-    return value
-
-
 def check_target(model: str, target: str) -> None:
     """Raise InputError for a model that does not put out ``target``, or is none at all."""
     from rtsep.model import load

@@ -213,11 +213,6 @@ def test_a_faulty_step_is_silent_says_so_and_recovers(compiled: Compiled) -> Non
     np.testing.assert_allclose(out[60 * network.hop :], sound[64 * network.hop :], atol=1e-6)
 
 
-def test_a_model_in_onnxruntime_has_no_native_step() -> None:
-    with pytest.raises(InputError, match="backend='compiled'"):
-        rtsep.load("denoise-small").native_step()
-
-
 # What cannot be compiled.
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from graphs import Network
 
-from rtsep.cli.live import parse_gate, parse_slack
 from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
 from rtsep.live import presets
 from rtsep.live.backends.live_callback import take_in
 from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, SharedBlock
+from rtsep.live.choices import parse_gate, parse_slack
 from rtsep.live.doctor import unit
 from rtsep.live.engine.governor import DRY, MAX_SLACK, WINDOW_S, Governor, caused_xruns, window_s
 from rtsep.live.engine.live_engine import LiveSettings
