@@ -22,7 +22,7 @@ from training.recipe import parse_recipe, read_recipe
 
 TINY = Path(__file__).parents[1] / "data" / "tiny" / "manifest.csv"
 RECIPE = """
-recipe_version: 2
+recipe_version: 3
 name: tiny
 target: speech
 network: {analysis_window: 1024, filterbank: short, channels: 12, hidden: 16, dilations: [1, 2, 4]}

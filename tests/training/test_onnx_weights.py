@@ -127,7 +127,7 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
     """Only the last layer learns, and what the weights heard before stays on the list of what they heard."""
     _, file = exported(replace(SMALL, hidden=16), tmp_path)
     words = [recipe_file, "--run", tmp_path / "run", "--data", TINY]
-    head = ["--set", "training.only=head/output"]
+    head = ["--set", "training.train_only=head/output"]
     done = call(train.main, *words, "--begin", file, "--minutes", 0.02, *head)
     assert done.returncode == 0, done.stderr
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
@@ -149,9 +149,10 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
 def test_runs_that_cannot_begin_are_one_sentence(recipe_file: Path, tmp_path: Path) -> None:
     refused = call(train.main, recipe_file, "--run", tmp_path / "run", "--data", TINY, "--begin", "no.onnx")
     assert refused.returncode == 2 and "no.onnx" in refused.stderr and "Traceback" not in refused.stderr
-    for change in ("training.only=heads", "training.only=5", "training.only=", "training.only=[}"):
+    for value in ("heads", "5", "", "[}"):
         with pytest.raises(typer.Exit):
-            train.main(recipe_file, tmp_path / "run", TINY, change=[change])
-    with pytest.raises(typer.Exit):  # nothing is left to learn
-        train.main(recipe_file, tmp_path / "run", TINY, change=["training.only=decoder", "training.filterbank=0"])
+            train.main(recipe_file, tmp_path / "run", TINY, change=[f"training.train_only={value}"])
+    nothing = ["training.train_only=decoder", "training.filterbank_learning_rate_share=0"]
+    with pytest.raises(typer.Exit):
+        train.main(recipe_file, tmp_path / "run", TINY, change=nothing)
     assert not (tmp_path / "run").exists()
