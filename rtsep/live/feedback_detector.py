@@ -31,8 +31,7 @@ class FeedbackDetector:
         peak = int(np.argmax(power))
         top = float(power[peak])
         tonal = (
-            peak > 0  # a constant, as bad sound cards add, is no tone
-            and top > _LEAST_AMPLITUDE**2
+            top > _LEAST_AMPLITUDE**2
             and top > 10 ** (_OVER_AVERAGE_DB / 10) * float(np.mean(power))
             and top > 10 ** (_OVER_HARMONICS_DB / 10) * self._harmonics(power, peak)
         )
@@ -46,6 +45,9 @@ class FeedbackDetector:
         return self._count >= LOOKS
 
     def _harmonics(self, power: NDArray[np.float64], peak: int) -> float:
-        """The strongest of what lies at half, two thirds, one and a half, two and three times the peak."""
+        """The strongest of what lies at half, two thirds, one and a half, two and three times the peak.
+
+        Near bin 0 that is the peak itself: a constant, as bad sound cards add, is no tone.
+        """
         places = [round(peak * ratio) for ratio in (0.5, 2 / 3, 1.5, 2, 3)]
         return max(float(power[max(0, place - 2) : place + 3].max()) for place in places if place < len(power))
