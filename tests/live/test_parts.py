@@ -1,4 +1,4 @@
-"""The parts of a session that need no sound: devices by name, feedback, the governor, keys, presets, views."""
+"""The parts of a session that need no sound: devices by name, the governor, keys, presets, views."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from rtsep.live.doctor import unit
 from rtsep.live.engine.governor import DRY, MAX_SLACK, WINDOW_S, Governor, caused_xruns, window_s
 from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.engine.slack_control import SlackControl
-from rtsep.live.feedback_detector import SIZE, FeedbackDetector
 from rtsep.live.model_selection import choose, work
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, two_clocks
 from rtsep.live.session import next_strength
@@ -99,39 +98,6 @@ def test_block_sizes() -> None:
 def test_impossible_settings_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         LiveSettings(**values)
-
-
-def detected(sound: np.ndarray) -> bool:
-    """Whether a detector that looks ten times a second finds feedback."""
-    detector = FeedbackDetector()
-    return any([detector.detects(sound[end - SIZE : end]) for end in range(SIZE, len(sound) + 1, RATE // 10)])
-
-
-def test_a_growing_tone_is_feedback_and_voices_music_and_noise_are_not() -> None:
-    t = np.arange(2 * RATE) / RATE
-    rng = np.random.default_rng(0)
-    noise = 0.003 * rng.standard_normal(len(t))
-    for hertz in (300.0, 1234.5, 3000.0, 9000.0):
-        tone = np.minimum(0.5, 1e-4 * np.exp(6 * t)) * np.sin(2 * np.pi * hertz * t)
-        assert detected((tone + noise).astype(np.float32))
-    voice = sum(np.sin(2 * np.pi * 120 * k * t + 0.3 * np.sin(2 * np.pi * 5 * t) * k) / k for k in range(1, 20))
-    held = sum(np.sin(2 * np.pi * 220 * k * t) / k**2 for k in range(1, 10))  # a note of an instrument
-    for sound in (0.1 * voice, 0.1 * held, 0.1 * rng.standard_normal(len(t)), 0 * t):
-        assert not detected((sound + noise).astype(np.float32))
-
-
-def tone(hertz: float, amplitude: float = 0.1) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(SIZE) / RATE)).astype(np.float32)
-
-
-def test_a_tone_is_feedback_at_the_fourth_look_and_a_beep_is_not() -> None:
-    """Three looks are 0.3 s, as long as a beep; what moves on, pauses or dies away begins anew."""
-    detector = FeedbackDetector()
-    assert [detector.detects(tone(1000)) for _ in range(5)] == [False, False, False, True, True]
-    for interruption in (tone(2000), tone(1000, 0.0), tone(1000, 0.05)):
-        detector = FeedbackDetector()
-        looks = [detector.detects(sound) for sound in [tone(1000)] * 3 + [interruption] + [tone(1000)] * 2]
-        assert looks == [False] * 6
 
 
 def verdicts(compute: np.ndarray, slack: int, late: float, may_change_slack: bool = True) -> list[int | None]:
