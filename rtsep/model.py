@@ -139,8 +139,11 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a dozen exception types without a common base of their own
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not an ONNX model that onnxruntime can open ({reason}).") from None
+        if type(error).__name__ == "InvalidProtobuf":
+            raise InputError(f"{path} is not an ONNX model, or damaged; fetch it again.") from error
+        raise InputError(
+            f"{path} cannot be run by onnxruntime {onnxruntime.__version__}; update onnxruntime, or export it again."
+        ) from error
 
 
 def shipped() -> dict[str, Path]:

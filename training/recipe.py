@@ -51,7 +51,7 @@ class TrainingSpec:
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
+            raise ValueError(f"optimizer must be one of {', '.join(sorted(OPTIMIZERS))}, not {self.optimizer!r}.")
         if not isinstance(self.only, str):
             raise ValueError(f"only is how the names of weights begin, such as separator.head, not {self.only!r}.")
         if not 0 <= self.filterbank <= 1:

@@ -41,8 +41,6 @@ class Sink:
 
     def __init__(self, target: Path | None, source: Source, overwrite: bool = False) -> None:
         """Rate, channels, subtype and the common tags are the source's. Raises InputError or RtsepError."""
-        import soundfile
-
         self.target, self._overwrite, self._source = target, overwrite, source
         suffix = target.suffix.lower() if target else ".wav"
         if target is not None:
@@ -50,12 +48,22 @@ class Sink:
         major, self.subtype = _format(".flac" if suffix in ENCODED else suffix, source)
         self._gain = 1 / source.scale if self.subtype in FLOATS else 1.0
         self._written = 0
-        self._part: Path | None = _new_part(target, ".flac" if suffix in ENCODED else suffix)
+        part = _new_part(target, ".flac" if suffix in ENCODED else suffix)
+        self._part: Path | None = part
+        try:
+            self._open(part, suffix, major)
+        except BaseException:  # Ctrl-C too
+            self._discard()
+            raise
+
+    def _open(self, part: Path, suffix: str, major: str) -> None:
+        import soundfile
+
+        source = self._source
         try:
             rate, channels = source.sample_rate, source.channels
-            self._sound = soundfile.SoundFile(openable(self._part), "w", rate, channels, self.subtype, format=major)
+            self._sound = soundfile.SoundFile(openable(part), "w", rate, channels, self.subtype, format=major)
         except (soundfile.SoundFileError, OSError, ValueError, TypeError):
-            self._discard()
             raise InputError(
                 f"{suffix} cannot hold {source.channels} channels at {source.sample_rate} Hz; choose .wav or .flac."
             ) from None

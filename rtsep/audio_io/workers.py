@@ -97,7 +97,7 @@ def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, with_news))
     try:
-        with _interrupts_ignored():
+        with _signals_held_back():
             process.start()
     except OSError:
         ours.close()
@@ -130,11 +130,18 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C from their first moment on.
+def _signals_held_back() -> Iterator[None]:
+    """Processes started in here are not ended by Ctrl-C, kill or a terminal that closes, from their first moment on.
 
-    It reaches the whole group of processes; the first one alone decides, and ends the others by their pipes.
+    These reach the whole group of processes; the first one alone decides, and ends the others by their pipes.
     """
+    if hasattr(signal, "pthread_sigmask"):  # inherited, and what comes to this process meanwhile is not lost
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from typing import Any
+
 import typer
+import typer.core
 
 from rtsep.cli import bench, denoise, devices, karaoke, models
-from rtsep.cli.shared import ready_standard_streams
+from rtsep.cli.shared import INTERRUPTED, complain, ready_standard_streams
+from rtsep.errors import InputError
+
+# What click says about a wrong option; newer typer keeps a click of its own, under no name that is meant for others.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+class _Program(typer.core.TyperGroup):
+    """The program, whose refusals are one sentence each, those of options too, instead of typer's boxes."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """See click.BaseCommand.main."""
+        try:
+            code = super().main(*args, **extra | {"standalone_mode": False})
+        except _UsageError as error:
+            words = " ".join(error.format_message().split()).rstrip(".")
+            words = re.sub(r"\. Did (you mean .*)$", r" (did \1)", words)
+            command = "rtsep" if error.ctx is None else error.ctx.command_path
+            complain(f"{words}; see `{command} --help`.")
+            code = InputError.exit_code
+        except typer.Abort:  # Ctrl-C before there was anything to stop
+            code = INTERRUPTED
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
 
 app = typer.Typer(
     name="rtsep",
+    cls=_Program,
     help="Clean speech and take the vocals out of songs, at 5 ms of algorithmic latency on an ordinary CPU core.",
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rtsep.cli.shared import MODEL_HELP, check_writable, verb, write_json, write_text
 from rtsep.errors import InputError
+from rtsep.printable import printable
 
 app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
 
@@ -106,6 +107,6 @@ def live(
         _print(live_lines(result))
 
 
-def _print(lines: list[Any]) -> None:
+def _print(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli.shared import verb, write_json
+from rtsep.printable import printable
 
 
 @verb
@@ -39,7 +40,7 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         marks += ["rtsep itself"] * is_own(device)
         number = "" if device.of_server else str(device.index)
         cells = (number, device.name, device.host, str(device.inputs), str(device.outputs), str(device.rate))
-        table.add_row(*(Text(cell) for cell in (*cells, ", ".join(marks))))  # names may look like markup
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(marks))))  # names may look like markup
     Console().print(table)
 
 
@@ -61,4 +62,4 @@ def doctor(
     for finding in findings:
         mark = "ok " if finding.fine else "-- "
         advice = f"; {finding.advice}" if finding.advice else ""
-        typer.echo(f"{mark} {finding.subject}: {finding.found}{advice}")
+        typer.echo(printable(f"{mark} {finding.subject}: {finding.found}{advice}"))

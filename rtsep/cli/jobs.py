@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rtsep.cli.shared import complain, printable, write_json
+from rtsep.cli.interrupts import interrupted_by_signals
+from rtsep.cli.shared import complain, write_json
+from rtsep.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,10 +43,9 @@ def run_jobs(
 
     if as_json and any(job.to_standard_output for job in jobs):
         raise InputError("--json and the sound cannot both go to standard output; name a file with -o.")
-    signal.signal(signal.SIGTERM, _interrupt)
     skip_existing = skip_existing or len(jobs) > 1
     options: dict[str, Any] = {"salvage": salvage, "skip_existing": skip_existing, "raw": raw}
-    with _Bar(jobs, quiet) as progress:
+    with interrupted_by_signals(), _Bar(jobs, quiet) as progress:
         outcomes = batch.run(jobs, model, strength, overwrite, workers, progress, make, **options)
 
     for outcome in outcomes:
@@ -81,11 +81,6 @@ def _tell(outcome: Outcome, quiet: bool) -> None:
         pace = report.seconds / max(outcome.took, 1e-9)
         line = f"{outcome.job.target}  {report.seconds:.1f} s, {pace:.1f} x real time"
         typer.echo(printable(line), err=True)
-
-
-def _interrupt(*_: object) -> None:
-    """Kill cleans up like Ctrl-C, also where Ctrl-C is ignored, as in the background of a script."""
-    raise KeyboardInterrupt
 
 
 class _Bar:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from rtsep.cli.shared import parse_strength
+from rtsep.cli.shared import check_folder, check_target, parse_strength
 from rtsep.errors import InputError
 
 TARGET = "speech"
@@ -75,8 +75,6 @@ def _run(
 
     chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
     chosen |= {key: value for key, value in given.items() if value is not None}
-    if save is not None:
-        typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
     if chosen.get("virtual_mic") and chosen.get("monitor"):
         raise InputError("--virtual-mic and --monitor are two places; choose one of them.")
     if not any(chosen.get(key) for key in ("virtual_mic", "monitor", "output")):
@@ -94,7 +92,11 @@ def _run(
         "muted": bool(chosen.get("monitor")),
     }
     LiveSettings(**values)  # what cannot be is said before anything is made
-    _check_target(values["model"])
+    check_target(values["model"], TARGET)
+    if record is not None:
+        check_folder(record)
+    if save is not None:
+        typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
     if chosen.get("virtual_mic"):
         from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
@@ -102,9 +104,9 @@ def _run(
             if quit.is_set():
                 return
             values |= microphone.settings()
-            session = LiveSession(LiveSettings(**values), live_view(as_json), record, opened=microphone.pin, quit=quit)
-            session.view.tell(f"Other programs now list the microphone {microphone.description!r}.")
-            session.run(seconds)
+            greeting = f"Other programs now list the microphone {microphone.description!r}."
+            settings, pin = LiveSettings(**values), microphone.pin
+            LiveSession(settings, live_view(as_json), record, opened=pin, quit=quit, greeting=greeting).run(seconds)
     else:
         from rtsep.live.routing.pulse_routing import ServerPins
 
@@ -112,15 +114,6 @@ def _run(
         with ServerPins() as pins:
             settings = LiveSettings(**values)
             LiveSession(settings, live_view(as_json), record, monitor, opened=pins.pin, quit=quit).run(seconds)
-
-
-def _check_target(name: str) -> None:
-    """Raises InputError for a model of songs: it would take the voice away."""
-    from rtsep.model import load
-
-    spec = load(name).spec
-    if spec.target != TARGET and TARGET not in spec.sources:
-        raise InputError(f"{spec.name} keeps {spec.target}, not {TARGET}; choose another that `rtsep models` lists.")
 
 
 def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:

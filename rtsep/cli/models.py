@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rtsep.cli.shared import complain, flag, printable, verb, write_json
+from rtsep.cli.shared import complain, flag, verb, write_json
 from rtsep.errors import InputError, RtsepError
+from rtsep.printable import printable
 
 
 @verb

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import typer
 
 from rtsep.errors import InputError, RtsepError
+from rtsep.printable import printable
 
 flag = functools.partial(typer.Option, metavar="")  # an option without a value; newer typer shows "<bool>" else
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -26,11 +27,6 @@ MODEL_HELP = "A shipped model (see `rtsep models`) or the path of an .onnx file.
 
 def complain(sentence: str) -> None:
     typer.echo(f"rtsep: {printable(sentence)}", err=True)
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters, and bytes that are no text, spelled out: no name commands a terminal."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 def verb(function: Verb) -> Verb:
@@ -115,6 +111,15 @@ def check_writable(target: str) -> None:
         raise InputError(f"{target} cannot be written: there is no folder {folder}.")
     if os.path.isdir(target) or not os.access(target if os.path.exists(target) else folder, os.W_OK):
         raise InputError(f"{target} cannot be written: {'it is a folder' if os.path.isdir(target) else 'not allowed'}.")
+
+
+def check_folder(folder: str) -> None:
+    """Raise InputError now if nothing could be recorded to ``folder``, which need not be there yet."""
+    place = Path(os.path.realpath(folder))
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be recorded to: nothing can be written in {place}; name another folder.")
 
 
 def write_json(values: Any, target: str) -> None:
