@@ -97,7 +97,7 @@ def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, with_news))
     try:
-        with _signals_held_back():
+        with _interrupts_ignored():
             process.start()
     except OSError:
         ours.close()
@@ -111,7 +111,11 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
     """What a worker does: one job after another, until the pipe ends."""
     from rtsep.model import load
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends a program reaches its whole group of processes, by a terminal or a service manager. The first process
+    # alone decides, and ends the others by their pipes, so that they clear away what is half-written.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     last = 0.0
 
     def tell(done: int, total: int) -> None:
@@ -130,18 +134,8 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
 
 
 @contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Processes started in here are not ended by Ctrl-C, kill or a terminal that closes, from their first moment on.
-
-    These reach the whole group of processes; the first one alone decides, and ends the others by their pipes.
-    """
-    if hasattr(signal, "pthread_sigmask"):  # inherited, and what comes to this process meanwhile is not lost
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from their first moment on; else each would print a traceback."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

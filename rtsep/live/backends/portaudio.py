@@ -70,6 +70,8 @@ class AudioError(RtsepError):
 class PortAudio:
     """PortAudio, initialised now, so that its list of devices is today's."""
 
+    _stand_ins = StandIns([])  # PortAudio is there once in a process, and so are they
+
     def __init__(self, client: str = OWN_NAME) -> None:
         """client: our name among the JACK clients. Raises RtsepError when PortAudio is not there."""
         try:
@@ -85,7 +87,9 @@ class PortAudio:
             ctypes.CDLL(sounddevice._libname).PaJack_SetClientName(_client)
         sounddevice._initialize()
         self._sounddevice: Any = sounddevice
-        self._stand_ins = StandIns([name for name, host in self._names() if host == JACK and PATTERN & set(name)])
+        PortAudio._stand_ins.close()
+        strange = [name for name, host in self._names() if host == JACK and PATTERN & set(name)]
+        PortAudio._stand_ins = StandIns(strange)
         if self._stand_ins.names:  # it sees them when it looks again
             sounddevice._terminate()
             sounddevice._initialize()

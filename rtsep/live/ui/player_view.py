@@ -74,13 +74,14 @@ def screen(status: Status, songs: dict[int, dict[str, Any]], width: int, told: l
     level = status.get("played_db", -120.0)
     mark = {"running": "▶", "paused": "⏸"}.get(status["state"], "…")
     state = "" if status["state"] == "running" else f"  {status['state'].upper()}"
-    device = printable("no device yet" if status["output"] is None else f"→ {status['output']}")
+    device = "no device yet" if status["output"] is None else f"→ {status['output']}"
+    way = printable(f"{status['model']} {device}")
     title = printable(f"{mark} {status['title']}  ({status['song']} of {status['songs']}){state}")
     lines = [
         Text(title, style="bold", no_wrap=True),
         strip(song.get("peaks", []), max(10, width - 1), share),
         Text(f"{clock_text(status['seconds'])} / {clock_text(length)}   {settings_text(status)}   {level:.0f} dB"),
-        Text(f"{status['model']} {device}   late {status['late']}  xruns {status['xruns']}", style="dim"),
+        Text(f"{way}   late {status['late']}  xruns {status['xruns']}", style="dim"),
         *(Text(sentence, style="yellow") for sentence in told),
         *(Text(keys, style="dim") for keys in _KEYS),
     ]
