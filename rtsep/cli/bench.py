@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.shared import MODEL_HELP, check_writable, verb, write_json, write_text
+from rtsep.cli.shared import MODEL_HELP, check_writable, finite, verb, write_json, write_text
 from rtsep.errors import InputError
 from rtsep.printable import printable
 
@@ -31,7 +31,9 @@ JsonOption = Annotated[
 def step(
     model: ModelOption = "denoise",
     json: JsonOption = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of sound to time, hop by hop.")] = 30.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="Seconds of sound to time, hop by hop.")
+    ] = 30.0,
 ) -> None:
     """Latency of the stream by a probe, and the time a hop takes on one thread."""
     from rtsep.model import load
@@ -81,7 +83,7 @@ def live(
         str | None, typer.Option("--input", metavar="DEV", help="Through real devices, a cable from one to the other.")
     ] = None,
     output: Annotated[str | None, typer.Option(metavar="DEV", help="See --input; both or none.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Seconds under each load.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.5, callback=finite, help="Seconds under each load.")] = 10.0,
 ) -> None:
     """The true round trip through a private JACK server, what it is made of, and how steady it is under load.
 

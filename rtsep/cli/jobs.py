@@ -54,7 +54,7 @@ def run_jobs(
     if existed and not quiet:
         were = "1 was there" if existed == 1 else f"{existed} were there"
         typer.echo(f"{were} already; --overwrite makes them anew.", err=True)
-    failed = [outcome.job.source for outcome in outcomes if outcome.error is not None]
+    failed = [outcome.job.source or '""' for outcome in outcomes if outcome.error is not None]
     if failed and len(outcomes) > 1:
         complain(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
     if as_json:

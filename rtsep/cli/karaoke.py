@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, complain, cores, flag, verb
+from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, flag, verb
 from rtsep.errors import InputError
 
 _FILES = "To files"
@@ -83,10 +83,19 @@ def karaoke(
     ] = None,
     volume: Annotated[float, typer.Option(metavar="DB", help="From -60 to 0.", rich_help_panel=_LIVE)] = 0.0,
     begin: Annotated[
-        float, typer.Option("--from", min=0, metavar="S", help="Seconds into the first song.", rich_help_panel=_LIVE)
+        float,
+        typer.Option(
+            "--from",
+            min=0,
+            callback=finite,
+            metavar="S",
+            help="Seconds into the first song.",
+            rich_help_panel=_LIVE,
+        ),
     ] = 0.0,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after so long.", rich_help_panel=_LIVE)
+        float | None,
+        typer.Option(min=0, callback=finite, metavar="S", help="Stop after so long.", rich_help_panel=_LIVE),
     ] = None,
     block: Annotated[
         int | None, typer.Option(metavar="N", help="Frames to ask the device for.", rich_help_panel=_LIVE)

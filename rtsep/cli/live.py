@@ -79,6 +79,7 @@ def _run(
         raise InputError("--virtual-mic and --monitor are two places; choose one of them.")
     if not any(chosen.get(key) for key in ("virtual_mic", "monitor", "output")):
         raise InputError("Say where the sound goes: --virtual-mic, --output DEVICE, or --monitor for the loudspeaker.")
+    check_gate_options(chosen)
     name = chosen.get("model", "denoise")
     values: dict[str, Any] = {
         "model": choose() if name == "auto" else name,
@@ -114,6 +115,13 @@ def _run(
         with ServerPins() as pins:
             settings = LiveSettings(**values)
             LiveSession(settings, live_view(as_json), record, monitor, opened=pins.pin, quit=quit).run(seconds)
+
+
+def check_gate_options(chosen: dict[str, Any]) -> None:
+    """Raises InputError for options that tune a gate where none is asked for."""
+    for name in ("gate_open", "gate_hold", "gate_lookback"):
+        if chosen.get(name) is not None and chosen.get("gate") is None:
+            raise InputError(f"--{name.replace('_', '-')} tunes the gate; add --gate DB.")
 
 
 def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -82,6 +83,13 @@ def parse_strength(text: str) -> float | None:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise InputError(f"--strength is {text!r}; it must be max or a number of dB from 0 up.")
+    return value
+
+
+def finite(value: float | None) -> float | None:
+    """Callback of options that take a number: neither inf nor nan is one."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} is no finite number.")
     return value
 
 

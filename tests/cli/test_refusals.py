@@ -169,6 +169,10 @@ def test_a_folder_that_cannot_be_written_even_by_root(here, model, monkeypatch):
         ("denoise a.wav --workers -1", "--workers"),
         ("karaoke a.wav --key high", "--key"),
         ("karaoke --volume", "--volume"),
+        ("karaoke a.wav --from inf", "inf is no finite number"),
+        ("karaoke a.wav --seconds -1", "--seconds"),
+        ("denoise --live --output x --seconds nan", "--seconds"),
+        ("bench step --seconds inf", "inf is no finite number"),
         ("bench step x y", "(x y); see `rtsep bench step --help`"),
         ("bench stepp", "'stepp'"),
         ("nonsense", "'nonsense'"),
@@ -204,6 +208,8 @@ def test_what_is_wrong_with_live_sound_is_said_before_anything_is_made(here, mod
         ("karaoke --virtual-sink --model mid-side --slack 99", "slack is 99"),
         ("karaoke --capture --model mid-side --block 9", "block is 9"),
         ("karaoke --virtual-sink --model nothing", "'nothing'"),
+        ("karaoke file --model mid-side --block -5", "block is -5"),
+        (f"denoise --virtual-mic --model {model} --gate-hold 5", "add --gate DB"),
     ):
         result = rtsep(*line.split())
         assert result.exit_code == 2
