@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from typing import Any
-
 import typer
-import typer.core
 
 from rtsep.cli import bench, denoise, devices, karaoke, models
-from rtsep.cli.shared import INTERRUPTED, complain, ready_standard_streams
-from rtsep.errors import InputError
-
-# What click says about a wrong option; newer typer keeps a click of its own, under no name that is meant for others.
-_UsageError: Any = typer.BadParameter.__base__
-
-
-class _Program(typer.core.TyperGroup):
-    """The program, whose refusals are one sentence each, those of options too, instead of typer's boxes."""
-
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """See click.BaseCommand.main."""
-        try:
-            code = super().main(*args, **extra | {"standalone_mode": False})
-        except _UsageError as error:
-            words = " ".join(error.format_message().split()).rstrip(".")
-            words = re.sub(r"\. Did (you mean .*)$", r" (did \1)", words)
-            command = "rtsep" if error.ctx is None else error.ctx.command_path
-            complain(f"{words}; see `{command} --help`.")
-            code = InputError.exit_code
-        except typer.Abort:  # Ctrl-C before there was anything to stop
-            code = INTERRUPTED
-        if standalone_mode:
-            sys.exit(code)
-        return code
-
+from rtsep.cli.program import Command, Program
+from rtsep.cli.shared import ready_standard_streams
 
 app = typer.Typer(
     name="rtsep",
-    cls=_Program,
+    cls=Program,
     help="Clean speech and take the vocals out of songs, at 5 ms of algorithmic latency on an ordinary CPU core.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("denoise")(denoise.denoise)
-app.command("karaoke")(karaoke.karaoke)
-app.command("models")(models.models)
-app.command("devices")(devices.devices)
-app.command("doctor")(devices.doctor)
+app.command("denoise", cls=Command)(denoise.denoise)
+app.command("karaoke", cls=Command)(karaoke.karaoke)
+app.command("models", cls=Command)(models.models)
+app.command("devices", cls=Command)(devices.devices)
+app.command("doctor", cls=Command)(devices.doctor)
 app.add_typer(bench.app, name="bench")
 
 

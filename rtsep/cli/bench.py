@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from rtsep.cli.program import Command, Group
 from rtsep.cli.shared import MODEL_HELP, check_writable, finite, verb, write_json, write_text
 from rtsep.errors import InputError
 from rtsep.printable import printable
 
-app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
+app = typer.Typer(cls=Group, help="Measure latency and speed on this machine.", invoke_without_command=True)
 
 
 @app.callback()
@@ -26,7 +27,7 @@ JsonOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 @verb
 def step(
     model: ModelOption = "denoise",
@@ -48,7 +49,7 @@ def step(
         _print(step_lines(result))
 
 
-@app.command()
+@app.command(cls=Command)
 @verb
 def files(
     recordings: Annotated[
@@ -71,7 +72,7 @@ def files(
         _print(files_lines(result))
 
 
-@app.command()
+@app.command(cls=Command)
 @verb
 def live(
     model: ModelOption = "denoise",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, flag, verb
+from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, verb
 from rtsep.errors import InputError
 
 _FILES = "To files"
@@ -51,17 +51,17 @@ def karaoke(
     ] = False,
     skip_existing: Annotated[
         bool,
-        flag(
+        typer.Option(
             "--skip-existing",
             help="An output that is there is no failure (nor ever in a batch).",
             rich_help_panel=_FILES,
         ),
     ] = False,
     salvage: Annotated[
-        bool, flag("--salvage", help="A file that was cut off is no failure.", rich_help_panel=_FILES)
+        bool, typer.Option("--salvage", help="A file that was cut off is no failure.", rich_help_panel=_FILES)
     ] = False,
     recursive: Annotated[
-        bool, flag("--recursive", "-r", help="Folders with their subfolders.", rich_help_panel=_FILES)
+        bool, typer.Option("--recursive", "-r", help="Folders with their subfolders.", rich_help_panel=_FILES)
     ] = False,
     template: Annotated[
         str | None,
