@@ -40,6 +40,8 @@ def step(
     from rtsep.model import load
     from rtsep.report.step import measure_step
 
+    if json is not None:
+        check_writable(json)
     result = measure_step(load(model), seconds)
     if json is not None:
         write_json(result, json)
@@ -63,6 +65,8 @@ def files(
     from rtsep.model import load
     from rtsep.report.throughput import measure_files
 
+    if json is not None:
+        check_writable(json)
     result = measure_files(load(model), recordings or [], repeat)
     if json is not None:
         write_json(result, json)
@@ -96,8 +100,8 @@ def live(
     if html is not None:
         check_pictures()
     for target in (json, html):
-        if target not in (None, "-"):
-            check_writable(target)  # now, not after the measurement
+        if target is not None:
+            check_writable(target)
     if (source is None) != (output is None):
         raise InputError("A loopback cable has two ends; give both --input and --output, or neither.")
     devices = None if source is None or output is None else (source, output)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rtsep.audio_io.sink import ENCODED, OUTPUTS
 from rtsep.cli.jobs import run_jobs
 from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, verb
 from rtsep.errors import InputError
@@ -125,6 +127,8 @@ def karaoke(
     if not songs and not live:
         typer.echo(context.get_help())
         return
+    if output is not None and Path(output).suffix.lower() in (*OUTPUTS, *ENCODED):
+        raise InputError(f"--output names a device to play on; write to a file with -o {output}.")
     decibels = parse_vocals(vocals, guide, solo)
     _check_key(key)
     if not -60 <= volume <= 0:

@@ -112,7 +112,9 @@ def cores() -> int:
 
 
 def check_writable(target: str) -> None:
-    """Raise InputError now if ``write_text`` could not write there after a long measurement."""
+    """Raise InputError now if ``write_json`` could not write there after a long measurement."""
+    if target == "-":
+        return
     folder = Path(os.path.realpath(target)).parent
     if not folder.is_dir():
         raise InputError(f"{target} cannot be written: there is no folder {folder}.")

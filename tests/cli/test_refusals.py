@@ -208,6 +208,7 @@ def test_what_is_wrong_with_live_sound_is_said_before_anything_is_made(here, mod
         ("karaoke --virtual-sink --model mid-side --slack 99", "slack is 99"),
         ("karaoke --capture --model mid-side --block 9", "block is 9"),
         ("karaoke --virtual-sink --model nothing", "'nothing'"),
+        ("karaoke file --model mid-side --output file.wav", "write to a file with -o file.wav"),
         ("karaoke file --model mid-side --block -5", "block is -5"),
         (f"denoise --virtual-mic --model {model} --gate-hold 5", "add --gate DB"),
     ):
@@ -256,6 +257,16 @@ def test_standard_input_that_fits_nowhere_is_one_sentence(here, model):
     assert result.returncode == 1
     assert_one_sentence(result, "Standard input could not be kept", "TMPDIR")
     assert names(here) == ["a.wav"]
+
+
+def test_where_a_report_goes_is_looked_at_before_anything_is_measured(here, model, monkeypatch):
+    for name in ("step.measure_step", "throughput.measure_files", "live.measure_live"):
+        monkeypatch.setattr(f"rtsep.report.{name}", lambda *_, **__: pytest.fail("it was measured first"))
+    for verb in ("step", "files", "live"):
+        for place, words in (("no/such.json", "there is no folder"), (".", "it is a folder")):
+            result = rtsep("bench", verb, "--model", model, "--json", place)
+            assert result.exit_code == 2
+            assert_one_sentence(result, words)
 
 
 @posix
