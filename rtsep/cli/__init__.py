@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from rtsep.cli import bench, denoise, devices, karaoke, models
-from rtsep.cli.program import Command, Program
-from rtsep.cli.shared import ready_standard_streams
+from rtsep.cli.program import Program
+from rtsep.cli.shared import flag, ready_standard_streams
 
 app = typer.Typer(
     name="rtsep",
@@ -16,11 +16,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("denoise", cls=Command)(denoise.denoise)
-app.command("karaoke", cls=Command)(karaoke.karaoke)
-app.command("models", cls=Command)(models.models)
-app.command("devices", cls=Command)(devices.devices)
-app.command("doctor", cls=Command)(devices.doctor)
+app.command("denoise")(denoise.denoise)
+app.command("karaoke")(karaoke.karaoke)
+app.command("models")(models.models)
+app.command("devices")(devices.devices)
+app.command("doctor")(devices.doctor)
 app.add_typer(bench.app, name="bench")
 
 
@@ -35,7 +35,7 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = flag(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

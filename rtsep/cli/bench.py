@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.program import Command, Group
 from rtsep.cli.shared import MODEL_HELP, check_writable, finite, verb, write_json, write_text
 from rtsep.errors import InputError
 from rtsep.printable import printable
 
-app = typer.Typer(cls=Group, help="Measure latency and speed on this machine.", invoke_without_command=True)
+app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
 
 
 @app.callback()
@@ -27,7 +26,7 @@ JsonOption = Annotated[
 ]
 
 
-@app.command(cls=Command)
+@app.command()
 @verb
 def step(
     model: ModelOption = "denoise",
@@ -51,7 +50,7 @@ def step(
         _print(step_lines(result))
 
 
-@app.command(cls=Command)
+@app.command()
 @verb
 def files(
     recordings: Annotated[
@@ -76,7 +75,7 @@ def files(
         _print(files_lines(result))
 
 
-@app.command(cls=Command)
+@app.command()
 @verb
 def live(
     model: ModelOption = "denoise",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, check_target, cores, finite, parse_strength, verb
+from rtsep.cli.shared import MODEL_HELP, check_target, cores, finite, flag, parse_strength, verb
 
 _LIVE, _GATE = "Live", "Gate, for models that hear when there is a voice"
 TARGET = "speech"
@@ -38,14 +38,14 @@ def denoise(
         str | None, typer.Option(metavar="max|DB", help="Most attenuation of the noise, in dB.", show_default="max")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="denoise")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace outputs that exist.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="An output that is there is no failure (nor ever in a batch).")
+        bool, flag("--skip-existing", help="An output that is there is no failure (nor ever in a batch).")
     ] = False,
     salvage: Annotated[
-        bool, typer.Option("--salvage", help="A file that was cut off is no failure; what there is, is always written.")
+        bool, flag("--salvage", help="A file that was cut off is no failure; what there is, is always written.")
     ] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders with their subfolders.")] = False,
+    recursive: Annotated[bool, flag("--recursive", "-r", help="Folders with their subfolders.")] = False,
     template: Annotated[
         str | None,
         typer.Option("--name", metavar="TEMPLATE", help="Names of outputs.", show_default="{name}.denoised{ext}"),
@@ -55,16 +55,14 @@ def denoise(
         typer.Option(metavar="KIND:RATE:CHANNELS", help="What a headerless standard input holds: s16le:48000:1."),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.")] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON on standard output.")] = False,
-    live: Annotated[
-        bool, typer.Option("--live", help="From a microphone to --output DEVICE.", rich_help_panel=_LIVE)
-    ] = False,
+    quiet: Annotated[bool, flag("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print what was done as JSON on standard output.")] = False,
+    live: Annotated[bool, flag("--live", help="From a microphone to --output DEVICE.", rich_help_panel=_LIVE)] = False,
     virtual_mic: Annotated[
-        bool, typer.Option("--virtual-mic", help="To a microphone that other programs see.", rich_help_panel=_LIVE)
+        bool, flag("--virtual-mic", help="To a microphone that other programs see.", rich_help_panel=_LIVE)
     ] = False,
     monitor: Annotated[
-        bool, typer.Option("--monitor", help="To the loudspeaker (use headphones).", rich_help_panel=_LIVE)
+        bool, flag("--monitor", help="To the loudspeaker (use headphones).", rich_help_panel=_LIVE)
     ] = False,
     source: Annotated[
         str | None, typer.Option("--input", metavar="DEV", help="See `rtsep devices`.", rich_help_panel=_LIVE)

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.shared import verb, write_json
+from rtsep.cli.shared import flag, verb, write_json
 from rtsep.printable import printable
 
 
 @verb
-def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def devices(as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False) -> None:
     """List the sound devices. Every option that takes one takes a number, a name or a part of one."""
     from dataclasses import asdict
 
@@ -46,8 +46,8 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @verb
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    systemd: Annotated[bool, typer.Option("--systemd", help="Print a systemd user unit instead.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False,
+    systemd: Annotated[bool, flag("--systemd", help="Print a systemd user unit instead.")] = False,
 ) -> None:
     """Say what on this machine helps or hinders live sound, and what to do about it."""
     from rtsep.live.doctor import as_dicts, examine, unit

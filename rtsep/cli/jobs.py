@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rtsep.cli.interrupts import interrupted_by_signals
-from rtsep.cli.shared import complain, write_json
-from rtsep.printable import printable
+from rtsep.cli.shared import complain, printable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import typer
 
 from rtsep.audio_io.sink import ENCODED, OUTPUTS
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, verb
+from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, flag, verb
 from rtsep.errors import InputError
 
 _FILES = "To files"
@@ -33,8 +33,8 @@ def karaoke(
         str | None,
         typer.Option(metavar="off|DB", help="Level of the vocals: off, or dB from 0 down.", show_default="off"),
     ] = None,
-    guide: Annotated[bool, typer.Option("--guide", help="Vocals quiet (-12 dB), to sing along with.")] = False,
-    solo: Annotated[bool, typer.Option("--solo", help="Only the vocals.")] = False,
+    guide: Annotated[bool, flag("--guide", help="Vocals quiet (-12 dB), to sing along with.")] = False,
+    solo: Annotated[bool, flag("--solo", help="Only the vocals.")] = False,
     key: Annotated[int, typer.Option(metavar="N", help="Semitones up or down, -6 to 6.")] = 0,
     model: Annotated[
         str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke, else mid-side")
@@ -46,24 +46,22 @@ def karaoke(
         ),
     ] = None,
     render: Annotated[
-        bool, typer.Option("--render", help="Write NAME.karaoke.EXT beside each song.", rich_help_panel=_FILES)
+        bool, flag("--render", help="Write NAME.karaoke.EXT beside each song.", rich_help_panel=_FILES)
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_FILES)
-    ] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace outputs that exist.", rich_help_panel=_FILES)] = False,
     skip_existing: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--skip-existing",
             help="An output that is there is no failure (nor ever in a batch).",
             rich_help_panel=_FILES,
         ),
     ] = False,
     salvage: Annotated[
-        bool, typer.Option("--salvage", help="A file that was cut off is no failure.", rich_help_panel=_FILES)
+        bool, flag("--salvage", help="A file that was cut off is no failure.", rich_help_panel=_FILES)
     ] = False,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Folders with their subfolders.", rich_help_panel=_FILES)
+        bool, flag("--recursive", "-r", help="Folders with their subfolders.", rich_help_panel=_FILES)
     ] = False,
     template: Annotated[
         str | None,
@@ -78,8 +76,8 @@ def karaoke(
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.", rich_help_panel=_FILES)
     ] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    quiet: Annotated[bool, flag("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print JSON on standard output.")] = False,
     output: Annotated[
         str | None, typer.Option("--output", metavar="DEV", help="See `rtsep devices`.", rich_help_panel=_LIVE)
     ] = None,
@@ -106,11 +104,11 @@ def karaoke(
         str | None, typer.Option("--mic", metavar="DEV", help="Mix in a singer, denoised.", rich_help_panel=_LIVE)
     ] = None,
     capture: Annotated[
-        bool, typer.Option("--capture", help="From a monitor or a loopback cable.", rich_help_panel=_CAPTURE)
+        bool, flag("--capture", help="From a monitor or a loopback cable.", rich_help_panel=_CAPTURE)
     ] = False,
     virtual_sink: Annotated[
         bool,
-        typer.Option("--virtual-sink", help="From a new sink, rtsep-karaoke.", rich_help_panel=_CAPTURE),
+        flag("--virtual-sink", help="From a new sink, rtsep-karaoke.", rich_help_panel=_CAPTURE),
     ] = False,
     slack: Annotated[
         int | None, typer.Option(metavar="N", help="Blocks of delay; 2, more if needed.", rich_help_panel=_CAPTURE)

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rtsep.cli.shared import complain, verb, write_json
+from rtsep.cli.shared import complain, flag, printable, verb, write_json
 from rtsep.errors import InputError, RtsepError
-from rtsep.printable import printable
 
 
 @verb
@@ -16,7 +15,7 @@ def models(
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL.onnx]...", help="Describe these instead of the shipped ones.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the shipped models, one a line: name, what it does, latency, share of one CPU core here, licence.
 

@@ -1,4 +1,4 @@
-"""How typer's programs differ from ours: usage errors in one sentence instead of a box, flags without a kind."""
+"""The program as typer runs it, but for usage errors, which are one sentence instead of a box."""
 
 from __future__ import annotations
 
@@ -16,28 +16,8 @@ from rtsep.errors import InputError
 _UsageError: Any = typer.BadParameter.__base__
 
 
-class _Flags:
-    """Newer typer writes "<bool>" behind an option that takes no value, as if it took one."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """See click.Command.get_params."""
-        params = super().get_params(ctx)  # type: ignore[misc]
-        for param in params:
-            if getattr(param, "is_flag", False):
-                param.metavar = ""
-        return params
-
-
-class Command(_Flags, typer.core.TyperCommand):
-    """A verb."""
-
-
-class Group(_Flags, typer.core.TyperGroup):
-    """Verbs below a word of their own."""
-
-
-class Program(Group):
-    """All of them; ``main`` says what is wrong with the options in one sentence."""
+class Program(typer.core.TyperGroup):
+    """All verbs; ``main`` says what is wrong with the options in one sentence."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """See click.Command.main."""

@@ -18,6 +18,7 @@ import typer
 from rtsep.errors import InputError, RtsepError
 from rtsep.printable import printable
 
+flag = functools.partial(typer.Option, metavar="")  # an option without a value; newer typer shows "<bool>" else
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect after Ctrl-C
