@@ -201,8 +201,11 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a dozen exception types without a common base of their own
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not an ONNX model that onnxruntime can open ({reason}).") from None
+        if type(error).__name__ == "InvalidProtobuf":
+            raise InputError(f"{path} is not an ONNX model, or damaged; fetch it again.") from error
+        raise InputError(
+            f"{path} cannot be run by onnxruntime {onnxruntime.__version__}; update onnxruntime, or export it again."
+        ) from error
 
 
 def shipped() -> dict[str, Path]:
@@ -241,3 +244,10 @@ def load(name_or_path: str | Path, backend: str = "onnxruntime") -> Model:
         f"There is no model {str(name_or_path)!r}; give the path of an .onnx file or one of: "
         f"{', '.join([*ships, *baselines()])}."
     )
+
+
+def check_target(name: str | Path, target: str) -> None:
+    """Raises InputError for a model that does not put out ``target``, or is none at all."""
+    spec = load(name).spec
+    if spec.target != target:
+        raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")

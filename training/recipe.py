@@ -51,7 +51,7 @@ class TrainingSpec:
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
+            raise ValueError(f"optimizer must be one of {', '.join(sorted(OPTIMIZERS))}, not {self.optimizer!r}.")
         if not isinstance(self.train_only, str):
             raise ValueError(
                 f"train_only is how the names of weights begin, such as head/output, not {self.train_only!r}."

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from rtsep.cli.shared import check_folder
 from rtsep.errors import InputError
 from rtsep.live.choices import check_place, live_values, parse_slack, route, with_model
 
@@ -72,20 +73,21 @@ def _run(
 
     chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
     chosen |= {key: value for key, value in given.items() if value is not None}
-    if save is not None:
-        typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
     check_place(chosen)
     values = with_model(live_values(chosen))  # what cannot be is said before anything is made
+    if record is not None:
+        check_folder(record)
+    if save is not None:
+        typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
     virtual_mic, monitor = bool(chosen.get("virtual_mic")), bool(chosen.get("monitor"))
     with route(chosen) as way:
         if quit.is_set():
             return
         if virtual_mic:
             values |= way.settings()
-        session = LiveSession(LiveSettings(**values), live_view(as_json), record, monitor, opened=way.pin, quit=quit)
-        if virtual_mic:
-            session.view.tell(f"Other programs now list the microphone {values['labels'][1]!r}.")
-        session.run(seconds)
+        greeting = f"Other programs now list the microphone {values['labels'][1]!r}." if virtual_mic else None
+        settings, view = LiveSettings(**values), live_view(as_json)
+        LiveSession(settings, view, record, monitor, opened=way.pin, quit=quit, greeting=greeting).run(seconds)
 
 
 def whole(text: str | None) -> int:

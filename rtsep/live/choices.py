@@ -61,6 +61,13 @@ def parse_gate(chosen: Mapping[str, Any], lookback: float = 0.0) -> GateSettings
     return GateSettings(floor, **given)
 
 
+def check_gate_options(chosen: Mapping[str, Any]) -> None:
+    """Raises InputError for options that tune a gate where none is asked for."""
+    for name in ("gate_open", "gate_hold", "gate_lookback"):
+        if chosen.get(name) is not None and chosen.get("gate") is None:
+            raise InputError(f"--{name.replace('_', '-')} tunes the gate; add --gate DB.")
+
+
 def check_place(chosen: Mapping[str, Any]) -> None:
     """Raises InputError unless it is said, once, where the sound goes."""
     if chosen.get("virtual_mic") and chosen.get("monitor"):
@@ -72,8 +79,9 @@ def check_place(chosen: Mapping[str, Any]) -> None:
 def live_values(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of LiveSettings, except the model where it is ``auto``; raises InputError for what cannot be."""
     from rtsep.live.engine.settings import LiveSettings
-    from rtsep.model import load
+    from rtsep.model import check_target
 
+    check_gate_options(chosen)
     values: dict[str, Any] = {
         "model": chosen.get("model") or "denoise",
         "input": chosen.get("input"),
@@ -87,11 +95,7 @@ def live_values(chosen: Mapping[str, Any]) -> dict[str, Any]:
     }
     LiveSettings(**values)
     if values["model"] != AUTO:
-        spec = load(values["model"]).spec
-        if spec.target != TARGET and TARGET not in spec.sources:  # a model of songs: it would take the voice away
-            raise InputError(
-                f"{spec.name} keeps {spec.target}, not {TARGET}; choose another that `rtsep models` lists."
-            )
+        check_target(values["model"], TARGET)  # a model of songs would take the voice away
     return values
 
 

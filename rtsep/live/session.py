@@ -33,16 +33,17 @@ class LiveSession:
         opened: Callable[[dict[str, Any]], None] | None = None,
         quit: threading.Event | None = None,
         keyboard: bool = True,
+        greeting: str | None = None,
     ) -> None:
         """record: folder to record to from the start. monitor: fade in from mute, and mute when there is feedback.
 
         opened: see LiveEngine. quit: ends the session when it is set, from before it began. keyboard: whether the
-        terminal's keys are listened to.
+        terminal's keys are listened to. greeting: what to tell once sound runs.
         """
         self._quit = quit or threading.Event()
         self.view = ShownUntilBroken(view, self._quit)
         self.engine = LiveEngine(settings, tell=self.view.tell, opened=opened, quit=self._quit)
-        self._folder = record
+        self._folder, self._greeting = record, greeting
         self._detector = FeedbackDetector() if monitor else None
         self._recorder: Recorder | None = None
         self._keys = Keys(keyboard)
@@ -62,6 +63,8 @@ class LiveSession:
     def _loop(self, keys: Keys, end: float | None) -> None:
         if self._quit.is_set():
             return
+        if self._greeting is not None:
+            self.view.tell(self._greeting)
         if self._detector is not None:
             self.engine.mute(False)
         if self._folder is not None:

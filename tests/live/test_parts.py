@@ -330,6 +330,25 @@ def test_what_must_not_be_overlooked_is_seen_in_every_view(key: str, capsys: pyt
     assert json.loads(capsys.readouterr().out)[key] is True
 
 
+def test_no_name_from_outside_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\x1b]0;b\x07\x9b2Jc\r"
+    shown = drawn(STATUS | {"input": evil, "output": evil, "model": evil}, [])
+    title = {"state": "running", "model": evil, "output": evil, "title": evil, "song": 1, "songs": 1, "seconds": 0.0}
+    title |= {"vocals": None, "original": False, "solo": False, "key": 0, "volume": 0.0, "late": 0, "xruns": 0}
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(screen(title, {}, 200, []))
+    shown += console.export_text()
+    view = PlainView(lambda status: status["title"], ("state",))
+    view.show(title)
+    view.tell(evil)
+    said = capsys.readouterr().err
+    assert said.splitlines() == [r"a\x1b]0;b\x07\x9b2Jc\r", r"rtsep: a\x1b]0;b\x07\x9b2Jc\r"]
+    assert shown.count(r"a\x1b]0;b\x07\x9b2Jc\r") == 6
+    assert not set("\x1b\x07\x9b\r") & set(shown)
+
+
 def test_keys_fit_forty_columns() -> None:
     shown = drawn(STATUS, [], 40)
     for words in ("b bypass", "m mute", "r record", "0 slack 0", "strength", "q quit"):
