@@ -17,7 +17,7 @@ from pathlib import Path
 HOME = Path(__file__).parents[1]
 # What is changed, and the tests that should see it. Quick tests only: they run once for each mutant.
 CHOSEN = {
-    "governor": ("rtsep/live/engine/governor.py", "tests/live/test_parts.py -k governor"),
+    "governor": ("rtsep/live/engine/governor.py", "tests/live/test_slack.py -k 'governor or xruns'"),
     "feedback": ("rtsep/live/feedback_detector.py", "tests/live/test_parts.py -k 'feedback or beep'"),
     "average": ("training/weight_ema.py", "tests/training/test_weight_ema.py"),
     "objective": (

@@ -180,3 +180,15 @@ def test_who_endangers_the_period_goes_to_the_worker_until_asked(
             if times == 1:
                 live.set_slack(0)
                 assert wait(lambda: live.slack == 0)
+
+
+def test_the_portable_way_gives_the_same_bits(random_model: str) -> None:
+    """Where the worker is a thread of the audio process: inside the callback when asked, and only then."""
+    with jack_server(96), LiveEngine(LiveSettings(model=random_model, portable=True, ring=RING, slack=0)) as live:
+        assert (live.slack, live.added_samples) == (0, 256 - 32)
+        probe(noise(0.5, 1), "rtsep:in_0", "rtsep:out_0")
+        tape = Tape(live)
+    check_bits(tape, offline(random_model, tape, 32))
+    assert tape.late == 0
+    with jack_server(128), LiveEngine(LiveSettings(model=random_model, portable=True)) as live:
+        assert live.slack == 2 and "not started for it" in live.status()["slack_reason"]
