@@ -93,13 +93,14 @@ def test_where_the_model_begins_to_run(
     block = SharedBlock.create()
     block.state.step_hop = 128
     control = SlackControl(LiveSettings(**settings), RATE)
-    control.decide(block, OPENED | device, rate, frames)
+    control.attach(block)
+    control.decide(OPENED | device, rate, frames)
     control.set_place()
     assert control.slack == slack and not control.rests
     assert (control.refusal is None) == (reason is None) and (reason or "") in (control.refusal or "")
     state = block.state
     assert (state.inside, state.step_wanted, state.worker_paused) == ((1, 1, 1) if slack == 0 else (0, 0, 0))
-    control.decide(block, OPENED | {"step_ms": 0.1}, RATE, 128)  # who has gone to the worker stays there
+    control.decide(OPENED | {"step_ms": 0.1}, RATE, 128)  # who has gone to the worker stays there
     assert control.slack == slack
     block.close()
 
@@ -156,8 +157,9 @@ def test_denormals_are_zeros_between_flush_and_restore_and_nowhere_else() -> Non
 def test_changes_of_slack_wait_for_who_takes_over() -> None:
     block = SharedBlock.create()
     state, control = block.state, SlackControl(LiveSettings(slack=0), RATE)
+    control.attach(block)
     state.step_hop = 128
-    control.decide(block, OPENED, RATE, 128)
+    control.decide(OPENED, RATE, 128)
     block.configure(RATE, 128, 0)
     control.set_place()
     state.position, state.epoch = 100_000, 1
