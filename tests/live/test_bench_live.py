@@ -34,3 +34,14 @@ def test_bench_live(random_model: str) -> None:
     page, lines = live_page(result), live_lines(result)
     assert page.count("data:image/png;base64,") == 3 and not re.search(r"""(src|href)=["']?http""", page)
     assert "8.00 ms" in page and any("all cores busy" in line for line in lines)
+
+
+def test_inside_the_callback_there_is_the_stream_and_nothing_else(random_model: str) -> None:
+    install("jackd2", "libportaudio2", program="jackd")
+    result = json.loads(json.dumps(measure_live(random_model, slack=0, seconds=1.0, names=("idle",))))
+    budget, (entry,) = result["budget"], result["loads"]
+    assert budget["parts_samples"] == {"stream": 128, "slack": 0, "portaudio": 0, "server": 128}
+    assert budget["round_trip_samples"] == 256 and budget["added_samples"] == budget["announced_samples"] == 128
+    assert entry["late_blocks"] == 0 and sum(entry["histogram"]["compute"]) == entry["callbacks"]
+    assert any("5.333 ms" in line for line in live_lines(result))
+    assert "5.33 ms" in live_page(result)

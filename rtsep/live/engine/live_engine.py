@@ -63,6 +63,7 @@ class LiveEngine(Supervised):
         slack = max(settings.slack or 0, MAX_SLACK)  # in the largest blocks that a callback may have
         length = settings.ring or ring_length((slack + 2) * MAX_FRAMES + late)
         self.block = SharedBlock.create(settings.channels, length)
+        self.slack_control.attach(self.block)
         state = self.block.state
         if not self.portable:
             state.wake_descriptor = os.eventfd(0)  # type: ignore[attr-defined,unused-ignore]

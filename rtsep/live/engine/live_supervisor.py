@@ -78,7 +78,7 @@ class LiveSupervisor(Supervisor):
     def configure(self, rate: int, block: int, period: int = 0) -> None:
         self._irregular = self._state.irregular_callbacks
         known = self._slack.refusal
-        self._slack.decide(self._block, self._engine.device, rate, block)
+        self._slack.decide(self._engine.device, rate, block)
         if self._engine.settings.slack == 0 and self._slack.refusal not in (None, known):
             self._engine.say(f"{self._slack.refusal} The model runs in a worker, with slack {self._slack.slack}.")
         super().configure(rate, block, period)

@@ -32,7 +32,7 @@ class SlackControl:
         self._undecided = settings.slack is None
         self.refusal: str | None = None
         self._pending: tuple[int, float] | None = None  # another slack, and since when
-        self._block: SharedBlock
+        self._block: SharedBlock  # once there is one
         self._device: dict[str, Any] = {}
 
     @property
@@ -49,14 +49,18 @@ class SlackControl:
         """Whether another slack was asked for and is not yet there."""
         return self._pending is not None
 
-    def decide(self, block: SharedBlock, device: dict[str, Any], rate: int, frames: int) -> None:
+    def attach(self, block: SharedBlock) -> None:
+        """The session's block; before anything else."""
+        self._block = block
+
+    def decide(self, device: dict[str, Any], rate: int, frames: int) -> None:
         """Decide for a device that was opened at ``rate`` Hz, in blocks of ``frames``. device: see Supervised."""
-        self._block, self._device = block, device
+        self._device = device
         if self._pending is not None:
             self.slack, self._pending = self._pending[0], None
         if self.slack == 0 or self._undecided:
             self.refusal = self._why_not_inside(rate)
-            if self._undecided and self.refusal is None:
+            if self._settings.slack is None and self.refusal is None:
                 self.refusal = self._too_slow(rate, frames)
             self.slack = 0 if self.refusal is None else DEFAULT_SLACK
             self._undecided = False
