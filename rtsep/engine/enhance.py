@@ -22,6 +22,7 @@ from rtsep.model_spec import MAX_CHANNELS, is_mono
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+HOPS = 8  # computed at once: the weights are read once for all of them, and what they need fits into the cache
 BLOCK = 1 << 16  # samples a call that enhance() makes; memory, not result, depends on it
 
 
@@ -62,7 +63,7 @@ class Enhancer:
         if model.spatial and self.channels == 1:
             raise InputError(mono_sentence(model))
         self._row = model.spec.sources.index(source) if source else None
-        self._stream: Any = model.stream(channels=self.channels)
+        self._stream: Any = model.stream(channels=self.channels, hops=HOPS)
         self._mid = self._side = 0.0
         self._start()
 
