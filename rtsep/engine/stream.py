@@ -239,12 +239,12 @@ class Stream:
         return block
 
     def _run(self, block: NDArray[Any], places: NDArray[np.float32], sources: bool) -> None:
-        """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, a hop at a time."""
+        """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, some hops at a time."""
         stage, memory = self._stages[block.dtype], self._input
         done = 0
         while done < len(block):
-            until_hop = self._inward.needed((self._hops + 1) * self.spec.hop) - self._taken
-            count = min(len(block) - done, self._chunk, until_hop)
+            until = self._inward.needed((self._hops + self._together) * self.spec.hop) - self._taken
+            count = min(len(block) - done, self._chunk, until)
             stage[:count] = block[done : done + count]
             take(stage, count, memory, memory.shape[1] - 1, self._taken)
             self._taken += count
