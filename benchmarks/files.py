@@ -2,8 +2,8 @@
 
     python -m benchmarks.files [MODEL ...] [--seconds S] [--repeats N] [--json PATH]
 
-A WAV file of speech in noise is read, enhanced and written, as the program does it, by the compiled backend (eight hops in
-one product) and by onnxruntime (hop by hop). Told is audio a second of CPU time of the process, which works with one
+A WAV file of speech in noise is read, enhanced and written, as the program does it, by the compiled backend (eight hops
+in one product) and by onnxruntime (hop by hop). Told is audio a second of CPU time of the process, which works with one
 thread; on an idle machine that is the wall clock's time too. Nothing here is a pass or a fail.
 """
 

@@ -95,11 +95,16 @@ class Model:
 
         Raises InputError when the model cannot run on so many channels, or is not compiled.
         """
-        if self._program is None:
-            raise InputError(f"{self.path.name} is not compiled; load it with backend='compiled'.")
         from rtsep.engine.compiled.native import NativeStep
 
-        return NativeStep(self._program, channels)
+        return NativeStep(self.program, channels)
+
+    @property
+    def program(self) -> Program:
+        """What the graph was compiled to. Raises InputError when it is not compiled."""
+        if self._program is None:
+            raise InputError(f"{self.path.name} is not compiled; load it with backend='compiled'.")
+        return self._program
 
     def stream(
         self,
