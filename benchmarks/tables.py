@@ -155,6 +155,19 @@ def limit() -> str:
     )
 
 
+def files() -> str:
+    """How fast files go by each backend."""
+    found = results("files")
+    rows = []
+    for entry in found["models"]:
+        values = (*entry["times_real_time"].values(), entry["compiled / onnxruntime"])
+        cells = [f"{value['median']:.1f} ({value['least']:.1f} to {value['most']:.1f})" for value in values]
+        rows.append([f"{entry['model']['name']} {entry['model']['version']}", *cells])
+    header = [*found["models"][0]["times_real_time"], "compiled / onnxruntime"]
+    told = f"\nMeasured on {found['processor']} at a load average of {found['load']:.0f} on {found['cores']} cores.\n"
+    return markdown([f"times real time, median of {found['repeats']}", *header], rows) + told
+
+
 def latency() -> str:
     """What the probe of `rtsep bench step` measured."""
     step = results("step")
@@ -323,6 +336,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "stability": stability,
     "speed": speed,
     "limit": limit,
+    "files": files,
     "latency": latency,
     "model": model,
     "live": live,

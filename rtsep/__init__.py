@@ -21,11 +21,12 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.model import Model, ModelSpec, load
 
 if TYPE_CHECKING:
+    from rtsep.engine.many_streams import Engine
     from rtsep.engine.stream import Stream
 
 __version__ = "0.2.0"
 
-__all__ = ["InputError", "Model", "ModelSpec", "RtsepError", "Stream", "__version__", "enhance", "load"]
+__all__ = ["Engine", "InputError", "Model", "ModelSpec", "RtsepError", "Stream", "__version__", "enhance", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -33,4 +34,8 @@ def __getattr__(name: str) -> Any:
         from rtsep.engine.stream import Stream
 
         return Stream
+    if name == "Engine":  # so does this
+        from rtsep.engine.many_streams import Engine
+
+        return Engine
     raise AttributeError(f"module 'rtsep' has no attribute {name!r}")

@@ -40,11 +40,12 @@ def run(
     salvage: a file that ends before its sound does is no failure; else it is one, though its output is kept.
     skip_existing: an output that is there already is no failure.
     raw: what standard input holds, when it has no header.
-    Returns one Outcome a job, in order. Raises what ``rtsep.load(model)`` raises, and what ``progress`` raises.
+    Returns one Outcome a job, in order. Warns and raises as ``rtsep.load(model)``; raises what ``progress`` raises.
     """
+    from rtsep.engine.enhance import BACKEND
     from rtsep.model import load
 
-    loaded = load(model)
+    loaded = load(model, BACKEND)
     work = Work(model, strength, overwrite, make, raw)
     done = _refusals(jobs, overwrite, skip_existing)
     todo = [number for number in range(len(jobs)) if number not in done]

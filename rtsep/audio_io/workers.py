@@ -11,6 +11,7 @@ import multiprocessing
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
 
 def _serve(connection: Connection, work: Work, with_news: bool) -> None:
     """What a worker does: one job after another, until the pipe ends."""
+    from rtsep.engine.enhance import BACKEND
     from rtsep.model import load
 
     # What ends a program reaches its whole group of processes, by a terminal or a service manager. The first process
@@ -127,7 +129,9 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
             connection.send((done, total))
 
     with contextlib.suppress(Stopped, EOFError, OSError):
-        model = load(work.model)
+        with warnings.catch_warnings():  # whoever started the workers has said it
+            warnings.simplefilter("ignore")
+            model = load(work.model, BACKEND)
         while True:
             _, job = connection.recv()
             connection.send(do_job(job, model, work, tell))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import typer
 
 from rtsep.cli import bench, denoise, devices, karaoke, models, panel
@@ -42,7 +45,13 @@ def _root(
         typer.echo(context.get_help())
 
 
+def _say(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as a sentence, without the place in the code that it comes from."""
+    typer.echo(str(message), err=True)
+
+
 def main() -> None:
     """What the `rtsep` script calls."""
+    warnings.showwarning = _say
     ready_standard_streams()
     app(prog_name="rtsep")

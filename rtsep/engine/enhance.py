@@ -22,6 +22,8 @@ from rtsep.model_spec import MAX_CHANNELS, is_mono
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+BACKEND = "compiled"  # of whole signals and files
+HOPS = 8  # computed at once: the weights are read once for all of them, and what they need fits into the cache
 BLOCK = 1 << 16  # samples a call that enhance() makes; memory, not result, depends on it
 
 
@@ -62,7 +64,7 @@ class Enhancer:
         if model.spatial and self.channels == 1:
             raise InputError(mono_sentence(model))
         self._row = model.spec.sources.index(source) if source else None
-        self._stream: Any = model.stream(channels=self.channels)
+        self._stream: Any = model.stream(channels=self.channels, hops=HOPS)
         self._mid = self._side = 0.0
         self._start()
 
@@ -138,7 +140,7 @@ def enhance(
     Args:
         x: float32 (or float64) [samples] or [samples, channels], 1 to 8 channels, full scale 1.
         sample_rate: of x, Hz, 8000 to 192000; another rate than the model's is converted there and back (soxr).
-        model: from `load`, or what `load` takes.
+        model: from `load`, or what `load` takes; a model that is loaded here has the compiled backend.
         strength: most attenuation in dB; None is no limit, 0 gives x back.
 
     Returns:
@@ -158,7 +160,9 @@ def enhance(
         raise InputError(f"x has shape {list(x.shape)}; it must be [samples, 1 to {MAX_CHANNELS} channels]{hint}.")
     signal = x[:, None] if x.ndim == 1 else x
     signal = _checked(signal, signal.shape[1])
-    enhancer = Enhancer(model if isinstance(model, Model) else load(model), sample_rate, signal.shape[1], strength)
+    enhancer = Enhancer(
+        model if isinstance(model, Model) else load(model, BACKEND), sample_rate, signal.shape[1], strength
+    )
     pieces = [enhancer.process(signal[at : at + BLOCK]) for at in range(0, len(signal), BLOCK)]
     return np.concatenate([*pieces, enhancer.flush()]).reshape(x.shape)
 

@@ -39,6 +39,19 @@ class Step(Protocol):
         ...
 
 
+class SeveralHops(Step, Protocol):
+    """A step that may take up to ``hops`` hops at once."""
+
+    hops: int
+
+    def many(self, windows: Floats) -> Floats:
+        """``windows`` [hops, channels, analysis_window], oldest first, to the frames of each: the same bits.
+
+        ``activity`` is that of the newest hop. The array is the step's own and holds until the next call.
+        """
+        ...
+
+
 class _Binding:
     """An onnxruntime session with every input and output bound to a numpy array, so that a run allocates nothing."""
 

@@ -85,8 +85,12 @@ class Stream:
         channels: int = 1,
         strength: float | None = None,
         block_multiple: int = 1,
+        hops: int = 1,
     ) -> None:
-        """See Model.stream; ``new_step`` makes what makes the frames, one for each group of ``spec.channels``."""
+        """See Model.stream; ``new_step`` makes what makes the frames, one for each group of ``spec.channels``.
+
+        hops: how many of a long block may go through the steps at once, as far as these can do it.
+        """
         self.spec = spec
         self.sample_rate = rate = spec.sample_rate if sample_rate is None else check_rate(sample_rate)
         self.channels = check_channels(channels, spec)
@@ -102,17 +106,18 @@ class Stream:
         self._gain = np.zeros(4)
         self._gain[:2] = gain_of(strength)
         self._strength = strength
-        self._steps = [new_step() for _ in range(max(1, self.channels // spec.channels))]
+        self._steps: list[Any] = [new_step() for _ in range(max(1, self.channels // spec.channels))]
+        self._together = min(hops, *(getattr(step, "hops", 1) for step in self._steps))  # see SeveralHops
         self._allocate()
         for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
-                step.step(self._window[: spec.channels])
+                step.step(self._windows[0, : spec.channels])
         self.reset()
 
     def _allocate(self) -> None:
         spec, inward, outward = self.spec, self._inward, self._outward
         rows = max(self.channels, spec.channels)
-        self._chunk = chunk = inward.span(spec.hop) - inward.table.shape[1]
+        self._chunk = chunk = inward.span(self._together * spec.hop) - inward.table.shape[1]
         fed = chunk * inward.up // inward.down + spec.hop + 2  # samples at the model's rate ahead of the last hop
         kept = (chunk + self.latency) * inward.up // inward.down + outward.table.shape[1] + fed
 
@@ -122,7 +127,7 @@ class Stream:
         self._stages = {np.dtype(kind): np.zeros((chunk, self.channels), kind) for kind in (np.float32, np.float64)}
         self._input = zeros(self.channels, _ring(chunk + max(self.latency, inward.table.shape[1]) + 2))
         self._heard = zeros(rows, _ring(spec.analysis_window + fed))
-        self._window = zeros(rows, spec.analysis_window)
+        self._windows = zeros(self._together, rows, spec.analysis_window)
         self._made = zeros(len(spec.sources), rows, _ring(kept + spec.algorithmic_latency))
         self._wet = zeros(rows, chunk)
         self._mixed = zeros(chunk, self.channels)
@@ -176,7 +181,7 @@ class Stream:
         """Forget all sound, as if the stream were new; the strength stays, without a ramp."""
         for step in self._steps:
             step.reset()
-        for memory in (self._input, self._heard, self._window, self._made):
+        for memory in (self._input, self._heard, self._windows, self._made):
             memory[:] = 0
         self._gain[0], self._gain[2:] = self._gain[1], 0
         self._taken = self._fed = self._hops = 0
@@ -238,12 +243,12 @@ class Stream:
         return block
 
     def _run(self, block: NDArray[Any], places: NDArray[np.float32], sources: bool) -> None:
-        """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, a hop at a time."""
+        """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, some hops at a time."""
         stage, memory = self._stages[block.dtype], self._input
         done = 0
         while done < len(block):
-            until_hop = self._inward.needed((self._hops + 1) * self.spec.hop) - self._taken
-            count = min(len(block) - done, self._chunk, until_hop)
+            until = self._inward.needed((self._hops + self._together) * self.spec.hop) - self._taken
+            count = min(len(block) - done, self._chunk, until)
             stage[:count] = block[done : done + count]
             take(stage, count, memory, memory.shape[1] - 1, self._taken)
             self._taken += count
@@ -253,7 +258,7 @@ class Stream:
 
     def _listen(self) -> None:
         """Bring what was taken to the model's rate, and run the hops that it completes."""
-        spec, way, memory, heard, made = self.spec, self._inward, self._input, self._heard, self._made
+        spec, way, memory, heard = self.spec, self._inward, self._input, self._heard
         ready = way.ready(self._taken)
         if ready > self._fed:
             convolve(
@@ -261,14 +266,22 @@ class Stream:
                 *(self._fed, ready - self._fed, self._scratch, heard, self._fed, heard.shape[1] - 1),
             )
             self._fed = ready
-        while self._fed >= (self._hops + 1) * spec.hop:
-            self._hops += 1
-            end = self._hops * spec.hop
-            push(heard, heard.shape[1] - 1, end, self._window)
-            for index, step in enumerate(self._steps):
-                row = index * spec.channels
-                frames = step.step(self._window[row : row + spec.channels])
-                overlap_add(frames, end - spec.algorithmic_latency, spec.hop, made, made.shape[2] - 1, row)
+        while (waiting := self._fed // spec.hop - self._hops) > 0:
+            self._run_hops(min(waiting, self._together))
+
+    def _run_hops(self, count: int) -> None:
+        """Run the next ``count`` hops; one by one or together, they are the same bits."""
+        spec, heard, made = self.spec, self._heard, self._made
+        for number in range(count):
+            push(heard, heard.shape[1] - 1, (self._hops + 1 + number) * spec.hop, self._windows[number])
+        for index, step in enumerate(self._steps):
+            row = index * spec.channels
+            windows = self._windows[:count, row : row + spec.channels]
+            several = step.many(windows) if count > 1 else step.step(windows[0])[None]
+            begin = (self._hops + 1) * spec.hop - spec.algorithmic_latency
+            for number in range(count):
+                overlap_add(several[number], begin + number * spec.hop, spec.hop, made, made.shape[2] - 1, row)
+        self._hops += count
 
     def _emit(self, count: int, places: NDArray[np.float32], sources: bool) -> None:
         """Put the newest ``count`` outputs into ``places`` [sources or 1, count, channels]."""

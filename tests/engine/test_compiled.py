@@ -128,6 +128,37 @@ def test_any_partition_gives_the_same_bits(compiled: Compiled, name, rate, chann
     np.testing.assert_array_equal(in_pieces(stream, x, cuts, sources=sources), whole)
 
 
+@given(
+    name=st.sampled_from([*NETWORKS, *SHIPPED]),
+    rate=st.sampled_from([None, 44100, 16000, 96000]),
+    channels=st.integers(1, 3),
+    hops=st.integers(2, 9),
+    cuts=CUTS,
+    sources=st.booleans(),
+)
+def test_several_hops_at_once_give_the_same_bits(compiled: Compiled, name, rate, channels, hops, cuts, sources) -> None:
+    model = compiled(NETWORKS[name]) if name in NETWORKS else rtsep.load(name, backend="compiled")
+    channels = min(channels, 2) if model.spec.channels == 2 else channels
+    one, several = model.stream(rate, channels), model.stream(rate, channels, hops=hops)
+    x = noise(8000, channels)
+    whole = one.process(x, sources=sources)
+    np.testing.assert_array_equal(in_pieces(several, x, cuts, sources=sources), whole)
+    assert several.latency == one.latency and several.activity == one.activity
+    np.testing.assert_array_equal(several.flush(), one.flush())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_file_has_the_bits_of_a_stream_and_is_that_of_onnxruntime(name: str) -> None:
+    model = rtsep.load(name, backend="compiled")
+    x = a_minute(model.spec)[15 * 48_000 : 35 * 48_000]
+    x = x[:, 0] if model.spec.channels == 1 else x
+    stream = model.stream(channels=model.spec.channels)
+    streamed = np.concatenate([stream.process(x), stream.flush()])[stream.latency :]
+    enhanced = rtsep.enhance(x, 48_000, name)
+    np.testing.assert_array_equal(enhanced, streamed)
+    np.testing.assert_allclose(rtsep.enhance(x, 48_000, rtsep.load(name)), enhanced, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_streams_of_a_model_do_not_meet(name: str) -> None:
     model = rtsep.load(name, backend="compiled")

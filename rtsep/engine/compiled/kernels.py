@@ -185,6 +185,21 @@ def _binary_side_by_side(function, a_at, b_at, y_at, count):
             y[i] = _pair(function, a[i], b[i])
 
 
+@compiled(void(int64, int64, int64, int64, int64))
+def _binary_with_reversed(function, a_at, b_end, y_at, count):
+    """`b_end` is the last value in memory, and the first taken."""
+    a, b, y = floats(a_at, count), floats(b_end - 4 * (count - 1), count), floats(y_at, count)
+    if function == ADD:
+        for i in range(count):
+            y[i] = a[i] + b[count - 1 - i]
+    elif function == SUBTRACT:
+        for i in range(count):
+            y[i] = a[i] - b[count - 1 - i]
+    else:
+        for i in range(count):
+            y[i] = _pair(function, a[i], b[count - 1 - i])
+
+
 @compiled(void(int64, int64, float32, int64, int64))
 def _binary_with_scalar(function, a_at, b, y_at, count):
     a, y = floats(a_at, count), floats(y_at, count)
@@ -209,6 +224,8 @@ def binary(function, a, a_step, b, b_step, y, y_step, count):
         _binary_side_by_side(function, a, b, y, count)
     elif y_step == 1 and a_step == 1 and b_step == 0:
         _binary_with_scalar(function, a, read(b), y, count)
+    elif y_step == 1 and a_step == 1 and b_step == -1:
+        _binary_with_reversed(function, a, b, y, count)
     else:
         for i in range(count):
             write(y + 4 * i * y_step, _pair(function, read(a + 4 * i * a_step), read(b + 4 * i * b_step)))

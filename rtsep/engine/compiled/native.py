@@ -75,6 +75,63 @@ def _step(context_at, source, target):
 step = c_function(_step, int32(int64, types.CPointer(float32), types.CPointer(float32)))
 
 
+class Rows:
+    """Streams side by side behind the C function, one a row; owns all memory that it works on.
+
+    `context` is what the function is called with. `words[USED]` rows take part, the others' channels are left out.
+    """
+
+    def __init__(self, program: Program, rows: int, channels: int) -> None:
+        """channels: of input and output, of all rows together; 1 may stand in for all that a row has."""
+        spec = self.spec = program.spec
+        self.workspace = Workspace(program, rows)
+        self._kept = [aligned(program.kept_values) for _ in range(rows)]
+        self.workspace.table[:, 0] = [kept.ctypes.data for kept in self._kept]
+        self._tail = aligned(rows * spec.channels * spec.synthesis_window)
+        self._tails = self._tail.reshape(rows, spec.channels, spec.synthesis_window)
+        words = self.words = np.zeros(WORDS, np.int64)
+        words[: len(self.workspace.context)] = self.workspace.context
+        words[RUN], words[USED], words[HOP] = run.address, rows, spec.hop
+        words[CHANNELS], words[OWN_CHANNELS] = channels, spec.channels
+        words[WINDOW], words[WIDTH] = spec.analysis_window, spec.synthesis_window
+        words[WINDOW_AT] = self.workspace.view("window").ctypes.data
+        words[FRAMES_AT] = self.workspace.view("frames")[spec.target_index].ctypes.data
+        words[ROW_BYTES], words[TAIL] = 4 * self.workspace.stride, self._tail.ctypes.data
+        self.context = int(words.ctypes.data)
+        silence = np.zeros(spec.hop * channels, np.float32)
+        for _ in range(2 * spec.slow_rate):  # touches all memory
+            self.step(silence)
+        for row in range(rows):
+            self.clear(row)
+
+    def step(self, hop: Floats) -> tuple[Floats, int]:
+        """One hop from Python, float32 interleaved, in one piece: what comes out, and what the function returns."""
+        out = np.empty_like(hop)
+        pointer = np.ctypeslib.as_ctypes
+        return out, int(step.ctypes(self.context, pointer(hop.reshape(-1)), pointer(out.reshape(-1))))
+
+    def activity(self, row: int) -> float | None:
+        """Probability that the target was active in the newest hop of a row, if the model says."""
+        return float(self.workspace.view("activity", row)[self.spec.target_index]) if self.spec.activity else None
+
+    def clear(self, row: int) -> None:
+        """Make the stream of a row as new."""
+        self._kept[row][:] = 0
+        self._tails[row] = 0
+        self.workspace.view("window", row)[:] = 0
+        self.workspace.table[row, 1] = 0
+        if self.spec.activity:
+            self.workspace.view("activity", row)[:] = 0
+
+    def move(self, row: int, to: int) -> None:
+        """The stream of a row goes on in another, whose own is forgotten."""
+        self._kept[to][:] = self._kept[row]
+        self._tails[to] = self._tails[row]
+        self.workspace.table[to, 1] = self.workspace.table[row, 1]
+        for name in ("window", *(["activity"] if self.spec.activity else [])):
+            self.workspace.view(name, to)[:] = self.workspace.view(name, row)
+
+
 class NativeStep:
     """One stream of one or several channels as a C function; owns all memory that it works on.
 
@@ -90,45 +147,21 @@ class NativeStep:
 
         spec = self.spec = program.spec
         self.channels, self.hop = check_channels(channels, spec), spec.hop
-        rows = max(1, self.channels // spec.channels)
-        self._workspace = Workspace(program, rows)
-        self._kept = [aligned(program.kept_values) for _ in range(rows)]
-        self._workspace.table[:, 0] = [kept.ctypes.data for kept in self._kept]
-        self._tail = aligned(rows * spec.channels * spec.synthesis_window)
-        words = np.zeros(WORDS, np.int64)
-        words[: len(self._workspace.context)] = self._workspace.context
-        words[RUN], words[USED], words[HOP] = run.address, rows, spec.hop
-        words[CHANNELS], words[OWN_CHANNELS] = self.channels, spec.channels
-        words[WINDOW], words[WIDTH] = spec.analysis_window, spec.synthesis_window
-        words[WINDOW_AT] = self._workspace.view("window").ctypes.data
-        words[FRAMES_AT] = self._workspace.view("frames")[spec.target_index].ctypes.data
-        words[ROW_BYTES], words[TAIL] = 4 * self._workspace.stride, self._tail.ctypes.data
-        self._words = words
-        self.context = int(words.ctypes.data)
-        silence = np.zeros(self.hop * self.channels, np.float32)
-        for _ in range(2 * spec.slow_rate):  # touches all memory
-            self.step(silence)
-        self.reset()
+        self._count = max(1, self.channels // spec.channels)
+        self._rows = Rows(program, self._count, self.channels)
+        self.context = self._rows.context
 
     def step(self, hop: Floats) -> tuple[Floats, int]:
         """One hop from Python, [hop × channels] float32 interleaved: what comes out, and what the function returns."""
-        out = np.empty_like(hop)
-        pointer = np.ctypeslib.as_ctypes
-        return out, int(step.ctypes(self.context, pointer(hop), pointer(out)))
+        return self._rows.step(hop)
 
     @property
     def activity(self) -> float | None:
         """Probability that the target was active in the newest hop (the most of all channels), if the model says."""
-        if not self.spec.activity:
-            return None
-        views = [self._workspace.view("activity", row) for row in range(self._workspace.rows)]
-        return float(max(view[self.spec.target_index] for view in views))
+        found = [self._rows.activity(row) for row in range(self._count)]
+        return max((value for value in found if value is not None), default=None)
 
     def reset(self) -> None:
         """Forget all sound, as if the step were new."""
-        for kept in self._kept:
-            kept[:] = 0
-        self._tail[:] = 0
-        self._workspace.table[:, 1] = 0
-        for row in range(self._workspace.rows):
-            self._workspace.view("window", row)[:] = 0
+        for row in range(self._count):
+            self._rows.clear(row)

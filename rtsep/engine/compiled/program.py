@@ -90,6 +90,13 @@ class Workspace:
             np.int64,
         )
 
+    def rows_of(self, name: str) -> Floats:
+        """An input or output of the graph in all rows, [rows, *shape]."""
+        offset, shape = self.program.places[name]
+        steps = np.empty(shape, np.float32).strides
+        first = self.values[offset:]
+        return np.lib.stride_tricks.as_strided(first, (self.rows, *shape), (4 * self.stride, *steps))
+
     def view(self, name: str, row: int = 0) -> Floats:
         """An input or output of the graph in a row's memory, of its shape."""
         offset, shape = self.program.places[name]

@@ -17,23 +17,44 @@ class CompiledStep:
     condition: side information, [condition] float32, for the owner to write into; None for a model without.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, hops: int = 1) -> None:
+        """hops: how many `many` may be given at once."""
         spec = self.spec = program.spec
-        self._workspace = Workspace(program, 1)
+        self.hops = hops
+        self._workspace = Workspace(program, hops)
         self._kept = aligned(program.kept_values)
-        self._workspace.table[0] = self._kept.ctypes.data, 0
-        self._window, self._frames = self._workspace.view("window"), self._workspace.view("frames")
+        self._workspace.table[:, 0] = self._kept.ctypes.data
+        self._windows, self._frames = self._workspace.rows_of("window"), self._workspace.rows_of("frames")
+        self._window, self._frame = self._workspace.view("window"), self._workspace.view("frames")
+        self._activities = self._workspace.rows_of("activity") if spec.activity else None
         self.activity = self._workspace.view("activity") if spec.activity else None
         at, count = program.kept["condition"]
         self.condition = self._kept[at : at + count] if count else None
         self._context = self._workspace.context.ctypes.data
+        self._time = 0
 
     def step(self, window: Floats) -> Floats:
         """See Step.step; frames are [sources, channels, synthesis_window]."""
         self._window[:] = window
+        self._workspace.table[0, 1] = self._time
         run.ctypes(self._context, 1)
-        self._workspace.table[0, 1] += 1
-        return self._frames
+        self._time += 1
+        return self._frame
+
+    def many(self, windows: Floats) -> Floats:
+        """Several hops at once, with the bits that one after the other has: the weights are read once for all of them.
+
+        `windows` [hops, channels, analysis_window], oldest first, no more than promised; returns frames [hops, sources,
+        channels, synthesis_window], the step's own until the next call. `activity` is that of the newest hop.
+        """
+        count = len(windows)
+        self._windows[:count] = windows
+        self._workspace.table[:count, 1] = np.arange(self._time, self._time + count)
+        run.ctypes(self._context, count)
+        self._time += count
+        if self.activity is not None and self._activities is not None:
+            self.activity[:] = self._activities[count - 1]
+        return self._frames[:count]
 
     def reset(self) -> None:
         """See Step.reset; the condition stays."""
@@ -43,4 +64,4 @@ class CompiledStep:
             self.condition[:] = hint
         if self.activity is not None:
             self.activity[:] = 0
-        self._workspace.table[0, 1] = 0
+        self._time = 0
