@@ -43,8 +43,7 @@ class Meter(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
-            power = np.mean(np.square(np.frombuffer(frame.audio, np.int16) / 32768))
-            print(f"{10 * np.log10(power + 1e-12):6.1f} dB", end="\r")
+            print(f"{20 * np.log10(np.std(np.frombuffer(frame.audio, np.int16)) / 32768 + 1e-6):6.1f} dB", end="\r")
         await self.push_frame(frame, direction)
 
 

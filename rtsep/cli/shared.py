@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import typer
 
 from rtsep.errors import InputError, RtsepError
+from rtsep.live.choices import parse_strength as parse_strength
 
 flag = functools.partial(typer.Option, metavar="")  # an option without a value; newer typer shows "<bool>" else
 Verb = TypeVar("Verb", bound=Callable[..., Any])

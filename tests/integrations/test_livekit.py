@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
 import pytest
 
 from rtsep.errors import InputError
@@ -20,7 +19,7 @@ class Kept(RtsepFrameProcessor):
     """Keeps what it was given."""
 
     def __init__(self, sample_rate: int) -> None:
-        super().__init__(sample_rate=sample_rate)
+        super().__init__("denoise-small", sample_rate=sample_rate)
         self.heard: list[bytes] = []
 
     def _process(self, frame: rtc.AudioFrame) -> rtc.AudioFrame:
@@ -29,23 +28,24 @@ class Kept(RtsepFrameProcessor):
 
 
 async def played(track: rtc.LocalAudioTrack, source: rtc.AudioSource, processor: Kept, rate: int) -> list[bytes]:
-    """What comes out of an audio stream while a second of noise goes into its track."""
+    """What comes out of an audio stream while some noise goes into its track."""
     stream = rtc.AudioStream(track, sample_rate=rate, num_channels=1, frame_size_ms=10, noise_cancellation=processor)
-    sound, out = pcm(rate, 0.6), []
+    sound, out = pcm(rate, 0.3), []
 
     async def feed() -> None:
-        for at in range(0, len(sound), rate // 100):
-            piece = sound[at : at + rate // 100]
-            await source.capture_frame(rtc.AudioFrame(piece.tobytes(), rate, 1, len(piece)))
+        while True:
+            for at in range(0, len(sound), rate // 100):
+                piece = sound[at : at + rate // 100]
+                await source.capture_frame(rtc.AudioFrame(piece.tobytes(), rate, 1, len(piece)))
 
     feeding = asyncio.create_task(feed())
     async for event in stream:
         frame = event.frame
         assert (frame.sample_rate, frame.num_channels, frame.samples_per_channel) == (rate, 1, rate // 100)
         out.append(bytes(frame.data))
-        if len(out) == 40:
+        if sum(any(heard) for heard in processor.heard[: len(out)]) == 15:  # a source begins with silence of its own
             break
-    await feeding
+    feeding.cancel()
     await stream.aclose()
     return out
 
@@ -60,8 +60,7 @@ def test_frames_of_a_track_are_cleaned(rate: int) -> None:
 
     out, processor = asyncio.run(run())
     heard = processor.heard[: len(out)]
-    assert any(np.frombuffer(frame, np.int16).any() for frame in heard)
-    cleaner = PcmCleaner(rate)
+    cleaner = PcmCleaner(rate, model="denoise-small")
     assert out == [cleaner.process(frame) for frame in heard]
     assert processor._cleaner is None, "the stream has closed it"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,12 @@ def test_frames_of_ten_milliseconds(rate: int, channels: int) -> None:
     assert untouched.delay_ms == cleaner.delay_ms < 11.0
     out = through(untouched, sound, rate // 100)
     assert np.array_equal(out[delay:], sound[:-delay]) and not out[:delay].any()
+
+
+def test_the_documents_state_the_delay() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "voice-agents.md").read_text("utf-8")
+    for rate in RATES:
+        assert f"{PcmCleaner(rate).delay_ms:.1f} ms at {rate // 1000} kHz" in page
 
 
 def test_frames_may_have_any_length_and_full_scale_stays_there() -> None:

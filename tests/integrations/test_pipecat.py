@@ -38,13 +38,15 @@ def test_frames_of_a_transport_are_cleaned(rate: int) -> None:
     pieces = [sound[at : at + size].tobytes() for at in range(0, len(sound), size)]
 
     async def run() -> list[bytes]:
-        params = TransportParams(audio_in_enabled=True, audio_in_sample_rate=rate, audio_in_filter=RtsepFilter())
+        params = TransportParams(
+            audio_in_enabled=True, audio_in_sample_rate=rate, audio_in_filter=RtsepFilter("denoise-small")
+        )
         frames = [InputAudioRawFrame(audio=piece, sample_rate=rate, num_channels=1) for piece in pieces]
         sent = [*frames, SleepFrame(sleep=0.5)]
         down, _ = await run_test(Microphone(params), frames_to_send=sent, start_timeout=60.0)
         return [frame.audio for frame in down if isinstance(frame, InputAudioRawFrame)]
 
-    out, cleaner = asyncio.run(asyncio.wait_for(run(), 120)), PcmCleaner(rate)
+    out, cleaner = asyncio.run(asyncio.wait_for(run(), 120)), PcmCleaner(rate, model="denoise-small")
     assert len(out) > 10
     assert out == [cleaner.process(piece) for piece in pieces[: len(out)]]
 
