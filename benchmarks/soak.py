@@ -1,7 +1,7 @@
 """Hours of live sound on a private JACK server: late blocks, xruns, memory, and the bits against the offline result.
 
-    python -m benchmarks.soak [--model NAME|M.onnx] [--minutes 30] [--json PATH]
-    python -m benchmarks.soak --freewheel RECORDING ... [--minutes 10]
+    python -m benchmarks.soak [--model NAME|M.onnx] [--minutes 30] [--slack 2] [--json PATH]
+    python -m benchmarks.soak --freewheel RECORDING ... [--minutes 10] [--slack 2]
 
 The first runs in real time and reports once a minute. The second lets the server run as fast as it can while the
 callback waits for its results (a variant for measurements), feeds real speech, compares every bit, and watches memory.
@@ -31,7 +31,7 @@ from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.model import load
 
 RATE = 48_000
-PERIOD, SLACK = 128, 2
+PERIOD = 128
 _RUN_S = 60.0  # of free-wheeling sound at a time
 
 
@@ -45,10 +45,10 @@ def memory(live: LiveEngine) -> float:
     return total / 1024
 
 
-def soak(model: str, seconds: float, every: float = 60.0) -> list[dict[str, Any]]:
+def soak(model: str, slack: int, seconds: float, every: float = 60.0) -> list[dict[str, Any]]:
     """Real time: one row every ``every`` seconds, counters since the start."""
     rows = []
-    with JackServer(PERIOD, RATE), LiveEngine(LiveSettings(model=model, slack=SLACK)) as live:
+    with JackServer(PERIOD, RATE), LiveEngine(LiveSettings(model=model, slack=slack)) as live:
         began = time.monotonic()
         while (past := time.monotonic() - began) < seconds:
             time.sleep(min(every, seconds - past))
@@ -68,11 +68,11 @@ def soak(model: str, seconds: float, every: float = 60.0) -> list[dict[str, Any]
     return rows
 
 
-def freewheel(model: str, speech: NDArray[np.float32], seconds: float) -> list[dict[str, Any]]:
+def freewheel(model: str, slack: int, speech: NDArray[np.float32], seconds: float) -> list[dict[str, Any]]:
     """As fast as it goes, a minute of ``speech`` [samples] at a time: bits that differ, and memory after each."""
     rows = []
     loaded = load(model)
-    settings = LiveSettings(model=model, slack=SLACK, ring=1 << 23, callback_variant=WAIT_VARIANT)
+    settings = LiveSettings(model=model, slack=slack, ring=1 << 23, callback_variant=WAIT_VARIANT)
     with JackServer(PERIOD, RATE), LiveEngine(settings) as live:
         block = live.block
         stream, at, late = loaded.stream(block_multiple=loaded.spec.hop), 0, np.zeros(0, np.float32)
@@ -105,6 +105,7 @@ def main(
     speech: Annotated[list[Path] | None, typer.Argument(metavar="[RECORDING]...", help="For --freewheel.")] = None,
     model: Annotated[str, typer.Option(metavar="NAME|M.onnx")] = "denoise",
     minutes: Annotated[float, typer.Option(min=0.1)] = 30.0,
+    slack: Annotated[int, typer.Option(min=0, max=16, help="Blocks; 0 is inside the callback.")] = 2,
     free: Annotated[bool, typer.Option("--freewheel", help="As fast as it goes, every bit compared.")] = False,
     beside: Annotated[str, typer.Option(metavar="TEXT", help="What else this machine was doing.")] = "nothing else",
     json: Annotated[str | None, typer.Option("--json", metavar="PATH|-")] = None,
@@ -122,12 +123,12 @@ def main(
             raise InputError(f"A recording cannot be read: {error}") from None
         if any(rate != RATE for _, rate in read):
             raise InputError(f"All recordings must have {RATE} Hz.")
-        rows = freewheel(model, np.concatenate([sound[:, 0] for sound, _ in read]), 60 * minutes)
+        rows = freewheel(model, slack, np.concatenate([sound[:, 0] for sound, _ in read]), 60 * minutes)
     else:
-        rows = soak(model, 60 * minutes)
+        rows = soak(model, slack, 60 * minutes)
     result = {
         "model": {"name": spec.name, "version": spec.version, "weights_sha256": spec.weights_sha256},
-        "server": {"kind": "jackd -S -d dummy, private", "rate": RATE, "period": PERIOD, "slack": SLACK},
+        "server": {"kind": "jackd -S -d dummy, private", "rate": RATE, "period": PERIOD, "slack": slack},
         "freewheel": free,
         "beside": {"what": beside, "load average before": before, "load average after": os.getloadavg()[0]},
         "rows": rows,

@@ -75,7 +75,9 @@ def live(
     json: JsonOption = None,
     html: Annotated[str | None, typer.Option(metavar="PATH", help="Write a page with pictures.")] = None,
     period: Annotated[int, typer.Option(min=16, max=8192, metavar="N", help="Frames a block of the server.")] = 128,
-    slack: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="Blocks of delay for the worker.")] = 2,
+    slack: Annotated[
+        int, typer.Option(min=0, max=16, metavar="N", help="Blocks of delay for the worker; 0 is inside the callback.")
+    ] = 2,
     source: Annotated[
         str | None, typer.Option("--input", metavar="DEV", help="Through real devices, a cable from one to the other.")
     ] = None,

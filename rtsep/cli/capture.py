@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from rtsep.errors import InputError
+from rtsep.live.choices import parse_slack
 
 
 def run_capture(
@@ -14,7 +15,7 @@ def run_capture(
     output: str | None,
     virtual_sink: bool,
     block: int | None,
-    slack: int | None,
+    slack: str | None,
     as_json: bool,
     seconds: float | None,
 ) -> None:
@@ -23,6 +24,7 @@ def run_capture(
 
     if len(devices) > 1 or (devices and virtual_sink):
         raise InputError("--capture takes one device, and --virtual-sink none; leave the others out.")
+    blocks = parse_slack(slack)
     with StopSignals() as quit:  # from here on nothing is left behind, whenever the end comes
         from rtsep.live.engine.live_engine import LiveSettings
         from rtsep.live.routing.capture import Capture
@@ -34,7 +36,7 @@ def run_capture(
             if quit.is_set():
                 return
             settings = LiveSettings(
-                model=model, strength=strength, channels=2, block=block, slack=slack, **capture.settings()
+                model=model, strength=strength, channels=2, block=block, slack=blocks, **capture.settings()
             )
             if virtual_sink:
                 typer.echo(f"rtsep: Point other players at {capture.made}; it plays on {capture.output}.", err=True)

@@ -75,7 +75,8 @@ def denoise(
         str | None, typer.Option(metavar="N|auto", help="Frames to ask the device for.", rich_help_panel=_LIVE)
     ] = None,
     slack: Annotated[
-        int | None, typer.Option(metavar="N", help="Blocks of delay; 2, more if needed.", rich_help_panel=_LIVE)
+        str | None,
+        typer.Option(metavar="N|auto", help="Blocks of delay; 0 is inside the callback.", rich_help_panel=_LIVE),
     ] = None,
     gate: Annotated[
         str | None,

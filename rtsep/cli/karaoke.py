@@ -102,7 +102,8 @@ def karaoke(
         typer.Option("--virtual-sink", help="From a new sink, rtsep-karaoke.", rich_help_panel=_CAPTURE),
     ] = False,
     slack: Annotated[
-        int | None, typer.Option(metavar="N", help="Blocks of delay; 2, more if needed.", rich_help_panel=_CAPTURE)
+        str | None,
+        typer.Option(metavar="N|auto", help="Blocks of delay; 0 is inside the callback.", rich_help_panel=_CAPTURE),
     ] = None,
 ) -> None:
     """Play songs with their vocals turned down, write them to files (-o,

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from rtsep.errors import InputError
-from rtsep.live.choices import check_place, live_values, route, with_model
+from rtsep.live.choices import check_place, live_values, parse_slack, route, with_model
 
 
 def run_live(
@@ -20,7 +20,7 @@ def run_live(
     strength: str | None,
     model: str | None,
     block: str | None,
-    slack: int | None,
+    slack: str | None,
     gate: str | None,
     gate_open: float | None,
     gate_hold: float | None,
@@ -43,7 +43,7 @@ def run_live(
         "output": output,
         "strength": strength,
         "block": None if block in (None, "auto") else whole(block),
-        "slack": slack,
+        "slack": slack if slack in (None, "auto") else parse_slack(slack),
         "gate": gate,
         "gate_open": gate_open,
         "gate_hold": gate_hold,

@@ -27,11 +27,13 @@ TINY = np.float32(1e-15)
 def take(block, count, ring, mask, at):
     """Write ``block[:count]`` ([samples, channels]) into ``ring`` from position ``at`` on.
 
-    Non-finite samples become zero, the rest is clamped to +-LIMIT: one bad sample must not live on in the state.
+    A ring with more channels than the block gets the last one again. Non-finite samples become zero, the rest is
+    clamped to +-LIMIT: one bad sample must not live on in the state.
     """
     for channel in range(ring.shape[0]):
+        source = min(channel, block.shape[1] - 1)
         for i in range(count):
-            value = block[i, channel]
+            value = block[i, source]
             if not np.isfinite(value):
                 value = 0.0
             elif value > LIMIT:

@@ -59,67 +59,78 @@ def _zeros(shape: tuple[int, ...]) -> Floats:
     return np.zeros(shape, np.float32)
 
 
-class OnnxStep:
-    """Form ``step``: the graph is one hop, its dilated history is kept here in rings (design of the step graph).
+class StepMemory:
+    """What a graph of form ``step`` reads and writes, and its dilated history in rings (design of the step graph).
 
-    A run moves one column in and two taps a layer out, however far the dilations reach. A graph of which some runs only
-    every few hops is told the hop's number modulo that rate, counted here from the last reset on.
+    inputs, outputs: arrays by the graph's names for even hops and for odd ones: the next state of one run is the state
+    of the next, so that nothing is copied. history, dilations, starts: see ``framing.gather``. taps, column: what moves
+    between history and graph, empty for a model without such convolutions. condition: side information, [condition],
+    for the owner to write into, and activity, [sources]; None for a model without. phase: a scalar, the hop's number
+    modulo the rate of a graph of which some runs only every few hops.
+    """
+
+    def __init__(self, spec: ModelSpec, window: Floats | None = None) -> None:
+        """window: memory for the graph's input of that name, [channels, analysis_window]."""
+        inputs: Arrays = {name: _zeros(shape) for name, shape in spec.inputs().items()}
+        outputs: Arrays = {name: _zeros(shape) for name, shape in spec.outputs().items()}
+        if window is not None:
+            inputs["window"] = window
+        self.phase = np.zeros((), np.int64)
+        if spec.slow_rate > 1:
+            inputs["phase"] = self.phase
+        self.window, self.frames = inputs["window"], outputs["frames"]
+        self.condition, self.activity = inputs.get("condition"), outputs.get("activity")
+        self.inputs, self.outputs = (inputs, inputs), (outputs, outputs)
+        self.states: tuple[Floats, ...] = ()
+        if spec.state:
+            self.states = (inputs["state"], outputs["next_state"])
+            self.inputs = (inputs, inputs | {"state": outputs["next_state"]})
+            self.outputs = (outputs, outputs | {"next_state": inputs["state"]})
+        nothing = _zeros((0, spec.kernel - 1, spec.hidden))
+        self.taps, self.column = inputs.get("taps", nothing), outputs.get("column", nothing[:, 0])
+        self.reach = spec.kernel - 1
+        self.dilations = np.array(spec.dilations, np.int64)
+        self.starts = np.cumsum(self.reach * self.dilations) - self.reach * self.dilations
+        self.history = _zeros((self.reach * sum(spec.dilations), spec.hidden))
+
+    def clear(self) -> None:
+        """Forget all sound; the condition stays."""
+        self.history[:] = 0
+        for state in self.states:
+            state[:] = 0
+        if self.activity is not None:
+            self.activity[:] = 0
+
+
+class OnnxStep:
+    """Form ``step``: the graph is one hop; a run moves one column in and two taps a layer out, however far they reach.
 
     condition: side information, [condition] float32, for the owner to write into; None for a model without.
     """
 
     def __init__(self, spec: ModelSpec, session: Any) -> None:
         self.spec = spec
-        self._inputs: Arrays = {name: _zeros(shape) for name, shape in spec.inputs().items()}
-        self._outputs: Arrays = {name: _zeros(shape) for name, shape in spec.outputs().items()}
-        self._phase = np.zeros((), np.int64)
-        if spec.slow_rate > 1:
-            self._inputs["phase"] = self._phase
-        self._window, self._frames = self._inputs["window"], self._outputs["frames"]
-        self.condition = self._inputs.get("condition")
-        self.activity = self._outputs.get("activity")
-        there = _Binding(session, self._inputs, self._outputs)
-        if spec.state:
-            # The next state of one run is the state of the next: two bindings take turns, nothing is copied.
-            back = _Binding(
-                session,
-                self._inputs | {"state": self._outputs["next_state"]},
-                self._outputs | {"next_state": self._inputs["state"]},
-            )
-            self._bindings = (there, back)
-            self._states: tuple[Floats, ...] = (self._inputs["state"], self._outputs["next_state"])
-        else:
-            self._bindings = (there, there)
-            self._states = ()
-        nothing = _zeros((0, spec.kernel - 1, spec.hidden))  # of a model without such convolutions
-        self._taps, self._column = self._inputs.get("taps", nothing), self._outputs.get("column", nothing[:, 0])
-        self._reach = spec.kernel - 1
-        self._dilations = np.array(spec.dilations, np.int64)
-        ends = np.cumsum(self._reach * self._dilations)
-        self._starts = ends - self._reach * self._dilations
-        self._history = _zeros((self._reach * sum(spec.dilations), spec.hidden))
-        self._time = 0
+        self._memory = memory = StepMemory(spec)
+        self.condition, self.activity = memory.condition, memory.activity
+        self._bindings = tuple(_Binding(session, *ends) for ends in zip(memory.inputs, memory.outputs, strict=True))
+        self._time = 0  # hops since the last reset
 
     def step(self, window: Floats) -> Floats:
         """See Step.step; frames are [sources, channels, synthesis_window]."""
-        time = self._time
-        self._window[:] = window
-        self._phase[...] = time % self.spec.slow_rate
-        gather(self._history, self._dilations, self._starts, time, self._taps)
+        time, memory = self._time, self._memory
+        memory.window[:] = window
+        memory.phase[...] = time % self.spec.slow_rate
+        gather(memory.history, memory.dilations, memory.starts, time, memory.taps)
         self._bindings[time & 1].run()
-        scatter(self._history, self._dilations, self._starts, time, self._reach, self._column)
-        if self._states:
-            settle(self._states[1 - (time & 1)])
+        scatter(memory.history, memory.dilations, memory.starts, time, memory.reach, memory.column)
+        if memory.states:
+            settle(memory.states[1 - (time & 1)])
         self._time = time + 1
-        return self._frames
+        return memory.frames
 
     def reset(self) -> None:
         """See Step.reset; the condition stays."""
-        self._history[:] = 0
-        for state in self._states:
-            state[:] = 0
-        if self.activity is not None:
-            self.activity[:] = 0
+        self._memory.clear()
         self._time = 0
 
 

@@ -32,6 +32,15 @@ def parse_strength(text: str) -> float | None:
     return value
 
 
+def parse_slack(value: Any) -> int | None:
+    """Block periods, None for auto."""
+    if value in (None, "auto"):
+        return None
+    if not str(value).isdecimal():
+        raise InputError(f"--slack is {value!r}; it must be auto or a number of blocks.")
+    return int(value)
+
+
 def parse_gate(chosen: Mapping[str, Any], lookback: float = 0.0) -> GateSettings | None:
     """GateSettings of --gate and its companions, None for no gate; look-back and hold are ms there.
 
@@ -71,7 +80,7 @@ def live_values(chosen: Mapping[str, Any]) -> dict[str, Any]:
         "output": chosen.get("output"),
         "strength": parse_strength(str(chosen.get("strength", "max"))),
         "block": chosen.get("block"),
-        "slack": chosen.get("slack"),
+        "slack": parse_slack(chosen.get("slack")),
         "gate": parse_gate(chosen),
         "input_channels": chosen.get("input_channels"),
         "muted": bool(chosen.get("monitor")),

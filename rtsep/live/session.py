@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rtsep.errors import RtsepError
+from rtsep.errors import InputError, RtsepError
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.feedback_detector import SIZE, FeedbackDetector
 from rtsep.live.recorder import Recorder
@@ -95,6 +95,11 @@ class LiveSession:
             engine.bypass(not engine.bypassed)
         elif key in (UP, DOWN):
             engine.set_strength(next_strength(engine.status()["strength"], 1 if key == UP else -1))
+        elif key == "0":
+            try:
+                engine.set_slack(0)
+            except InputError as error:
+                self.view.tell(str(error))
         elif key == "m":
             engine.mute(not engine.muted)
         elif key == "r":

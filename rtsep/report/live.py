@@ -86,6 +86,7 @@ def _on_devices(
     }
     say("round trip and its parts, by a ping through the cable")
     found, live = measure_budget(settings)
+    _check_slack(live, slack)
     rate, spec = int(live.device["rate"]), live.model.spec
     whole, parts = found["whole"], found["parts"]
     budget = {
@@ -123,6 +124,7 @@ def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
 
     # With strength 0 the stream puts out its delayed input, so that the probe comes out as it went in.
     whole, live = probed_through(LiveSettings(model=model, strength=0.0, slack=slack, channels=channels))
+    _check_slack(live, slack)
     without_stream, _ = probed_through(LiveSettings(model=model, slack=slack, channels=channels, without_model=True))
     with PassThrough(rate):
         without_slack = _probed(sound, "rtsep-through:in_0", "rtsep-through:out_0")
@@ -152,6 +154,12 @@ def _budget(model: str, slack: int, rate: int, channels: int) -> dict[str, Any]:
     }
 
 
+def _check_slack(live: LiveEngine, slack: int) -> None:
+    """Raises RtsepError where the session had to take another."""
+    if live.slack != slack:
+        raise RtsepError(f"Slack {slack} is not possible here: {live.slack_control.refusal}")
+
+
 def _probed(sound: NDArray[np.float32], target: str, source: str, tries: int = 3) -> int:
     """Delay in samples at which ``sound`` came out bit for bit, but for blocks that were lost on the way."""
     for _ in range(tries):
@@ -179,8 +187,9 @@ def _under_load(name: str, settings: LiveSettings, empty_rate: int | None, secon
             time.sleep(seconds)
         took = time.monotonic() - began
         after = counters(block)
+        inside = bool(block.state.inside)
         callbacks, runs, late, lost, xruns, resets = (after[name] - before[name] for name in names)
-        gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, runs)
+        gaps, compute = gaps_ms(live.block, callbacks), compute_ms(live.block, callbacks if inside else runs)
         alone = gaps_ms(empty, empty.state.callbacks - beside)
         timeline = _timeline(live.block, callbacks, runs)
         block_ms = 1000 * block.state.block / block.state.rate
@@ -227,7 +236,7 @@ def _counts(values: NDArray[np.float64]) -> list[int]:
 def _timeline(block: SharedBlock, callbacks: int, runs: int, cells: int = 400) -> dict[str, list[float]]:
     """The worst gap and compute of each of ``cells`` stretches of time, and how many blocks were late in it."""
     calls = block.newest_rows(block.calls, block.state.callbacks, callbacks)
-    works = block.newest_rows(block.works, block.state.runs, runs)
+    works = calls if block.state.inside else block.newest_rows(block.works, block.state.runs, runs)
     start, end = int(calls["began"][0]), int(calls["began"][-1])
     edges = np.linspace(start, end, cells + 1)
     gap = np.diff(calls["began"], prepend=calls["began"][0]) / 1e6

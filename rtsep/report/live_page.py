@@ -180,7 +180,7 @@ def _draw_histograms(result: dict[str, Any]) -> Any:
             ("compute", "#e09f3e", "compute"),
         ):
             axes.stairs(entry["histogram"][key], edges, color=colour, label=label, fill=key == "empty_gap", alpha=0.9)
-        axes.axvline(entry["block_ms"] * result["slack"], color="#9e2a2b", ls=":", label="budget")
+        axes.axvline(entry["block_ms"] * max(1, result["slack"]), color="#9e2a2b", ls=":", label="budget")
         axes.set_xscale("log")
         axes.set_yscale("symlog")
         axes.set_ylabel("blocks")

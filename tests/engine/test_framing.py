@@ -30,12 +30,14 @@ def noise(seed: int, *shape: int) -> np.ndarray:
     count=st.integers(0, 20),
     at=st.integers(0, 10**12),
     double=st.booleans(),
+    more=st.integers(0, 2),
 )
-def test_take(block, count, at, double):
+def test_take(block, count, at, double, more):
     block = block.astype(np.float64) if double else block
-    ring = noise(0, block.shape[1], 32)
+    ring = noise(0, block.shape[1] + more, 32)
     expected = ring.copy()
     clean = np.clip(np.where(np.isfinite(block), block, 0), -8, 8)
+    clean = np.concatenate([clean, *[clean[:, -1:]] * more], axis=1)  # the last channel again
     expected[:, (at + np.arange(count)) % 32] = clean[:count].T
     framing.take(block, count, ring, 31, at)
     np.testing.assert_array_equal(ring, expected)

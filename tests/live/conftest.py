@@ -47,6 +47,7 @@ def patient(monkeypatch: pytest.MonkeyPatch, unjudged: None) -> None:
 def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is not too slow for the model, however late its results are."""
     monkeypatch.setattr(Governor, "judge", lambda *_: None)
+    monkeypatch.setattr(Governor, "endangers", lambda *_: False)
 
 
 @pytest.fixture(scope="session")

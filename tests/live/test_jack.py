@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from graphs import Network
 from servers import delay_of, jack_server, probe
+from tape import RING, Tape, carried, check_bits, noise, offline, wait
 
 import rtsep
 from rtsep.engine.gate import Gated, GateSettings
@@ -20,60 +19,8 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.live_callback import WAIT_VARIANT
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
-from rtsep.live.engine.status import gaps_ms
 
 pytestmark = pytest.mark.usefixtures("patient")
-
-RING = 1 << 21  # 43 s: nothing of a test is overwritten
-
-
-class Tape:
-    """All that a Live heard and played, and which samples were played in blocks that it calls lost."""
-
-    def __init__(self, live: LiveEngine) -> None:
-        block = live.block
-        block.state.running = 0
-        calls = block.state.callbacks
-        assert wait(lambda: block.state.callbacks > calls + 1)  # the one that was running has written everything down
-        self.end = block.state.position
-        assert self.end < block.length
-        self.heard = block.samples_before(block.heard, self.end, self.end)[:, 0]
-        self.played = block.samples_before(block.played, self.end, self.end)[:, 0]
-        self.delay, self.latency = block.state.delay, block.state.stream_latency
-        self.late, self.lost = block.state.late_blocks, block.state.lost_blocks
-        calls = block.calls[block.calls["position"] > 0]
-        self.blocks = [(int(at - count), int(at), int(flags)) for _, _, count, flags, at in calls]
-        self.gaps = gaps_ms(block, len(calls))
-
-    def flagged(self, *flags: int) -> set[int]:
-        """Positions at which blocks with all of ``flags`` begin."""
-        return {begin for begin, _, found in self.blocks if all(found & flag for flag in flags)}
-
-    def differing(self, wanted: np.ndarray) -> set[int]:
-        """Positions of the blocks that were not played as ``wanted`` [samples] says."""
-        return {begin for begin, end, _ in self.blocks if not np.array_equal(self.played[begin:end], wanted[begin:end])}
-
-
-def offline(model: str, tape: Tape, grain: int) -> np.ndarray:
-    """What a Stream makes of what was heard, where it has to be played."""
-    stream = rtsep.load(model).stream(block_multiple=grain)
-    assert stream.latency == tape.latency
-    made = stream.process(tape.heard[: len(tape.heard) // grain * grain])
-    return np.concatenate([np.zeros(tape.delay, np.float32), made])[: tape.end]
-
-
-def check_bits(tape: Tape, wanted: np.ndarray) -> None:
-    """What is not counted is the result; what is counted is not; and both counters count."""
-    lost = tape.flagged(FLAG_LATE) | tape.flagged(FLAG_JOIN)
-    assert tape.differing(wanted) <= lost
-    dry = np.concatenate([np.zeros(tape.delay + tape.latency, np.float32), tape.heard])
-    audible = {begin for begin, end, _ in tape.blocks if dry[begin:end].all()}  # in silence dry and result are alike
-    assert tape.flagged(FLAG_LATE) & audible <= tape.differing(wanted)
-    assert len(tape.flagged(FLAG_LATE)) == tape.late and len(lost) == tape.lost
-
-
-def noise(seconds: float, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(round(48000 * seconds))).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -114,16 +61,6 @@ def test_a_large_period_is_not_taken_for_a_slow_machine(
 def test_a_rate_that_no_model_can_be_brought_to_is_refused(random_model: str) -> None:
     with jack_server(1024, 384000), pytest.raises(RtsepError, match="384000 Hz and rtsep at 8000 to 192000"):
         LiveEngine(LiveSettings(model=random_model)).start()
-
-
-def carried(live: LiveEngine, sound: np.ndarray, period: int) -> bool:
-    """Whether a probe was heard bit for bit, and recorded what was played, bit for bit, one server period later."""
-    recording, _ = probe(sound, "rtsep:in_0", "rtsep:out_0")
-    end, size = live.block.state.position, len(sound)
-    heard, played = (live.block.samples_before(ring, end, end)[:, 0] for ring in (live.block.heard, live.block.played))
-    begin = delay_of(sound, heard, end)
-    whole = np.array_equal(heard[begin : begin + size], sound)
-    return whole and np.array_equal(recording[period:], played[begin : begin + size - period])
 
 
 def test_a_worker_that_stalls_loses_blocks_and_they_are_counted(random_model: str) -> None:
@@ -232,12 +169,3 @@ def memory_of(pid: int | None) -> int:
     """Resident kilobytes."""
     with open(f"/proc/{pid}/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-
-
-def wait(condition: Any, seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False

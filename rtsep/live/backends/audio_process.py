@@ -6,8 +6,8 @@ compiled callback. Settings, for microphones, players and the empty pass-through
 
 callback: LIVE, PLAYER or PASSTHROUGH of ``processes``. variant: of the live callback, see there. input, output:
 devices by name, part of it or number, None is the default; a player has no input. rate: Hz wanted. block: frames wanted
-or None. client: our name among JACK's clients. input_channels: that the device must give. model: whose worker runs as a
-thread here, or None.
+or None. client: our name among JACK's clients. input_channels: that the device must give. model: path. threaded_worker:
+its worker runs as a thread here. step_hosts: audio systems whose callback may be asked to run it, None is all.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from rtsep.live.backends.portaudio import (
     StreamRequest,
 )
 from rtsep.live.backends.shared_state import Fields, SharedBlock
+from rtsep.live.backends.step_keeper import StepKeeper
 from rtsep.live.engine.processes import PASSTHROUGH, PLAYER, say
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, player_block_size, two_clocks
 from rtsep.live.routing.sound_server import devices_of_server
@@ -161,8 +162,13 @@ def run(handle: str, settings: dict[str, Any]) -> None:
     block = SharedBlock.attach(handle)
     state = block.state
     realtime.lock_memory()
+    state.step_running = state.step_busy = 0
     streams = Streams(PortAudio(settings["client"]), block, settings)
-    if settings.get("model"):  # the portable way: the worker is a thread of this process
+    keeper = None
+    hosts = settings.get("step_hosts", [])
+    if hosts is None or streams.target.host in hosts:
+        keeper = StepKeeper(block, None if state.without_model else settings["model"])
+    if settings.get("threaded_worker"):  # the portable way: the worker is a thread of this process
         from rtsep.live.engine import worker
 
         worker.thread(block, settings["model"])
@@ -184,10 +190,14 @@ def run(handle: str, settings: dict[str, Any]) -> None:
         period=_period(streams.target, frames),
         channels=streams.channels,
         pid=os.getpid(),
+        step_refusal=keeper.refusal if keeper else None,
+        step_ms=keeper.step_ms if keeper else None,
     )
     realtime.stop_garbage_collection()
     while not state.stop:
         time.sleep(_LOOK_S)
+        if keeper is not None:
+            keeper.look()
         if not streams.active and not state.stop:
             raise RtsepError("The sound system ended the stream.")
     closing = threading.Thread(target=streams.close, daemon=True)

@@ -1,8 +1,9 @@
 """The live callback: compiled, without the GIL, allocations or locks.
 
-``take_in`` takes a block in, ``put_out`` plays what is due: the worker's result from ``state.delay`` samples ago, or,
-when that is not there, the dry signal delayed just as much. Where one follows the other, the difference between the
-last sample played and the first of the new kind is added and dies away within 2 ms: no step, and never more delay.
+``take_in`` takes a block in, ``put_out`` plays what is due: the worker's result from ``state.delay`` samples ago, or
+what ``run_steps`` has just made of the block itself (slack 0). When that is not there it is the dry signal, delayed
+just as much. Where one follows the other, the difference between the last sample played and the first of the new kind
+is added and dies away within 2 ms: no step, and never more delay.
 
 PortAudio calls ``address()``, a C function around both; on Linux it wakes the worker through an eventfd. Two variants
 are compiled from the same source for measurements, and are never what users run: ``ping`` plays noise on request, and
@@ -17,6 +18,7 @@ import numpy as np
 from numba import carray, float32, int64, types, void
 
 from rtsep.engine.numba_cache import c_function, compiled
+from rtsep.live.backends.callback_steps import run_steps
 from rtsep.live.backends.clock_bridge import capture, cross
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import (
@@ -34,9 +36,11 @@ from rtsep.live.backends.shared_state import (
     PING_TYPE,
     RESAMPLER,
     RESAMPLER_AT,
+    RINGS,
     SCRATCH_AT,
     STATE,
     STATE_TYPE,
+    STEP_GAIN_AT,
     TABLE_SHAPE,
     TABLE_SIZE,
 )
@@ -77,7 +81,10 @@ def take_in(state, heard, block):
 
 @compiled(int64(STATE_TYPE, SOUND, SOUND, SOUND, SOUND))
 def put_out(state, heard, results, played, out):
-    """Fill ``out`` ([frames, channels]) with what is due now, after ``take_in`` of as many frames; the log's flags."""
+    """Fill ``out`` ([frames, channels]) with what is due now, after ``take_in`` of as many frames; the log's flags.
+
+    results: the worker's, or, when the network is ``state.inside``, the callback's own.
+    """
     channels = heard.shape[0]
     mask = heard.shape[1] - 1
     frames = out.shape[0]
@@ -85,13 +92,15 @@ def put_out(state, heard, results, played, out):
     first = now - state.delay
     dry_first = first - state.stream_latency
     # A result is there when all of it is.
-    there = state.processed >= first + frames and (first >= state.valid_from or state.valid_from == 0)
+    processed = state.step_position if state.inside == 1 else state.processed
+    valid_from = state.step_valid_from if state.inside == 1 else state.valid_from
+    there = processed >= first + frames and (first >= valid_from or valid_from == 0)
     fence()
     late = 0 if there else 1
     if state.bypass == 1.0 and state.bypass_target == 1.0:
         late = 0  # the dry signal is what is wanted
-    begins = late != state.was_late or state.delay != state.last_delay
-    state.was_late, state.last_delay = late, state.delay
+    begins = late != state.was_late or state.delay != state.last_delay or state.inside != state.last_inside
+    state.was_late, state.last_delay, state.last_inside = late, state.delay, state.inside
     total = state.join_samples
     if begins:
         state.join_left = total
@@ -111,6 +120,8 @@ def put_out(state, heard, results, played, out):
             value = dry
             if late == 0 and share < 1.0:
                 value = results[channel, (first + i) & mask]
+                if not np.isfinite(value):  # a faulty network must not be heard
+                    value = dry
                 if share > 0.0:
                     value = np.float32((1.0 - share) * value + share * dry)
             if volume != 1.0:
@@ -137,7 +148,7 @@ if LINUX:
 
     @compiled(void(STATE_TYPE))
     def _wake_worker(state):
-        if state.wake_descriptor >= 0:
+        if state.wake_descriptor >= 0 and state.worker_paused == 0:
             _eventfd_write(np.int32(state.wake_descriptor), np.uint64(1))
 
     @compiled(void(STATE_TYPE))
@@ -163,10 +174,9 @@ else:
 @compiled(types.Tuple((SOUND, float32[::1]))(STATE_TYPE, WORDS))
 def _conversion_memory(state, words):
     """What lies behind the rings: the resampler's table, and room for a block from another clock."""
-    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)[
-        4 * state.channels * state.ring_length :
-    ]
-    return floats[:TABLE_SIZE].reshape(TABLE_SHAPE), floats[TABLE_SIZE:]
+    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
+    begin = RINGS * state.channels * state.ring_length
+    return floats[begin : begin + TABLE_SIZE].reshape(TABLE_SHAPE), floats[begin + TABLE_SIZE :]
 
 
 @compiled(void(STATE_TYPE, PING_TYPE, SOUND, SOUND))
@@ -210,7 +220,7 @@ def _live_callback(pings: bool, waits: bool) -> Any:
             silence(out)
             finish(state, now)
             return 0
-        heard, results, played, captured = rings(state, words)
+        heard, results, played, captured, stepped = rings(state, words)
         flags = count_xrun(state, status)
         if clocks.separate == 1:
             taps, scratch = _conversion_memory(state, words)
@@ -221,9 +231,16 @@ def _live_callback(pings: bool, waits: bool) -> Any:
         else:
             take_in(state, heard, carray(source, (frames, state.input_channels), np.float32))
         _wake_worker(state)
-        if waits:
+        state.step_busy = 1
+        fence()
+        if state.step_running == 1 and state.step_wanted == 1:
+            gain = words[STEP_GAIN_AT : STEP_GAIN_AT + 4].view(np.float64)
+            run_steps(state, gain, heard, stepped, np.int64(frames) // max(1, state.step_hop) + 2)
+        fence()
+        state.step_busy = 0
+        if waits and state.inside == 0:
             _wait_for_worker(state)
-        flags |= put_out(state, heard, results, played, out)
+        flags |= put_out(state, heard, stepped if state.inside == 1 else results, played, out)
         if pings:
             ping = words[PING_AT:_PING_END].view(PING)[0]
             if ping.remaining > 0:
@@ -241,7 +258,7 @@ def _capturing(source, target, frames, times, status, user):
     words = carray(user, (state.total_words,), np.int64)
     clocks = words[CLOCKS_AT:_CLOCKS_END].view(CLOCKS)[0]
     now = clock(words[CAPTURE_SCRATCH_AT : CAPTURE_SCRATCH_AT + 2], carray(times, (3,), np.float64))
-    _, _, _, captured = rings(state, words)
+    _, _, _, captured, _ = rings(state, words)
     sound = carray(source, (frames, state.input_channels), np.float32)
     capture(clocks, captured, sound, state.input_mix, now)
     if status & XRUN_FLAGS:

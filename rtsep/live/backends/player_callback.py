@@ -141,7 +141,7 @@ def _playing(source, target, frames, times, status, user):
         finish(state, now)
         return 0
     player = words[PLAYER_AT:_PLAYER_END].view(PLAYER)[0]
-    heard, results, played, _ = rings(state, words)
+    heard, results, played, _, _ = rings(state, words)
     flags = play(state, player, heard, results, played, out) | count_xrun(state, status)
     ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
     log_callback(state, words, now, ended, np.int64(frames), flags)

@@ -57,15 +57,31 @@ STATE = np.dtype(
         ("volume", _FLOAT),  # where the ramp is
         ("last_sample", _FLOAT, (MAX_CHANNELS,)),  # played
         ("join_offset", _FLOAT, (MAX_CHANNELS,)),  # what a join has to take away
+        ("last_inside", _INT),  # ``inside`` at the last callback
+        # The network inside the callback, see ``callback_steps``; addresses are the audio process's own
+        ("step_address", _INT),  # of the native step, 0 without one
+        ("step_context", _INT),
+        ("step_scratch", _INT),  # room for three hops
+        ("step_hop", _INT),  # samples
+        ("step_latency", _INT),  # algorithmic, samples
+        ("step_running", _INT),  # 1: the callback steps
+        ("step_epoch", _INT),  # the ``epoch`` since which it does so
+        ("step_busy", _INT),  # 1: it is doing so now
+        ("step_taken", _INT),  # hops were stepped up to this position
+        ("step_position", _INT),  # what they made is there for the positions before this one
+        ("step_valid_from", _INT),  # and counts from here on
+        ("step_faults", _INT),  # steps that failed
+        ("step_strength_version", _INT),
+        ("step_gain", _FLOAT, (4,)),  # of the dry signal, as ``framing.mix`` has it
         # Written by the worker
         ("processed", _INT),  # results are there for the positions before this one
         ("valid_from", _INT),  # results count from here on: a stream's first output after a restart is not sound yet
-        ("stream_latency", _INT),  # samples
+        ("stream_latency", _INT),  # samples; the audio process, whose callback may step, writes the same
         ("runs", _INT),  # times the worker processed something
         ("resets", _INT),  # times the worker lost its place: the ring was overrun, or it was started anew
         ("ready_epoch", _INT),  # the ``epoch`` for which the worker has its stream
         ("worker_realtime", _INT),  # 1: SCHED_FIFO, 2: and memory locked
-        ("activity", _FLOAT),  # NaN when the model does not say
+        ("activity", _FLOAT),  # NaN when the model does not say; with slack 0 written by the audio process
         ("gate_gain", _FLOAT),  # where the gate is: 1 is open
         # Written by the parent
         ("running", _INT),  # 0: the callback is silent and time stands still
@@ -79,6 +95,8 @@ STATE = np.dtype(
         ("strength_version", _INT),  # grows when ``strength`` changed
         ("wake_descriptor", _INT),  # of the eventfd that wakes the worker, -1 for none
         ("worker_paused", _INT),  # 1: the worker rests, the dry signal plays
+        ("inside", _INT),  # 1: what the callback's own steps make is played, not what the worker makes
+        ("step_wanted", _INT),  # 1: the callback is to step
         ("without_model", _INT),  # measurements only: the worker copies instead of running the model
         ("input_mix", _INT),  # channels of the device that are heard, see below
         ("bypass_target", _FLOAT),
@@ -169,8 +187,10 @@ STATE_TYPE, CLOCKS_TYPE, PLAYER_TYPE, PING_TYPE, RESAMPLER_TYPE, LOG_TYPE = (
 _SIZES = [dtype.itemsize // 8 for dtype in (STATE, CLOCKS, RESAMPLER, PLAYER, PING)]
 CLOCKS_AT, RESAMPLER_AT, PLAYER_AT, PING_AT, LOGS_AT = (int(at) for at in np.cumsum(_SIZES))
 SCRATCH_AT = int(STATE.fields["clock_scratch"][1]) // 8  # type: ignore[index]
+STEP_GAIN_AT = int(STATE.fields["step_gain"][1]) // 8  # type: ignore[index]
 CAPTURE_SCRATCH_AT = CLOCKS_AT + int(CLOCKS.fields["clock_scratch"][1]) // 8  # type: ignore[index]
 LOG_WORDS = LOG_ROW.itemsize // 8
+RINGS = 5
 TABLE_SIZE = TABLE_SHAPE[0] * TABLE_SHAPE[1]
 
 
@@ -208,7 +228,8 @@ class SharedBlock:
 
     state, clocks, resampler, player, ping: records, see above. calls, works: logs [rows] of callbacks and worker runs.
     heard, results, played: rings [channels, length] float32 of the input, the worker's results and the output.
-    captured: the same of what comes from a device with a clock of its own. taps: the resampler's table.
+    captured: the same of what comes from a device with a clock of its own. stepped: of what the callback's own steps
+    make. taps: the resampler's table.
     """
 
     def __init__(self, memory: mmap.mmap, handle: str) -> None:
@@ -228,16 +249,16 @@ class SharedBlock:
         self.calls, self.works = np.split(logs, 2)
         floats: NDArray[np.float32] = words[LOGS_AT + len(logs) * LOG_WORDS :].view(np.float32)
         size = self.channels * self.length
-        rings = [floats[k * size : (k + 1) * size].reshape(self.channels, self.length) for k in range(4)]
-        self.heard, self.results, self.played, self.captured = rings
-        self.taps = floats[4 * size : 4 * size + TABLE_SIZE].reshape(TABLE_SHAPE)
+        rings = [floats[k * size : (k + 1) * size].reshape(self.channels, self.length) for k in range(RINGS)]
+        self.heard, self.results, self.played, self.captured, self.stepped = rings
+        self.taps = floats[RINGS * size : RINGS * size + TABLE_SIZE].reshape(TABLE_SHAPE)
 
     @classmethod
     def create(cls, channels: int = 1, length: int = 1 << 16) -> SharedBlock:
         """A new block. length: samples a ring holds, a power of two. Raises ValueError for an impossible shape."""
         if not 1 <= channels <= MAX_CHANNELS or length < 1024 or length & (length - 1):
             raise ValueError(f"no block of {channels} channels and {length} samples")
-        floats = 4 * channels * length + TABLE_SIZE + channels * MAX_FRAMES
+        floats = RINGS * channels * length + TABLE_SIZE + channels * MAX_FRAMES
         total = LOGS_AT + 2 * LOG_ROWS * LOG_WORDS + (floats + 1) // 2
         if hasattr(os, "memfd_create"):  # vanishes with its last user, however that one dies
             descriptor = os.memfd_create("rtsep-live")

@@ -12,7 +12,7 @@ from numba import float32, float64, int64, types, void
 from rtsep.engine.framing import LIMIT
 from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, LOG_WORDS, LOGS_AT, STATE_TYPE
+from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, LOG_WORDS, LOGS_AT, RINGS, STATE_TYPE
 
 LINUX = sys.platform == "linux"
 _POINTER = types.voidptr
@@ -41,9 +41,9 @@ else:
         return scratch[0] * 1_000_000_000 + scratch[1]
 
 
-@compiled(types.UniTuple(SOUND, 4)(STATE_TYPE, WORDS))
+@compiled(types.UniTuple(SOUND, RINGS)(STATE_TYPE, WORDS))
 def rings(state, words):
-    """The rings heard, results, played and captured, each [channels, length]; see ``SharedBlock``."""
+    """The rings heard, results, played, captured and stepped, each [channels, length]; see ``SharedBlock``."""
     channels, length = state.channels, state.ring_length
     floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
     size = channels * length
@@ -52,6 +52,7 @@ def rings(state, words):
         floats[size : 2 * size].reshape((channels, length)),
         floats[2 * size : 3 * size].reshape((channels, length)),
         floats[3 * size : 4 * size].reshape((channels, length)),
+        floats[4 * size : 5 * size].reshape((channels, length)),
     )
 
 

@@ -21,6 +21,7 @@ from rtsep.live.engine.governor import MAX_SLACK
 from rtsep.live.engine.live_supervisor import LiveSupervisor
 from rtsep.live.engine.processes import Children
 from rtsep.live.engine.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
+from rtsep.live.engine.slack_control import SlackControl
 from rtsep.live.engine.status import LiveStatus, live_status
 from rtsep.live.engine.supervisor import Supervised
 from rtsep.model import MAX_RATE, Model, load
@@ -51,7 +52,7 @@ class LiveEngine(Supervised):
         if settings.gate is not None:
             check_gate(self.model.spec)
         self.portable = sys.platform != "linux" if settings.portable is None else settings.portable
-        self._slack = settings.slack or DEFAULT_SLACK
+        self.slack_control = SlackControl(settings, self.model.spec.sample_rate, self.portable)
 
     # Beginning and end
 
@@ -88,10 +89,14 @@ class LiveEngine(Supervised):
 
     def bypass(self, on: bool) -> None:
         """Play the dry signal instead, delayed just as much, crossfaded within 20 ms; off also tries again."""
+        state = self.block.state
         if not on:
             self._supervisor.forgive_worker()
-        self.block.state.worker_paused = 0
-        self.block.state.bypass_target = 1.0 if on else 0.0
+        if state.inside:
+            state.step_wanted = 1
+        else:
+            state.worker_paused = 0
+        state.bypass_target = 1.0 if on else 0.0
 
     @property
     def bypassed(self) -> bool:
@@ -109,18 +114,22 @@ class LiveEngine(Supervised):
         return bool(self.block.state.volume_target == 0.0)
 
     def set_slack(self, slack: int) -> None:
-        """Another number of block periods of slack, joined without a step."""
-        self._slack = slack
-        self.block.state.delay = slack * self.block.state.period
+        """Another number of block periods of slack, joined without a step; from 0 or to it as soon as that is ready.
+
+        Raises InputError when the model cannot run inside the callback here.
+        """
+        self.slack_control.change(slack, time.monotonic())
 
     @property
     def slack(self) -> int:
-        """Block periods from handing a block over to playing its result."""
-        return self._slack
+        """Block periods from handing a block over to playing its result; with 0 the model runs inside the callback."""
+        return self.slack_control.slack
 
     @property
     def added_samples(self) -> int:
         """Delay over an empty pass-through, samples at the output's rate: stream latency + slack x period.
+
+        Stream latency is synthesis window - hop where the block is a number of whole hops.
 
         The gate's look-back is part of the stream's latency. With two clocks also what is meant to lie between them;
         that is set right when it is off by more than a block.

@@ -9,7 +9,7 @@ from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import ALL_CHANNELS, MAX_CHANNELS, MAX_FRAMES, MEAN_OF_CHANNELS
 from rtsep.live.routing.devices import OWN_NAME
 
-DEFAULT_SLACK = 2
+DEFAULT_SLACK = 2  # of a worker
 MAX_BLOCK = MAX_FRAMES
 
 
@@ -19,7 +19,8 @@ class LiveSettings:
 
     model: name or path. input, output: device by name, part of it or number; None is the default at the start.
     strength: most attenuation in dB, None is no limit. block: frames to ask the device for (JACK decides itself).
-    slack: block periods from handing a block over to playing its result; None is 2, and more when the machine is slow.
+    slack: block periods from handing a block over to playing its result; 0 runs the model inside the callback. None is
+    0 where a measurement at the start allows it, else 2, and more when the machine is slow.
     gate: what is left when there is no voice, None for no gate; the model must say when there is one.
     portable: worker as a thread, no eventfd, no real-time priority; None is so outside Linux. ring: samples kept.
     input_channels: which of the device's channels are heard: a number from 1, "left", "right", "mean", or None for as
@@ -49,8 +50,8 @@ class LiveSettings:
     launcher: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.slack is not None and not 1 <= self.slack <= 16:
-            raise InputError(f"slack is {self.slack}; it must be from 1 to 16 blocks.")
+        if self.slack is not None and not 0 <= self.slack <= 16:
+            raise InputError(f"slack is {self.slack}; it must be from 0 to 16 blocks.")
         if self.block is not None and not 16 <= self.block <= MAX_BLOCK:
             raise InputError(f"block is {self.block}; it must be from 16 to {MAX_BLOCK} frames.")
         if self.strength is not None and not 0 <= self.strength < float("inf"):

@@ -57,10 +57,11 @@ class LiveStatus(Counters, total=False):
     rate: int  # Hz of the output
     block: int  # frames a callback
     period: int  # frames that come at once: those of several callbacks where the server's period is large
-    slack: int  # periods from handing one over to playing its result
+    slack: int  # periods from handing one over to playing its result; 0: the model runs inside the callback
+    slack_reason: str | None  # why it is not 0, where that was looked into
     restarts: dict[str, int]  # how often worker and device were lost
     bypass: bool  # the dry signal is asked for
-    paused: bool  # the worker rests, because the machine is too slow
+    paused: bool  # the model rests, because the machine is too slow
     muted: bool  # nothing is played
     recording: bool  # what is heard and played is being recorded
     realtime: int  # the worker's priority: 0 ordinary, 1 real time, 2 and its memory is locked
@@ -73,7 +74,7 @@ class LiveStatus(Counters, total=False):
     heard_db: float  # levels re full scale
     played_db: float
     reduction_db: float  # their difference
-    compute_ms: dict[str, float | None]  # p50, p99 and max of the worker's runs
+    compute_ms: dict[str, float | None]  # p50, p99 and max of the worker's runs, with slack 0 of the callbacks
     gap_ms: dict[str, float | None]  # the same of the times between callbacks
     budget_ms: float  # that a run may take
 
@@ -94,11 +95,12 @@ def live_status(engine: LiveEngine) -> LiveStatus:
         "block": size,
         "period": state.period,
         "slack": engine.slack,
+        "slack_reason": engine.slack_control.refusal,
         **counters(block),
         "xruns": state.xruns + clocks.xruns,
         "restarts": dict(engine.restarts),
         "bypass": engine.bypassed,
-        "paused": bool(state.worker_paused),
+        "paused": engine.slack_control.rests,
         "muted": engine.muted,
         "recording": False,
         "realtime": state.worker_realtime,
@@ -120,7 +122,7 @@ def live_status(engine: LiveEngine) -> LiveStatus:
             "reduction_db": heard - played,
             "compute_ms": quantiles(compute_ms(block, rows)),
             "gap_ms": quantiles(gaps_ms(block, rows)),
-            "budget_ms": 1000 * engine.slack * state.period / rate,
+            "budget_ms": 1000 * max(1, engine.slack) * state.period / rate,
         }
     return values  # type: ignore[return-value]
 
@@ -147,7 +149,10 @@ def level(sound: NDArray[np.float32]) -> float:
 
 
 def compute_ms(block: SharedBlock, rows: int) -> NDArray[np.float64]:
-    """How long the worker's last ``rows`` runs took."""
+    """How long the worker's last ``rows`` runs took; with slack 0, the callbacks, which then do its work."""
+    if block.state.inside:
+        log = block.newest_rows(block.calls, block.state.callbacks, rows)
+        return (log["ended"] - log["began"]) / 1e6
     log = block.newest_rows(block.works, block.state.runs, rows)
     return (log["ended"] - log["began"]) / 1e6
 

@@ -140,7 +140,6 @@ class Supervised(ABC):
 class Supervisor(ABC):
     """Watches one session from ``start`` to ``stop``. refusal: why sound could not begin, None as long as it may."""
 
-    until_worker_is_back = " and is started again"  # how a sentence about a lost worker goes on
     threaded_worker = False  # the worker is a thread of the audio process, and there is no worker process
 
     def __init__(self, session: Supervised) -> None:
@@ -161,6 +160,11 @@ class Supervisor(ABC):
 
     # What differs
 
+    @property
+    def until_worker_is_back(self) -> str:
+        """How a sentence about a lost worker goes on."""
+        return " and is started again"
+
     @abstractmethod
     def start_audio(self) -> None:
         """Start the audio process."""
@@ -176,6 +180,10 @@ class Supervisor(ABC):
     def configured_delay(self, period: int) -> int:
         """Samples from handing a block over to playing its result."""
         return 0
+
+    def prepared(self) -> bool:
+        """Whether sound may run, once a device is open."""
+        return bool(self._state.ready_epoch == self._state.epoch or self.given_up)
 
     @abstractmethod
     def began_to_run(self, now: float) -> None:
@@ -224,7 +232,7 @@ class Supervisor(ABC):
                 self._session.say(f"The supervisor could not act ({error.strerror or error}).")
 
     def _tick(self, now: float) -> None:
-        session, state, children = self._session, self._state, self._children
+        session, children = self._session, self._children
         ended = children.audio is not None and children.audio.poll() is not None
         if ended:
             children.wait_for_last_messages()
@@ -245,7 +253,7 @@ class Supervisor(ABC):
         elif children.audio is None or ended:
             how = "" if children.audio is None else f" ({how_ended(children.audio)})"
             self._lose_device(f"The audio process ended{how}")
-        elif session.state == PREPARING and (state.ready_epoch == state.epoch or self.given_up):
+        elif session.state == PREPARING and self.prepared():
             self._run(now)
         elif session.state == RUNNING:
             if self._silent(now):

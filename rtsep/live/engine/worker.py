@@ -21,6 +21,7 @@ from rtsep.engine.stream import Stream
 from rtsep.live.backends import realtime
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import STATE_TYPE, SharedBlock
+from rtsep.live.backends.step_keeper import HISTORY_S
 from rtsep.model import Model, load
 
 _WARM_UP = 50  # blocks run before the first one counts: allocators, caches and clocks settle
@@ -66,6 +67,7 @@ class Worker:
         self._block, self._state = block, block.state
         self._model = model
         self._epoch = self._strength_version = -1
+        self._rests = False
         self._stream: Stream | Gated | _Copy
         self._grain = self._size = 1
 
@@ -77,8 +79,11 @@ class Worker:
                 if state.block > 0:
                     self._prepare()
             elif state.worker_paused:
-                self._rejoin(count=False)
+                self._rests = True
             else:
+                if self._rests:
+                    self._rests = False
+                    self._rejoin(count=False, history_s=HISTORY_S if state.inside else 0.0)
                 self._catch_up()
             self._wait()
 
@@ -118,10 +123,17 @@ class Worker:
         value = self._state.strength
         return None if math.isnan(value) else value
 
-    def _rejoin(self, count: bool = True) -> None:
-        """Start anew at the newest sample; what the stream puts out before its latency has passed is not sound."""
-        state = self._state
-        place = state.position // self._grain * self._grain
+    def _rejoin(self, count: bool = True, history_s: float = 0.0) -> None:
+        """Start anew at the newest sample, or at one that was heard ``history_s`` ago, to know what the sound is in.
+
+        What the stream puts out before its latency has passed is not sound.
+        """
+        state, spec = self._state, self._model.spec
+        unit = self._grain
+        if history_s and state.rate == spec.sample_rate:  # the hops of who stepped before, and their turns
+            unit = spec.hop * spec.slow_rate
+        history = min(round(history_s * state.rate), self._block.length // 4)
+        place = max(0, state.position - history) // unit * unit
         if place != state.processed or count:
             self._stream.reset()
         state.valid_from = place + (self._stream.latency if place else 0)

@@ -15,7 +15,7 @@ _LOUD = (
     ("bypass", "BYPASSED: THE DRY SIGNAL PLAYS", "bold black on yellow"),
     ("recording", "RECORDING", "bold white on red"),
 )
-_KEYS = (("b bypass", "m mute", "r record"), ("↑ ↓ strength", "q quit"))
+_KEYS = (("b bypass", "m mute", "r record"), ("↑ ↓ strength", "0 slack 0", "q quit"))
 
 
 def live_view(as_json: bool) -> View:

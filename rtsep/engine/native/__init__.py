@@ -1,0 +1,1 @@
+"""Steps that compiled code calls without Python, for the audio callback: see ``step``."""

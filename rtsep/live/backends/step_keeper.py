@@ -1,0 +1,97 @@
+"""Keeps the native step that the callback calls: makes, warms and measures it, and brings it up to what is heard."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from rtsep.engine.native.step import process
+from rtsep.errors import RtsepError
+from rtsep.live.backends.callback_steps import run_steps, settle_strength
+from rtsep.live.backends.shared_state import SharedBlock
+from rtsep.model import load
+
+HISTORY_S = 1.0  # of what was heard that a step is brought up with, so that it knows what it is in
+_MEASURED_HOPS = 300
+_BUSY_S = 0.0005
+
+
+class StepKeeper:
+    """Lives in the audio process, because the callback does.
+
+    refusal: one sentence when there is no native step, else None. step_ms: p99 of the time of a step, by the clock of
+    the thread that measured: what other programs took meanwhile is no part of it.
+    """
+
+    def __init__(self, block: SharedBlock, model: str | None) -> None:
+        """model: path; None for measurements without one, where the callback copies."""
+        self._block, self._state = block, block.state
+        self._state.step_running = self._state.step_busy = 0
+        self.refusal: str | None = None
+        self.step_ms = 0.0
+        self._step: Any = None
+        self._unit = 1  # samples, so that hops are those of who stepped before, and their turns
+        if model is None:
+            return
+        try:
+            opened = load(model)
+            self._step = step = opened.native_step(block.channels)
+        except RtsepError as error:
+            self.refusal = str(error)
+            return
+        state = self._state
+        self._scratch = np.zeros(3 * step.hop * step.channels, np.float32)
+        state.step_address, state.step_context, state.step_hop = step.address, step.context, step.hop
+        state.step_scratch = self._scratch.ctypes.data
+        state.step_latency = opened.spec.algorithmic_latency
+        self._unit = step.hop * opened.spec.slow_rate
+        self._measure()
+
+    def _measure(self) -> None:
+        step, times = self._step, []
+        sound = (0.03 * np.random.default_rng(0).standard_normal((step.hop, step.channels))).astype(np.float32)
+        for _ in range(_MEASURED_HOPS):
+            began = time.thread_time()
+            process(step, sound)
+            times.append(time.thread_time() - began)
+        self.step_ms = 1000 * float(np.percentile(times, 99))
+        step.reset()
+
+    def look(self) -> None:
+        """Call this every now and then: begins and ends the callback's steps as the parent wants them."""
+        state = self._state
+        if self.refusal is not None:
+            return
+        if self._step is not None and state.inside:
+            activity = self._step.activity
+            state.activity = math.nan if activity is None else activity
+        if state.step_wanted and not state.step_running:
+            self._begin()
+        elif state.step_running and (not state.step_wanted or state.step_epoch != state.epoch):
+            state.step_running = 0
+
+    def _begin(self) -> None:
+        """From a new step to one that has heard the last second, then over to the callback."""
+        block, state = self._block, self._state
+        while state.step_busy:  # still in the last one
+            time.sleep(_BUSY_S)
+        if self._step is not None:
+            self._step.reset()
+        epoch, grain = state.epoch, math.gcd(state.block, state.step_hop)
+        state.stream_latency = 0 if state.without_model else state.step_latency - grain
+        history = min(round(HISTORY_S * state.rate), block.length // 4)
+        place = max(0, state.position - history) // self._unit * self._unit
+        state.step_taken = place
+        # What a new step puts out before its latency has passed is not sound.
+        state.step_position = place if state.without_model else place + state.step_hop - grain
+        state.step_valid_from = place + state.stream_latency if place else 0
+        state.step_gain = 0.0
+        settle_strength(state.record, state.step_gain)
+        while state.position - state.step_taken >= max(1, state.step_hop):
+            run_steps(state.record, state.step_gain, block.heard, block.stepped, 1 << 20)
+            if state.without_model:
+                break
+        state.step_epoch, state.step_running = epoch, 1
