@@ -9,7 +9,7 @@ import pytest
 # steps, and `engine` takes a model, so these rooms share a rank, and only no circle of modules keeps them apart.
 RANKS = (
     ("cli",),
-    ("panel", "service"),
+    ("panel", "service", "integrations"),
     ("report",),
     ("live",),
     ("karaoke",),

@@ -41,7 +41,8 @@ _TOLD = 30  # sentences that are remembered
 _NOTE, _PROBLEM = "note", "problem"
 _TYPES: dict[str, tuple[type, ...]] = {  # of settings; numbers are text where the command line takes a word too
     **dict.fromkeys(("model", "input", "output", "input_channels", "strength", "gate"), (str,)),
-    **dict.fromkeys(("block", "slack"), (int,)),
+    "block": (int,),
+    "slack": (int, str),  # "auto"
     **dict.fromkeys(("gate_open", "gate_hold", "gate_lookback"), (float, int)),
     **dict.fromkeys(("virtual_mic", "monitor"), (bool,)),
 }

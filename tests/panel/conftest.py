@@ -90,8 +90,9 @@ def site(pulse: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     made.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one file: as long as it is there, Playwright's event loop runs in this thread, and no other can."""
     install("chromium", program="chromium")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

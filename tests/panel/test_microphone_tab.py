@@ -80,7 +80,7 @@ def test_controls_that_are_heard_at_once(site: Site, running: Page) -> None:
     site.until(lambda engine: engine.block.state.position > begin + 24000)
     page.locator("body").press("r")
     expect(page.locator("#told li").first).to_contain_text("Recorded")
-    heard, played = (next(site.folder.glob(f"*-{what}.wav")) for what in ("heard", "played"))
+    heard, played = (next(site.folder.glob(f"*-{what}.wav")) for what in ("input", "output"))
     sound, rate = soundfile.read(heard)
     assert rate == 48000 and len(sound) >= 24000 and len(soundfile.read(played)[0]) == len(sound)
     assert site.until(lambda engine: True) is engine, "no session was started anew for these"

@@ -105,7 +105,7 @@ def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
 
     refusals = asyncio.run(talk())
     assert len(refusals) == len(said) and all(text.endswith(".") for text in refusals)
-    assert "x" in refusals[4] and "from 1 to 16" in refusals[6] and "not speech" in refusals[7]
+    assert "x" in refusals[4] and "from 0 to 16" in refusals[6] and "not speech" in refusals[7]
 
 
 def test_commands_are_typed() -> None:

@@ -163,10 +163,11 @@ export class Microphone {
     show(element("model"), chosen.model);
     const model = models.find(({ name }) => name === chosen.model);
     say("model-hint", model ? `${fixed(model.ms, 2)} ms of algorithmic latency at ${model.rate / 1000} kHz.` : "");
-    const slacks = Array.from({ length: MOST_SLACK }, (_, k) => [String(k + 1), String(k + 1)]);
-    if (chosen.slack > MOST_SLACK) slacks.push([String(chosen.slack), String(chosen.slack)]);
+    const slacks = Array.from({ length: MOST_SLACK + 1 }, (_, k) => [String(k), String(k)]);
+    const slack = chosen.slack === "auto" ? "" : (chosen.slack ?? "");
+    if (slack > MOST_SLACK) slacks.push([String(slack), String(slack)]);
     fill(element("slack"), [{ options: [["", "auto"], ...slacks] }]);
-    show(element("slack"), chosen.slack ?? "");
+    show(element("slack"), slack);
 
     const strength = ["max", "inf", null].includes(chosen.strength) ? NO_LIMIT : Number(chosen.strength);
     if (show(element("strength"), Math.min(NO_LIMIT - 1, strength) === strength ? strength : NO_LIMIT)) {
@@ -245,7 +246,8 @@ export class Microphone {
     const block = (1000 * status.block) / status.rate;
     const slack = (1000 * status.slack * status.period) / status.rate;
     const between = status.clocks ? status.clocks.target_ms : 0;
-    const parts = [["the stream", status.added_ms - slack - between], [`slack, ${status.slack} × ${fixed(slack / status.slack, 2)} ms`, slack]];
+    const parts = [["the stream", status.added_ms - slack - between]];
+    if (slack) parts.push([`slack, ${status.slack} × ${fixed(slack / status.slack, 2)} ms`, slack]);
     if (status.clocks) parts.push(["between two clocks", between]);
     say("delay", `${fixed(status.added_ms, 2)} ms`);
     this.renderParts(parts);
@@ -254,7 +256,9 @@ export class Microphone {
     const { p50, p99, max } = status.compute_ms;
     say("cpu", p50 === null ? "–" : `${fixed((100 * p50) / block, 0)} % of a core`);
     say("compute", p50 === null ? "–" : `${fixed(p50, 2)} ms; p99 ${fixed(p99, 2)}, longest ${fixed(max, 2)} of ${fixed(status.budget_ms, 2)} ms`);
-    say("slack-now", `${status.slack} × ${status.period} samples${this.state.chosen.slack === null ? ", chosen by itself" : ""}`);
+    const slackNow = status.slack ? `${status.slack} × ${status.period} samples` : "none: the step runs in the callback";
+    const itself = [null, "auto"].includes(this.state.chosen.slack) ? ", chosen by itself" : "";
+    say("slack-now", slackNow + itself);
     say("reduction", `${fixed(Math.max(0, status.reduction_db))} dB`);
     say("activity", status.activity === null ? "the model does not say" : `${fixed(100 * status.activity, 0)} %`);
     say("gate-now", status.gate_db === null ? "off" : `${fixed(status.gate_db, 0)} dB`);

@@ -1,0 +1,1 @@
+"""rtsep inside other people's frameworks for voice agents; each module needs its framework, and only that one."""
