@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.losses import Objective, Setup
+from training.network.separators import SEPARATORS
+from training.recipe_values import default
 from training.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -89,7 +91,10 @@ def _check_reach(recipe: Recipe) -> None:
 def _check_ignored(recipe: Recipe) -> None:
     """Keys that are set and change nothing. Those that the network's own spec refuses have been refused there."""
     network, mix = recipe.network, recipe.mix
-    ignored: list[tuple[str, Any, str, str]] = []
+    ignored: list[tuple[str, Any, str, str]] = [
+        ("network", network, key, f"the separator {network.separator} does not read it")
+        for key in SEPARATORS[network.separator].unread
+    ]
     if not network.filter_bins:
         ignored.append(("network", network, "filter_frames", "network.filter_bins is 0: there are no filters"))
     if not recipe.rooms:
@@ -97,7 +102,7 @@ def _check_ignored(recipe: Recipe) -> None:
     if getattr(mix, "formant_shift", 1.0) == 0:
         ignored.append(("data.mix", mix, "formant_shift_share", "data.mix.formant_shift is 0"))
     for place, spec, key, reason in ignored:
-        if getattr(spec, key) != type(spec).__dataclass_fields__[key].default:
+        if getattr(spec, key) != default(type(spec).__dataclass_fields__[key]):
             raise ValueError(f"{place}.{key} changes nothing, because {reason}.")
 
 

@@ -44,6 +44,7 @@ from training.tasks import TASKS, ExampleStream, Task
 from training.weight_transfer import warm_start
 
 console = Console(stderr=True)
+OBSERVED = 32  # mixtures that a separator may begin with statistics of
 PATIENCE = 50  # steps one after another whose gradient is not finite
 
 
@@ -233,6 +234,8 @@ def main(
             state = RunState(parsed, kind.trained_on(rows), fabric.device, console, beginning)
             if kept:
                 state.go_on(kept)
+            elif not beginning and state.network.separator.observes:
+                state.observe(task.examples(0, OBSERVED).sum(1))
             about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__}
             (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
             (run / "about.json").write_text(

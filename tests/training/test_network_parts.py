@@ -120,12 +120,18 @@ PARTS = {
     "slow trunk": (slow_trunk, SLOW),
     "slow and fast": (separator, SLOW),
     "slow and fast, four hops": (separator, replace(SLOW, options={"slow_channels": 8})),
+    "lstm": (separator, replace(SMALL, separator="lstm", options={"layers": 2})),
+    "attention": (separator, replace(SMALL, separator="attention")),
+    "unet": (separator, replace(FILTERS, separator="unet")),
+    "unet of stereo": (separator, replace(STEREO, separator="unet", norm="batch")),
     "head": (head, FILTERS),
+    "head of complex masks": (head, replace(SMALL, masks="complex", output_scaler=True)),
     "head of stereo": (head, STEREO),
     "film": (condition, SMALL),
     "decoder": (decoder, SMALL),
     "decoder with filters": (decoder, FILTERS),
     "decoder of stereo": (decoder, STEREO),
+    "decoder of complex masks": (decoder, replace(STEREO, masks="complex")),
     "decoder with a gate": (decoder, replace(FILTERS, residual_source=True, gate_residual=True)),
 }
 

@@ -4,6 +4,7 @@ from training.losses.activity import Activity
 from training.losses.compressed_spectrum import CompressedSpectrum
 from training.losses.consistency import Consistency
 from training.losses.loss import Loss
+from training.losses.magnitude import Magnitude
 from training.losses.metricgan import MetricGan
 from training.losses.one_minus_estoi import OneMinusEstoi
 from training.losses.pesq_proxy import PesqProxyLoss
@@ -16,6 +17,7 @@ LOSSES: dict[str, type[Loss]] = {
     "snr": Snr,
     "si_sdr": SiSdr,
     "compressed_spectrum": CompressedSpectrum,
+    "magnitude": Magnitude,
     "one_minus_estoi": OneMinusEstoi,
     "pesq_proxy": PesqProxyLoss,
     "metricgan": MetricGan,

@@ -14,10 +14,22 @@ from training.network.part import Part, linear_products
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
 
-# Mask logits [..., sources, 1, pairs] to gains.
+
+def bounded_complex(logits: Tensor) -> Tensor:
+    """`[..., 2, pairs]` (real, imaginary) with the same phase and a magnitude below one, tanh of what it was.
+
+    Williamson et al. 2016, "Complex ratio masking for monaural speech separation"; bounded as by Hu et al. 2020, DCCRN,
+    arXiv 2008.00264.
+    """
+    magnitude = (logits.square().sum(-2, keepdim=True) + 1e-8).sqrt()
+    return logits * (torch.tanh(magnitude) / magnitude)
+
+
+# Mask logits [..., sources, 1, pairs] to gains; of `complex` [..., sources, 2, pairs].
 MASKS: dict[str, Callable[[Tensor], Tensor]] = {
     "free": torch.sigmoid,
     "sum_to_one": lambda logits: torch.softmax(logits, -3),
+    "complex": bounded_complex,
 }
 
 OPEN = 3.0  # logit of activity that a gate begins with: all but open, so that masks learn first
@@ -26,8 +38,9 @@ OPEN = 3.0  # logit of activity that a gate begins with: all but open, so that m
 class Estimates(NamedTuple):
     """What a head says about a frame.
 
-    `gains` `[..., sources, 1, pairs]`, in stereo `[..., sources, 2, 1, pairs]` (middle, side); `filters`
-    `[..., filters]`, before their bound; `activity` `[..., sources]`, logits (of no source if there is no such head).
+    `gains` `[..., sources, 1, pairs]`, in stereo `[..., sources, 2, 1, pairs]` (middle, side), with 2 (real, imaginary)
+    for 1 where masks are complex; `filters` `[..., filters]`, before their bound; `activity` `[..., sources]`, logits
+    (of no source if there is no such head).
     """
 
     gains: Tensor
@@ -36,25 +49,30 @@ class Estimates(NamedTuple):
 
 
 class Head(Part):
-    """`[batch, frames, channels]` → Estimates. It begins by letting the target through, without filters."""
+    """`[batch, frames, channels]` → Estimates. It begins by letting the target through, without filters.
+
+    With an `output_scaler` each logit of a mask has a gain of its own to learn, as in Open-Unmix.
+    """
 
     def __init__(self, spec: NetworkSpec, masked_pairs: int):
         super().__init__()
         self.masks, self.sources, self.stereo = spec.masks, spec.masked_sources, spec.audio_channels == 2
+        self.parts = 2 if spec.masks == "complex" else 1
         made, channels = spec.masked_sources, spec.audio_channels
         filters = made * channels * 2 * channels * spec.filter_frames * spec.filter_bins
-        self.sizes = [made * channels * masked_pairs, filters, len(spec.sources) if spec.activity else 0]
+        self.sizes = [made * self.parts * channels * masked_pairs, filters, len(spec.sources) if spec.activity else 0]
         self.norm = NORMS[spec.norm](spec.channels)
         self.project = nn.Linear(spec.channels, sum(self.sizes))
         masks = self.sizes[0]
+        self.scale = nn.Parameter(torch.ones(masks)) if spec.output_scaler else None
         with torch.no_grad():
             self.project.weight[masks:] = 0
             self.project.bias[masks:] = 0
             if spec.gate_residual:
                 self.project.bias[masks + filters :] = OPEN
             bias = self.project.bias[:masks].view(made, -1)
-            bias.fill_(-1.0)
-            bias[0] = 1.5
+            bias.fill_(0.0 if self.parts == 2 else -1.0)
+            bias[0, : bias.shape[1] // self.parts] = 1.5
 
     @property
     def products(self) -> tuple[int, ...]:
@@ -70,7 +88,9 @@ class Head(Part):
         if outputs.dtype != torch.float32:  # of training in bfloat16; a step graph is spared the node
             outputs = outputs.float()
         masks, filters, activity = outputs.split(self.sizes, -1)
-        gains = MASKS[self.masks](masks.unflatten(-1, (self.sources, 1, -1)))
+        if self.scale is not None:
+            masks = masks * self.scale
+        gains = MASKS[self.masks](masks.unflatten(-1, (self.sources, self.parts, -1)))
         if self.stereo:
             gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
         return Estimates(gains, filters, activity)

@@ -67,21 +67,18 @@ class Network(nn.Module):
         made.separator, made.head = made.separator.deployed(), made.head.deployed()
         return made
 
+    @torch.no_grad()
+    def observe(self, wave: Tensor) -> None:
+        """Before training: a separator that wants them gets the features of mixtures, shaped as for `forward`."""
+        self.separator.observe(self.encoder(self._windows(wave))[0])
+
     def forward(self, wave: Tensor) -> Tensor:
         return self.estimate(wave)[0]
 
     def estimate(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         """The waveforms, and activity logits `[batch, hops, sources]` (of no source if there is no such head)."""
-        spec = self.spec
-        hop, length = spec.hop, wave.shape[-1]
-        if length % hop:
-            raise ValueError(f"The number of samples must be a multiple of {hop}, not {length}.")
-        # One frame more than there are hops: the last hop is complete only when the next one has been added.
-        count, late = length // hop + 1, spec.lookahead // hop
-        around = (spec.analysis_window - hop, hop + spec.lookahead)
-        windows = F.pad(self._turned(wave), around).unfold(-1, spec.analysis_window, hop)
-        if self.stereo:
-            windows = windows.transpose(1, 2).contiguous()  # else the products are of one window each
+        hop, windows = self.spec.hop, self._windows(wave)
+        count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
         features, pairs = self.encoder(windows)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
             estimates = self.head(self.separator(features)[:, late:])
@@ -105,6 +102,15 @@ class Network(nn.Module):
         estimates = self.head(x)
         frames = self.decoder(self.encoder.kept(then) if ahead else pairs, estimates, then if ahead else window)[0]
         return frames if self.stereo else frames.unsqueeze(1), torch.sigmoid(estimates.activity[0]), memory
+
+    def _windows(self, wave: Tensor) -> Tensor:
+        """`[batch, frames, (2,) A]`: one frame more than hops, for the last hop is complete only with the next one."""
+        spec = self.spec
+        if wave.shape[-1] % spec.hop:
+            raise ValueError(f"The number of samples must be a multiple of {spec.hop}, not {wave.shape[-1]}.")
+        around = (spec.analysis_window - spec.hop, spec.hop + spec.lookahead)
+        windows = F.pad(self._turned(wave), around).unfold(-1, spec.analysis_window, spec.hop)
+        return windows.transpose(1, 2).contiguous() if self.stereo else windows  # else products are of one window each
 
     def _turned(self, sound: Tensor) -> Tensor:
         """Middle and side of a stereo sound."""

@@ -23,7 +23,8 @@ class NetworkSpec:
     `features` long pairs from 40 Hz to `features_top` Hz inform the masks of the short and the folded filterbank.
 
     `sources` of length 1 is one mask for the speech. Of two and more masks, `free` ones know nothing of each other and
-    those that `sum_to_one` share every pair out. With `consistency` the estimates sum to the mixture exactly: what is
+    those that `sum_to_one` share every pair out; `complex` ones are free, and turn phases. An `output_scaler` learns a
+    gain for every logit of a mask. With `consistency` the estimates sum to the mixture exactly: what is
     missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521). `norm` is over the channels of each `frame`,
     or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
     the newest `filter_frames` frames beside their masks (see `multiframe`). `activity` adds a head that tells, hop by
@@ -60,6 +61,7 @@ class NetworkSpec:
     residual_source: bool = False
     gate_residual: bool = False
     max_lookahead_dilation: int = 0
+    output_scaler: bool = False
     separator: str = "tcn"
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -104,7 +106,7 @@ class NetworkSpec:
         if self.filterbank not in FILTERBANKS:
             raise ValueError(f"filterbank must be one of {sorted(FILTERBANKS)}, not {self.filterbank!r}.")
         if self.filterbank == "dual" and (self.features, self.features_top) != (96, 21120.0):
-            raise ValueError("features and features_top belong to the short and the folded filterbank.")
+            raise ValueError("features and features_top belong to all filterbanks but the dual one.")
         if self.features < 1 or not 40.0 < self.features_top <= self.sample_rate / 2:
             raise ValueError("There must be a feature at least, and features_top between 40 Hz and half the rate.")
         if self.filter_bins and (self.filterbank == "dual" or self.filter_bins > self.synthesis_window // 2):
@@ -120,11 +122,11 @@ class NetworkSpec:
         """Sources and what is made of them."""
         if self.masks not in MASKS:
             raise ValueError(f"masks must be one of {sorted(MASKS)}, not {self.masks!r}.")
-        if len(self.sources) < 2 and (self.masks != "free" or self.consistency):
+        if len(self.sources) < 2 and (self.masks == "sum_to_one" or self.consistency):
             raise ValueError("A single source has one free mask: nothing to share with, no consistency to keep.")
         if self.audio_channels not in (1, 2):
             raise ValueError(f"audio_channels must be 1 or 2, not {self.audio_channels}.")
-        if self.residual_source and (len(self.sources) < 2 or self.masks != "free" or self.consistency):
+        if self.residual_source and (len(self.sources) < 2 or self.masks == "sum_to_one" or self.consistency):
             raise ValueError("residual_source needs two sources at least, free masks, and has no consistency to keep.")
         if self.gate_residual and not (self.residual_source and self.activity and len(self.sources) == 2):
             raise ValueError(
