@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.losses import Objective, Setup
+from training.losses import LOSSES, Objective, Setup
 from training.network.separators import SEPARATORS
 from training.recipe_values import default
 from training.tasks import TASKS
@@ -75,6 +75,8 @@ def _check_losses(recipe: Recipe) -> None:
 def _check_reach(recipe: Recipe) -> None:
     """What no loss reaches has a gradient of exactly zero: it would stay as it began."""
     reached = {name for spec in recipe.losses for name in spec.of}
+    if any(LOSSES[spec.loss].reaches_all for spec in recipe.losses):
+        reached = set(recipe.network.sources)
     if _has_residual(recipe) and reached:
         reached.add(recipe.network.sources[-1])  # which is what the others leave
     for name in recipe.network.sources:
