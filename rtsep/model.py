@@ -9,6 +9,8 @@ from rtsep.errors import InputError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from rtsep.engine.inference import Step
     from rtsep.engine.stream import Stream
 
@@ -55,6 +57,7 @@ class Model:
         channels: int = 1,
         strength: float | None = None,
         block_multiple: int = 1,
+        condition: NDArray[Any] | str | None = None,
     ) -> Stream:
         """A new stream: blocks of any size in, as many samples out, after a constant latency.
 
@@ -64,6 +67,8 @@ class Model:
             strength: most attenuation in dB; None is no limit, 0 is the delayed input.
             block_multiple: promise that every block is a multiple of it, which lowers the latency; needs the model's
                 rate.
+            condition: side information of a model that takes some: [condition] numbers or the name of a class; None is
+                nothing known. It may be changed while the stream runs.
 
         Raises:
             InputError: a value lies outside these ranges.
@@ -77,6 +82,7 @@ class Model:
             channels=channels,
             strength=strength,
             block_multiple=block_multiple,
+            condition=condition,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

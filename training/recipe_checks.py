@@ -47,15 +47,18 @@ def _check_sources(recipe: Recipe) -> None:
     made = ", ".join(task.sources)
     if not sources or len(set(sources)) < len(sources):
         raise ValueError(f"network.sources are names, each once, not {sources}.")
-    if len(sources) > len(task.sources):
+    if len(sources) > len(task.sources) and not task.free_sources:
         raise ValueError(f"network.sources are {len(sources)}; mixtures of the task {recipe.task} hold {made} only.")
     for name in sources:
-        if name not in task.sources:
+        if name not in task.sources and not task.free_sources:
             raise ValueError(f"network.sources holds {name}; mixtures of the task {recipe.task} hold {made} only.")
-    if task.sources[0] not in sources:
+    if task.sources[0] not in sources and not task.free_sources:
         raise ValueError(f"The task {recipe.task} is scored by its {task.sources[0]}, which network.sources lacks.")
     if recipe.target not in sources:
         raise ValueError(f"target is one of network.sources, {', '.join(sources)}, not {recipe.target}.")
+    if recipe.network.condition not in task.conditioned:
+        known = " or ".join(each or "none" for each in task.conditioned)
+        raise ValueError(f"network.condition is {known} in the task {recipe.task}: it has no other side information.")
     if recipe.network.audio_channels not in task.audio_channels:
         known = " or ".join(map(str, task.audio_channels))
         raise ValueError(f"network.audio_channels is {known} in the task {recipe.task}.")

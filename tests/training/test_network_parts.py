@@ -110,7 +110,19 @@ def slow_trunk(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
     return trunk, (torch.randn(1, HOPS, made.encoder.levels),)
 
 
+def film(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
+    made = network(spec)
+    assert made.condition is not None
+    return made.condition, (torch.randn(1, HOPS, made.encoder.features), torch.randn(1, HOPS, spec.condition_size))
+
+
+FILM = replace(SMALL, condition="film", classes=["dog", "rain"])
+SIDE = replace(SMALL, condition="attention", side_frames=5, side_width=2)
 PARTS = {
+    "classes": (film, FILM),
+    "side sequence": (film, SIDE),
+    "head with a median": (head, replace(FILTERS, activity_median=5)),
+    "head with a median, stereo": (head, replace(STEREO, activity_median=3, residual_source=True)),
     "encoder": (encoder, SMALL),
     "encoder with filters": (encoder, FILTERS),
     "encoder of stereo": (encoder, STEREO),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from training.network.norm import NORMS, folded
-from training.network.part import Part, linear_products
+from training.network.part import Memory, Part, StateSpec, linear_products
 
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
@@ -51,16 +52,20 @@ class Estimates(NamedTuple):
 class Head(Part):
     """`[batch, frames, channels]` → Estimates. It begins by letting the target through, without filters.
 
-    With an `output_scaler` each logit of a mask has a gain of its own to learn, as in Open-Unmix.
+    With an `output_scaler` each logit of a mask has a gain of its own to learn, as in Open-Unmix. With an
+    `activity_median` masks are weighed, but not while training, by the median over time of how likely their source is
+    active (Hung & Lerch 2020, arXiv 2008.00616), here over the past; the state is those activities.
     """
 
     def __init__(self, spec: NetworkSpec, masked_pairs: int):
         super().__init__()
         self.masks, self.sources, self.stereo = spec.masks, spec.masked_sources, spec.audio_channels == 2
+        self.ones = (1, 1) if self.stereo else (1,)
         self.parts = 2 if spec.masks == "complex" else 1
         made, channels = spec.masked_sources, spec.audio_channels
         filters = made * channels * 2 * channels * spec.filter_frames * spec.filter_bins
         self.sizes = [made * self.parts * channels * masked_pairs, filters, len(spec.sources) if spec.activity else 0]
+        self.median = spec.activity_median
         self.norm = NORMS[spec.norm](spec.channels)
         self.project = nn.Linear(spec.channels, sum(self.sizes))
         masks = self.sizes[0]
@@ -78,12 +83,39 @@ class Head(Part):
     def products(self) -> tuple[int, ...]:
         return (linear_products(self),)
 
+    @property
+    def state_spec(self) -> StateSpec:
+        return StateSpec(state=max(0, self.median - 1) * self.sources)
+
     def deployed(self) -> Self:
         """A batch norm goes into the product behind it."""
         self.norm, self.project = folded(self.norm, self.project)
         return self
 
     def forward(self, x: Tensor) -> Estimates:
+        estimates = self.estimates(x)
+        if not self.median or self.training:
+            return estimates
+        active = torch.sigmoid(estimates.activity[..., : self.sources])
+        padded = F.pad(active, (0, 0, self.median - 1, 0))
+        return self.weighed(estimates, padded.unfold(1, self.median, 1))
+
+    def step(self, x: Tensor, memory: Memory) -> tuple[Estimates, Memory]:
+        estimates = self.estimates(x)
+        if not self.median:
+            return estimates, memory
+        past = memory.state.view(1, self.sources, self.median - 1)
+        active = torch.sigmoid(estimates.activity[..., : self.sources])
+        recent = torch.cat([past, active.unsqueeze(-1)], -1)
+        return self.weighed(estimates, recent), memory._replace(state=recent[..., 1:].flatten())
+
+    def weighed(self, estimates: Estimates, recent: Tensor) -> Estimates:
+        """Gains times the median of `recent` activities `[..., sources, activity_median]`."""
+        median = recent.topk(self.median // 2 + 1, -1).values[..., -1:]
+        return estimates._replace(gains=estimates.gains * median.unsqueeze(-1).unflatten(-2, self.ones))
+
+    def estimates(self, x: Tensor) -> Estimates:
+        """What this frame says, as it is."""
         outputs = self.project(self.norm(x))
         if outputs.dtype != torch.float32:  # of training in bfloat16; a step graph is spared the node
             outputs = outputs.float()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from training.network.conditions import CONDITIONS
 from training.network.filterbank import FILTERBANKS
 from training.network.head import MASKS
 from training.network.norm import NORMS
@@ -36,6 +37,10 @@ class NetworkSpec:
     Blocks with a dilation of at most `max_lookahead_dilation` hops read one tap of the future, of the `kernel` that
     they have: for sound that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
 
+    A `condition` is side information (see `conditions`): `film` for a vector with a place for each of `classes`,
+    `attention` for a sequence of up to `side_frames` of `side_width` numbers. With an `activity_median` of so many
+    hops, masks are multiplied, where the network runs, by the median of their source's activity over the newest ones.
+
     `separator` is a name of `separators`; `options` are what is its own, which stands in a recipe among the rest.
     """
 
@@ -62,6 +67,11 @@ class NetworkSpec:
     gate_residual: bool = False
     max_lookahead_dilation: int = 0
     output_scaler: bool = False
+    activity_median: int = 0
+    condition: str = ""
+    classes: list[str] = field(default_factory=list)
+    side_frames: int = 0
+    side_width: int = 0
     separator: str = "tcn"
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -80,6 +90,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         self._check_sound()
         self._check_outputs()
+        self._check_condition()
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {sorted(NORMS)}, not {self.norm!r}.")
         if self.max_lookahead_dilation < 0 or (self.max_lookahead_dilation and self.kernel < 2):
@@ -132,6 +143,22 @@ class NetworkSpec:
             raise ValueError(
                 "gate_residual needs two sources, of which the second is the residual, and activity to gate it by."
             )
+
+    def _check_condition(self) -> None:
+        """Side information, and whether what it needs is there and nothing else."""
+        if self.condition and self.condition not in CONDITIONS:
+            raise ValueError(f"condition must be one of {sorted(CONDITIONS)}, not {self.condition!r}.")
+        if (self.condition == "film") != bool(self.classes) or len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes are the names, each once, that a condition by film has a place for.")
+        if (self.condition == "attention") != (self.side_frames > 0 and self.side_width > 0):
+            raise ValueError("side_frames and side_width are the size of the sequence of a condition by attention.")
+        if self.activity_median and (self.activity_median < 3 or self.activity_median % 2 == 0 or not self.activity):
+            raise ValueError("activity_median is an odd number of hops from 3 up, and needs activity.")
+
+    @property
+    def condition_size(self) -> int:
+        """Numbers in a condition; 0 without one."""
+        return len(self.classes) + self.side_frames * self.side_width
 
     @property
     def lookahead(self) -> int:

@@ -51,6 +51,11 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("unet/back/*", "separator.back.*"),
     ("unet/output/*", "separator.merge.*"),
     ("head/output_scale", "head.scale"),
+    ("condition/project/*", "condition.project.*"),
+    ("condition/encode/*", "condition.encode.*"),
+    ("condition/place", "condition.place"),
+    ("condition/score/*", "condition.score.*"),
+    ("condition/join/*", "condition.join.*"),
     ("head/norm/*", "head.norm.*", "separator.norm.*"),
     ("head/output/*", "head.project.*", "separator.head.*"),
 )

@@ -31,6 +31,9 @@ class Task(ABC):
     dataclass of `data.mix`, `data_keys` are the other keys of `data`, `unfit` the names of losses that mean nothing
     here, and `rows` the kinds of recordings that are used. `fixed` are the batches to validate on. Raises ValueError
     with one sentence if the rows do not do.
+
+    `free_sources` are for tasks that know no sources: a network's may have any names. `conditioned` are the
+    kinds of side information that it has.
     """
 
     sources: ClassVar[tuple[str, ...]]
@@ -39,11 +42,14 @@ class Task(ABC):
     unfit: ClassVar[frozenset[str]] = frozenset()
     mix: ClassVar[type[Any]]
     data_keys: ClassVar[tuple[str, ...]]
+    free_sources: ClassVar[bool] = False
+    conditioned: ClassVar[tuple[str, ...]] = ("",)  # by what its networks may be conditioned; an empty name: by nothing
 
     def __init__(self, recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.device):
         self.recipe, self._rows, self._cache, self._device = recipe, rows, cache, device
         self.mixer: BaseMixer = self.build_mixer(recipe, rows, "train", cache, recipe.training.seed, device)
         self.fixed = self.valid()
+        self.fixed_conditions = self.valid_conditions()
 
     @classmethod
     @abstractmethod
@@ -70,16 +76,25 @@ class Task(ABC):
         """
         return self.mixer.batch(step, count)
 
-    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Examples of steps `first`, `first` + 1, … without end; each rank of several draws others."""
+    def conditions(self, step: int, count: int) -> Tensor | None:
+        """Side information of the examples of a step, `[count, condition]`, for a network that takes some."""
+        return None
+
+    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Examples and conditions of steps `first`, `first` + 1, … without end; each rank of several draws others."""
         step = first
         while True:
-            yield self.examples(step * ranks + rank, size)
+            number = step * ranks + rank
+            yield self.examples(number, size), self.conditions(number, size)
             step += 1
 
     @abstractmethod
     def valid(self) -> list[Tensor]:
         """Fixed batches of the valid split, shaped as `examples`: the same whatever the run."""
+
+    def valid_conditions(self) -> list[Tensor | None]:
+        """Side information of the fixed batches."""
+        return [None] * len(self.fixed)
 
     @abstractmethod
     def scores(self, estimates: Mapping[str, Tensor], references: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,7 +119,7 @@ class ExampleStream(IterableDataset):
     def __init__(self, task: Task, first: int, size: int, rank: int, ranks: int):
         self.task, self.arguments = task, (first, size, rank, ranks)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         return self.task.batches(*self.arguments)
 
 
