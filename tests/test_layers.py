@@ -33,6 +33,7 @@ TYPES_ONLY = [
     {
         *(f"training.{name}" for name in ("optimizers", "recipe", "recipe_checks", "tasks")),
         *(f"training.tasks.{name}" for name in ("songs", "speech", "task")),
+        *(f"training.tasks.{name}" for name in ("events", "informed_songs", "noisy_targets", "speakers", "unlabelled")),
     },
 ]
 

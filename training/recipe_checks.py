@@ -87,7 +87,7 @@ def _check_reach(recipe: Recipe) -> None:
             raise ValueError(
                 f"No loss reaches the source {name}: add one (of: {name}), or leave it out of network.sources."
             )
-    if recipe.network.activity and not any(spec.loss == "activity" for spec in recipe.losses):
+    if recipe.network.activity and not any(spec.loss in ("activity", "one_and_rest") for spec in recipe.losses):
         raise ValueError(
             "No loss reaches the activity head: add {loss: activity, weight: …}, or set network.activity: false."
         )

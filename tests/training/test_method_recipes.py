@@ -8,16 +8,29 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.losses.codec import CodecNetwork
+from training.losses.event_classifier import EventClassifier
 from training.network import Network
 from training.recipe import read_recipe
 from training.recipe_checks import build_objective
 from training.tasks import TASKS
+from training.tasks.events import ESC10
 
 RECIPES = sorted((Path(__file__).parents[2] / "training/recipes/methods").glob("*.yaml"))
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks that two of the recipes listen through, where they look for them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    torch.save(EventClassifier(ESC10, 48000, width=2).packed(), "runs/event-classifier.pt")
+    torch.save(CodecNetwork(4, 2).packed("opus", 16), "runs/codec-network.pt")
+
+
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+@pytest.mark.usefixtures("frozen")
 def test_a_step_of_the_recipe(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With a network of the recipe's form, narrow, on noise: the loss is finite and reaches every output."""
     recipe = read_recipe(file)

@@ -12,6 +12,7 @@ from training.losses.loss import Loss
 from training.losses.magnitude import Magnitude
 from training.losses.metricgan import MetricGan
 from training.losses.mixit import Mixit
+from training.losses.one_and_rest import OneAndRest
 from training.losses.one_minus_estoi import OneMinusEstoi
 from training.losses.pesq_proxy import PesqProxyLoss
 from training.losses.pit import Pit
@@ -32,6 +33,7 @@ LOSSES: dict[str, type[Loss]] = {
     "consistency": Consistency,
     "activity": Activity,
     "pit": Pit,
+    "one_and_rest": OneAndRest,
     "mixit": Mixit,
     "additive": Additive,
     "critic": Critic,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,11 +25,17 @@ MUSIC = ("instrumental", "accompaniment")  # kinds of rows without voices: fit t
 VALID_SEED = 987654321  # of valid examples, apart from any training run's
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a task without keys of its own."""
+
+
 class Task(ABC):
     """The examples of one recipe. Attributes of the class say what its recipes may hold.
 
     `sources` are the references of every example, in this order; a network puts out some of them. `mix` is the
-    dataclass of `data.mix`, `data_keys` are the other keys of `data`, `unfit` the names of losses that mean nothing
+    dataclass of `data.mix`, `data_keys` are the other keys of `data`, `Options` a dataclass of those that no other task
+    has (see `Recipe.options`), `unfit` the names of losses that mean nothing
     here, and `rows` the kinds of recordings that are used. `fixed` are the batches to validate on. Raises ValueError
     with one sentence if the rows do not do.
 
@@ -42,6 +49,7 @@ class Task(ABC):
     unfit: ClassVar[frozenset[str]] = frozenset()
     mix: ClassVar[type[Any]]
     data_keys: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[Any]] = NoOptions
     free_sources: ClassVar[bool] = False
     conditioned: ClassVar[tuple[str, ...]] = ("",)  # by what its networks may be conditioned; an empty name: by nothing
 
