@@ -31,8 +31,9 @@ _INTEGERS = {
     "condition": (0, 1 << 20),
     "state": (0, 1 << 24),
     "slow_rate": (1, 1 << 10),
+    "side_width": (0, 1 << 16),
 }
-_USUAL = {"slow_rate": 1}  # of keys that a file may leave out
+_USUAL = {"slow_rate": 1, "side_width": 0}  # of keys that a file may leave out
 _TEXTS = ("name", "version", "target", "licence", "trained_on", "recipe")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -44,8 +45,8 @@ class ModelSpec:
 
     Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer. Some of
     a model may run only every ``slow_rate``-th hop: a step graph is then told its phase, its number modulo that.
-    A model with a ``condition`` takes so many numbers of side information, one for each of its ``classes`` if it has
-    some.
+    A model with a ``condition`` takes so many numbers of side information, one for each of its ``classes``, or a
+    sequence of frames of ``side_width`` each, if it has these.
     """
 
     form: str
@@ -71,6 +72,7 @@ class ModelSpec:
     activity: bool = False
     slow_rate: int = 1
     classes: tuple[str, ...] = ()
+    side_width: int = 0
 
     @property
     def layers(self) -> int:

@@ -74,6 +74,7 @@ def metadata(
     values |= {"kernel": carried.kernel, "dilations": json.dumps(carried.dilations), "hidden": carried.width}
     values |= {"slow_rate": carried.rate} if carried.rate > 1 else {}
     values |= {"classes": json.dumps(spec.classes)} if spec.classes else {}
+    values |= {"side_width": spec.side_width} if spec.side_width else {}
     values |= {
         "condition": spec.condition_size,
         "state": state,

@@ -71,6 +71,8 @@ def condition_of(value: NDArray[Any] | str | None, spec: ModelSpec) -> NDArray[n
             raise InputError(f"{spec.name} has no class {value!r}; {known}.")
         return np.eye(spec.condition, dtype=np.float32)[found[0]]
     array = np.asarray(value, np.float32)
+    if spec.side_width and array.ndim == 2 and array.shape[1] == spec.side_width and array.size <= spec.condition:
+        array = np.pad(array.ravel(), (0, spec.condition - array.size))  # frames that are still to come are zeros
     if array.size != spec.condition or not np.isfinite(array).all():
         raise InputError(f"A condition of {spec.name} is {spec.condition} finite numbers, not {list(array.shape)}.")
     return array.reshape(-1).copy()
@@ -223,6 +225,12 @@ class Stream:
         """
         newest = [step.activity[self.spec.target_index] for step in self._steps if step.activity is not None]
         return float(max(newest)) if newest else None
+
+    @property
+    def activities(self) -> NDArray[np.float32] | None:
+        """As ``activity``, of every source, [sources] float32."""
+        newest = [step.activity for step in self._steps if step.activity is not None]
+        return np.max(newest, axis=0) if newest else None
 
     def reset(self) -> None:
         """Forget all sound, as if the stream were new; strength and condition stay, without a ramp."""
