@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 WINDOW, HOP = 1024, 512  # of the masks
+BSS = ("sdr", "isr", "sir", "sar")
 
 #: measure -> (column title, decimals)
 MEASURES: dict[str, tuple[str, int]] = {
@@ -80,11 +81,13 @@ def score(
     rate: float,
     any_order: bool = False,
     quiet_db: float | None = None,
+    bss: bool = True,
 ) -> dict[str, dict[str, float]]:
     """All `MEASURES` of each source, by its name; the mixture is the sum of the references.
 
     With `any_order` estimates go to the references that they fit best. PES and EPS take frames of 1 s that are exactly
-    silent, or, with `quiet_db`, that far under the loudest one (see `speech_metrics.silence_energies`).
+    silent, or, with `quiet_db`, that far under the loudest one (see `speech_metrics.silence_energies`). BSSEval takes
+    most of the time; without `bss` its measures are NaN.
     """
     names = list(references)
     truth = [np.asarray(references[name], np.float64) for name in names]
@@ -95,13 +98,15 @@ def score(
     else:
         made = [np.asarray(estimates[name], np.float64) for name in names]
     mixture = np.sum(truth, axis=0)
-    bss = song_metrics.bss_eval([each[:, None] for each in truth], [each[:, None] for each in made], rate)
+    parts = {measure: [math.nan] * len(truth) for measure in BSS}
+    if bss:
+        parts = song_metrics.bss_eval([each[:, None] for each in truth], [each[:, None] for each in made], rate)
     found = {}
     for index, (name, true, guess) in enumerate(zip(names, truth, made, strict=True)):
         pes, eps = speech_metrics.silence_energies(true, guess, rate, 1.0, quiet_db)
         gain = speech_metrics.si_sdr(true, guess)
         right = precision_recall(binary_mask(true, mixture - true), binary_mask(guess, mixture - guess))
-        values = {measure: bss[measure][index] for measure in ("sdr", "isr", "sir", "sar")}
+        values = {measure: parts[measure][index] for measure in BSS}
         values |= {"si_sdr": gain, "si_sdri": gain - speech_metrics.si_sdr(true, mixture)}
         values |= {"pes": pes, "eps": eps, "precision": right[0], "recall": right[1]}
         found[name] = {measure: values[measure] for measure in MEASURES}
