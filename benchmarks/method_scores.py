@@ -28,6 +28,8 @@ MEASURES: dict[str, tuple[str, int]] = separation_metrics.MEASURES | {
     "estoi": speech_metrics.MEASURES["estoi"],
     "counted": ("count right", 2),
     "low_in_pauses": ("< 500 Hz left in pauses", 1),
+    "input_sdr": ("SDR of the input", 2),
+    "binary_sdr": ("SDR of the ideal binary mask", 2),
 }
 
 
@@ -50,6 +52,12 @@ def low_in_pauses(estimate: Signal, mixture: Signal, speech: Signal, rate: int) 
 
     before = low(mixture)
     return 10 * math.log10((low(estimate) + 1e-12) / before) if before > 0 else math.nan
+
+
+def sdr(reference: Signal, estimate: Signal) -> float:
+    """10·log10(|s|² / |s − ŝ|²), dB: what BSSEval v4 calls SDR, over a whole example."""
+    error = float(np.square(reference - estimate, dtype=np.float64).sum())
+    return 10 * math.log10(float(np.square(reference, dtype=np.float64).sum()) / max(error, 1e-12))
 
 
 def best_sum(estimates: Mapping[str, Signal], speech: Signal) -> Signal:
@@ -116,6 +124,9 @@ def score_example(task: Task, model: Any, sources: Signal, condition: Signal | N
     pair = {aim: references[aim], "rest": rest}
     guess = {aim: estimates[aim], "rest": mono.sum(0) - estimates[aim]}
     values = separation_metrics.score(pair, guess, rate, quiet_db=QUIET_DB)[aim]
+    if isinstance(task, SongTask):
+        ideal = separation_metrics.bounds(pair, ratio=False)[aim]
+        values |= {"input_sdr": sdr(references[aim], mono.sum(0)), "binary_sdr": sdr(references[aim], ideal)}
     if aim == "speech":
         values |= {
             "pesq_wb": speech_metrics.pesq_wb(references[aim], estimates[aim], rate),

@@ -125,7 +125,7 @@ COMPARISONS: dict[str, Comparison] = {
     "Codec approximation": Comparison(("supervised-speech", "codec"), QUALITY),
     "Songs": Comparison(
         ("open-unmix", "instrument-activity-off", "instrument-activity"),
-        (*SEPARATION, "pes", "eps", "precision", "recall"),
+        (*SEPARATION, "pes", "eps", "precision", "recall", "input_sdr", "binary_sdr"),
         *("sdr", {"open-unmix": 6.11, "instrument-activity": 6.46}, "vocals of MUSDB18 (Hung & Lerch 2020)"),
     ),
     "Weakly informed": Comparison(

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import methods
-from benchmarks.method_scores import MEASURES, best_sum, low_in_pauses
+from benchmarks.method_scores import MEASURES, best_sum, low_in_pauses, sdr
 from benchmarks.methods import CLASSIFIER, CODEC, COMPARISONS, ROWS, Comparison, direction, recipe_of
 from tests.training.tiny import TINY
 from training.losses.codec import CodecNetwork
@@ -66,6 +66,11 @@ def test_what_is_left_of_wind_in_pauses_by_hand() -> None:
     found = low_in_pauses(speech + 0.1 * low + 3 * high, speech + low, speech, rate)
     assert found == pytest.approx(-20, abs=0.5)
     assert math.isnan(low_in_pauses(speech, speech, np.ones_like(speech), rate))
+
+
+def test_sdr_by_hand() -> None:
+    one = np.ones(100, np.float32)
+    assert sdr(one, 0.9 * one) == pytest.approx(20, abs=1e-3) and sdr(one, 2 * one) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_best_sum() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy import signal
 
 import rtsep
@@ -25,6 +26,7 @@ from training.network.lstm import Layer, StandardScaler
 from training.network.separators import SEPARATORS
 from training.network.unet import Down, Up
 from training.recipe import parse_recipe, read_recipe
+from training.run_state import RunState
 
 SPEC = NetworkSpec(
     **{"sample_rate": 16000, "hop": 16, "analysis_window": 96, "synthesis_window": 32, "filterbank": "folded"},
@@ -101,6 +103,31 @@ def test_all_weights_learn_and_have_names_of_their_own(separator: str) -> None:
     names = named_weights(made)
     assert len(names) == len(made.state_dict()) and not any(name.startswith("separator/") for name in names)
     load_weights(Network(spec), names)
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_bfloat16_is_nearly_the_same(separator: str) -> None:
+    """As recipes with `half` train: gradients reach the same weights, within what 8 bits hold."""
+    torch.manual_seed(0)
+    made = Network(replace(spec_of("folded", separator, "real"), condition="film", classes=["a", "b"]))
+    wave, condition, found = torch.randn(2, 16 * 40), torch.rand(2, 2), []
+    for mixed in (False, True):
+        made.mixed = mixed
+        made.zero_grad()
+        made(wave, condition)[:, 0].square().mean().backward()
+        found.append(torch.cat([weight.grad.flatten() for weight in made.parameters() if weight.grad is not None]))
+    assert found[0].shape == found[1].shape and found[1].isfinite().all()
+    assert torch.nn.functional.cosine_similarity(*found, dim=0) > 0.98
+
+
+def test_a_run_begins_with_the_statistics_of_its_mixtures() -> None:
+    recipe = parse_recipe(f"{{name: toy, target: speech, network: {spec_of('folded', 'lstm', 'real').to_dict()}}}")
+    state = RunState(recipe, "nothing", torch.device("cpu"), Console(stderr=True))
+    assert state.network.separator.observes and not Network(spec_of("folded", "tcn", "real")).separator.observes
+    state.observe(torch.randn(4, 16 * 100))
+    scalers = [each.separator.get_submodule("scaler").state_dict() for each in (state.network, state.average.network)]
+    assert all(torch.equal(scalers[0][name], scalers[1][name]) for name in ("shift", "scale"))
+    assert (scalers[0]["scale"] != 1).all() and (scalers[0]["shift"] != 0).all()
 
 
 def test_coupled_gates_by_hand() -> None:
