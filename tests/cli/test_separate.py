@@ -21,6 +21,8 @@ from training.checkpoints import named_weights
 from training.export import export
 from training.network import Network, NetworkSpec
 
+pytestmark = pytest.mark.training  # its models are made by it
+
 
 def model(folder: Path, spec: NetworkSpec, halve: bool = False) -> Path:
     """A model of random weights, or one whose first source is half of the sound in every bin, and the second too."""
@@ -39,8 +41,9 @@ def model(folder: Path, spec: NetworkSpec, halve: bool = False) -> Path:
 
 
 @pytest.fixture
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for models, beside the one to work in."""
+    return tmp_path_factory.mktemp("store")
 
 
 FILM = replace(SMALL, filterbank="folded", condition="film", classes=["dog_bark", "rain"], sources=["event", "rest"])
@@ -65,8 +68,8 @@ def test_a_file_for_every_source(here: Path) -> None:
     assert rtsep("separate", "talk.wav", "-o", "out", "--overwrite", "--json").exit_code == 0
 
 
-def test_a_class_is_asked_for(here: Path, models: Path) -> None:
-    file = model(models, FILM)
+def test_a_class_is_asked_for(here: Path, store: Path) -> None:
+    file = model(store, FILM)
     write("street.wav")
     assert rtsep("separate", "street.wav", "--model", file, "--class", "dog", "--quiet").exit_code == 0
     dog = soundfile.read("street.event.wav")[0]
@@ -78,8 +81,8 @@ def test_a_class_is_asked_for(here: Path, models: Path) -> None:
     assert_one_sentence(rtsep("separate", "street.wav", "--class", "dog"), "takes no condition")
 
 
-def test_a_side_sequence_is_given(here: Path, models: Path) -> None:
-    file = model(models, SIDE)
+def test_a_side_sequence_is_given(here: Path, store: Path) -> None:
+    file = model(store, SIDE)
     write("song.wav")
     Path("side.csv").write_text("1,0\n0,1\n0.5,0.5\n")
     np.save("side.npy", np.array([[1, 0], [0, 1], [0.5, 0.5]], np.float32))
@@ -98,9 +101,9 @@ def test_a_side_sequence_is_given(here: Path, models: Path) -> None:
     assert_one_sentence(rtsep("separate", "song.wav", "--model", file, "--side", "none.csv"), "There is no file")
 
 
-def test_one_and_the_rest_until_nothing_is_left(here: Path, models: Path) -> None:
+def test_one_and_the_rest_until_nothing_is_left(here: Path, store: Path) -> None:
     """Half is taken out each time, 6 dB: after five passes the rest lies 30 dB below, and no sixth is made."""
-    file = model(models, HALF, halve=True)
+    file = model(store, HALF, halve=True)
     sound = noisy(48000, 1, 0.5)[:, 0].astype(np.float32)
     soundfile.write("talk.wav", sound, 48000, subtype="FLOAT")
     found = api.separate(sound, 48000, file)
@@ -113,9 +116,9 @@ def test_one_and_the_rest_until_nothing_is_left(here: Path, models: Path) -> Non
         assert np.abs(soundfile.read(f"talk.{name}.wav", dtype="float32")[0] - made).max() < 1e-6
 
 
-def test_activity_tells_when_to_stop(models: Path) -> None:
+def test_activity_tells_when_to_stop(store: Path) -> None:
     """With an activity head the energy does not matter: 0.02 of the hops must hold something."""
-    file = model(models, replace(HALF, activity=True), halve=True)
+    file = model(store, replace(HALF, activity=True), halve=True)
     run = Separation(api.load(file), 48000)
     run.process(noisy(48000, 1, 0.5).astype(np.float32))
     run.flush()
