@@ -19,6 +19,7 @@ from training.export import export
 from training.network import Network, NetworkSpec
 from training.network.conditions import FilmCondition, SideAttention
 from training.network.head import Head
+from training.weight_transfer import warm_start
 
 FILM = replace(SMALL, filterbank="folded", condition="film", classes=["dog_bark", "rain", "sea"], activity=True)
 SIDE = replace(SMALL, filterbank="folded", condition="attention", side_frames=6, side_width=2, separator="lstm")
@@ -105,6 +106,16 @@ def test_what_is_no_condition_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             replace(SMALL, **change)
+
+
+def test_a_trained_network_gets_a_condition() -> None:
+    """It begins as it was, as long as nothing is told."""
+    plain, told = Network(replace(FILM, condition="", classes=[])), Network(FILM)
+    wave = torch.randn(1, 128 * 20) * 0.1
+    warm_start(told, named_weights(plain))
+    assert torch.equal(told(wave), plain(wave)) and not torch.equal(told(wave, torch.ones(1, 3)), plain(wave))
+    with pytest.raises(ValueError, match="another architecture"):
+        warm_start(plain, named_weights(told))
 
 
 def test_film_by_hand() -> None:
