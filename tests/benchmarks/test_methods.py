@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,18 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import methods
-from benchmarks.method_scores import MEASURES, best_sum, low_in_pauses, sdr
+from benchmarks.method_scores import MEASURES, best_sum, low_in_pauses, score_examples, sdr
 from benchmarks.methods import CLASSIFIER, CODEC, COMPARISONS, ROWS, Comparison, direction, recipe_of
+from tests.training.songs import stem_folder
+from tests.training.test_method_tasks import recipe as narrow_recipe
+from tests.training.test_method_tasks import task as task_of
 from tests.training.tiny import TINY
+from training.checkpoints import named_weights
+from training.data.datasets import read_dataset
+from training.export import export
 from training.losses.codec import CodecNetwork
 from training.losses.event_classifier import EventClassifier
+from training.network import Network
 from training.recipe_checks import check_recipe
 from training.tasks.events import ESC10
 
@@ -77,6 +85,43 @@ def test_the_best_sum() -> None:
     draw = np.random.default_rng(0).standard_normal
     parts = {name: draw(4000).astype(np.float32) for name in "abcd"}
     assert np.array_equal(best_sum(parts, parts["a"] + parts["c"]), parts["a"] + parts["c"])
+
+
+@pytest.mark.parametrize(
+    "name, changes, measures",
+    [
+        ("one-and-rest", [], {"si_sdr", "counted"}),
+        ("two-speakers", [], {"si_sdr", "si_sdri", "sir"}),
+        ("mixit", [], {"si_sdr", "si_sdri"}),
+        ("adversarial", ["data.labelled=0.6"], {"sdr", "pes", "pesq_wb", "low_in_pauses"}),
+        ("query-by-class", ["network.classes=[rain, chainsaw, helicopter]"], {"sdr", "sir", "precision"}),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_task_is_scored(name: str, changes: list[str], measures: set[str], tmp_path: Path) -> None:
+    """An untrained network through rtsep: every measure of the task's table has a value, and no other."""
+    made = narrow_recipe(name, *changes)
+    about = task_of(made)
+    torch.manual_seed(0)
+    state = {"average": named_weights(Network(made.network)), "recipe": made.text}
+    torch.save(state | {"hours": 0.0, "step": 0, "trained_on": "nothing"}, tmp_path / "checkpoint.pt")
+    found, count = score_examples(about, export(tmp_path / "checkpoint.pt", tmp_path / "m.onnx")[0], 2)
+    assert count >= 1
+    assert all(found[measure] is not None for measure in measures - {"pes", "pesq_wb", "low_in_pauses"}), found
+    assert ("counted" in measures) == (found["counted"] is not None) and found["binary_sdr"] is None
+
+
+def test_a_song_is_scored(tmp_path: Path) -> None:
+    stems = stem_folder(tmp_path / "stems", ("a", "b", "c", "d"), 3.0)
+    known = [replace(row, split=split) for row in read_dataset(f"stems={stems}", 1.0) for split in ("train", "valid")]
+    made = narrow_recipe("weakly-informed", "network.side_frames=8", "data.mix.seconds=1.28", "network.layers=1")
+    about = task_of(made, known)
+    torch.manual_seed(0)
+    state = {"average": named_weights(Network(made.network)), "recipe": made.text}
+    torch.save(state | {"hours": 0.0, "step": 0, "trained_on": "nothing"}, tmp_path / "checkpoint.pt")
+    found, count = score_examples(about, export(tmp_path / "checkpoint.pt", tmp_path / "m.onnx")[0], 1)
+    assert count == 1 and found["sdr"] is not None and found["input_sdr"] is not None
+    assert found["binary_sdr"] is not None and found["binary_sdr"] > found["input_sdr"]
 
 
 def test_a_row_on_a_tiny_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
