@@ -17,6 +17,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Bound here and now: loading the module of the same name later would put the module in the function's place.
 from rtsep.engine.enhance import enhance
+from rtsep.engine.separate import separate
 from rtsep.errors import InputError, RtsepError
 from rtsep.model import Model, ModelSpec, load
 
@@ -26,7 +27,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-__all__ = ["Engine", "InputError", "Model", "ModelSpec", "RtsepError", "Stream", "__version__", "enhance", "load"]
+__all__ = [
+    "Engine",
+    "InputError",
+    "Model",
+    "ModelSpec",
+    "RtsepError",
+    "Stream",
+    "__version__",
+    "enhance",
+    "load",
+    "separate",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,8 @@ from rtsep.errors import InputError, RtsepError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from rtsep.engine.compiled.program import Program
     from rtsep.engine.inference import Step
     from rtsep.engine.native.step import NativeStep
@@ -104,6 +106,7 @@ class Model:
         strength: float | None = None,
         block_multiple: int = 1,
         hops: int = 1,
+        condition: NDArray[Any] | str | None = None,
     ) -> Stream:
         """A new stream: blocks of any size in, as many samples out, after a constant latency.
 
@@ -115,6 +118,8 @@ class Model:
                 rate.
             hops: of a block that holds so many hops, so many are computed at once: the same bits, more memory, and
                 with the compiled backend a multiple of the speed. For files; latency stays.
+            condition: side information of a model that takes some: [condition] numbers or the name of a class; None is
+                nothing known. It may be changed while the stream runs.
 
         Raises:
             InputError: a value lies outside these ranges.
@@ -129,6 +134,7 @@ class Model:
             strength=strength,
             block_multiple=block_multiple,
             hops=hops,
+            condition=condition,
         )
 
     def native_step(self, channels: int = 1) -> NativeStep:

@@ -31,8 +31,9 @@ _INTEGERS = {
     "condition": (0, 1 << 20),
     "state": (0, 1 << 24),
     "slow_rate": (1, 1 << 10),
+    "side_width": (0, 1 << 16),
 }
-_USUAL = {"slow_rate": 1}  # of keys that a file may leave out
+_USUAL = {"slow_rate": 1, "side_width": 0}  # of keys that a file may leave out
 _TEXTS = ("name", "version", "target", "licence", "trained_on", "recipe")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -44,6 +45,8 @@ class ModelSpec:
 
     Windows, hop and look-ahead are samples at ``sample_rate`` (Hz); ``dilations`` are hops, one a layer. Some of
     a model may run only every ``slow_rate``-th hop: a step graph is then told its phase, its number modulo that.
+    A model with a ``condition`` takes so many numbers of side information, one for each of its ``classes``, or a
+    sequence of frames of ``side_width`` each, if it has these.
     """
 
     form: str
@@ -68,6 +71,8 @@ class ModelSpec:
     weights_sha256: str
     activity: bool = False
     slow_rate: int = 1
+    classes: tuple[str, ...] = ()
+    side_width: int = 0
 
     @property
     def layers(self) -> int:
@@ -93,7 +98,8 @@ class ModelSpec:
     def inputs(self) -> Shapes:
         """Names and shapes of the graph's inputs (float32, the phase int64), as the metadata promise them."""
         if self.form == "flat":
-            return {"hop": (self.channels, self.hop), "state": (self.state,)}
+            flat = {"hop": (self.channels, self.hop), "state": (self.state,)}
+            return flat | ({"condition": (self.condition,)} if self.condition else {})
         shapes: Shapes = {"window": (self.channels, self.analysis_window)}
         if self.layers:
             shapes["taps"] = (self.layers, self.kernel - 1, self.hidden)
@@ -146,8 +152,9 @@ class ModelSpec:
         if numbers["analysis_window"] < numbers["synthesis_window"]:
             window = numbers["synthesis_window"]
             raise read.wrong("analysis_window", f"is shorter than the synthesis window of {window} samples")
-        if form == "flat" and numbers["condition"]:
-            raise read.wrong("condition", "must be 0 in the flat form, which has no such input")
+        classes = read.strings("classes") if "rtsep.classes" in metadata else ()
+        if classes and len(classes) != numbers["condition"]:
+            raise read.wrong("classes", f"are not as many as rtsep.condition says, {numbers['condition']}")
         if form == "flat" and not numbers["state"]:
             raise read.wrong("state", "must be positive in the flat form, which keeps its windows in it")
         if numbers["slow_rate"] > 1 and not numbers["state"]:
@@ -164,6 +171,7 @@ class ModelSpec:
             form=form,
             sources=sources,
             dilations=dilations,
+            classes=classes,
             weights_sha256=digest,
             activity=form == "step" and any(node.name == "activity" for node in found_out),
             **values,

@@ -26,10 +26,14 @@ TYPES_ONLY = [
     {f"rtsep.live.engine.{name}" for name in ("live_engine", "live_supervisor", "status")},
     {f"rtsep.live.player.{name}" for name in ("player", "player_supervisor")},
     # The spec of a network checks what its parts are named, and they are made of it.
-    {f"training.network.{name}" for name in ("film", "head", "part", "separators", "slow_fast", "spec", "tcn")},
+    {
+        *(f"training.network.{name}" for name in ("film", "head", "part", "separators", "slow_fast", "spec", "tcn")),
+        *(f"training.network.{name}" for name in ("attention", "conditions", "lstm", "unet")),
+    },
     {
         *(f"training.{name}" for name in ("optimizers", "recipe", "recipe_checks", "tasks")),
         *(f"training.tasks.{name}" for name in ("songs", "speech", "task")),
+        *(f"training.tasks.{name}" for name in ("events", "informed_songs", "noisy_targets", "speakers", "unlabelled")),
     },
 ]
 

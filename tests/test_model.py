@@ -121,9 +121,9 @@ def test_a_contradicting_graph_is_refused(tmp_path, form, key, value, tensor):
         rtsep.load(path)
 
 
-def test_flat_form_has_a_state_and_no_condition(tmp_path):
-    for key, value in (("state", "0"), ("condition", "2")):
-        with pytest.raises(InputError, match=rf"rtsep\.{key}"):
+def test_flat_form_has_a_state_and_what_it_promises(tmp_path):
+    for key, value, said in (("state", "0", r"rtsep\.state"), ("condition", "2", "no input 'condition'")):
+        with pytest.raises(InputError, match=said):
             rtsep.load(Network().save(tmp_path / "m.onnx", "flat", **{key: value}))
 
 

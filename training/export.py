@@ -73,7 +73,15 @@ def metadata(
     }
     values |= {"kernel": carried.kernel, "dilations": json.dumps(carried.dilations), "hidden": carried.width}
     values |= {"slow_rate": carried.rate} if carried.rate > 1 else {}
-    values |= {"condition": 0, "state": state, "recipe": recipe.text, "trained_on": trained_on, "licence": licence}
+    values |= {"classes": json.dumps(spec.classes)} if spec.classes else {}
+    values |= {"side_width": spec.side_width} if spec.side_width else {}
+    values |= {
+        "condition": spec.condition_size,
+        "state": state,
+        "recipe": recipe.text,
+        "trained_on": trained_on,
+        "licence": licence,
+    }
     return {key: str(value) for key, value in values.items()}
 
 
@@ -112,9 +120,11 @@ def difference(network: Network, file: Path, seconds: float = 2.0) -> float:
     samples = int(seconds * spec.sample_rate) // spec.hop * spec.hop
     channels = spec.audio_channels
     wave = torch.randn(channels, samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    condition = torch.rand(1, spec.condition_size, generator=torch.Generator().manual_seed(1)) - 0.5
     with torch.no_grad():
-        expected = network(wave if channels == 1 else wave.unsqueeze(0))[0].numpy()
-    stream = rtsep.load(file).stream(channels=channels, block_multiple=spec.hop)
+        expected = network(wave if channels == 1 else wave.unsqueeze(0), condition)[0].numpy()
+    given = condition[0].numpy() if spec.condition_size else None
+    stream = rtsep.load(file).stream(channels=channels, block_multiple=spec.hop, condition=given)
     block = wave.numpy()[0] if channels == 1 else wave.numpy().T
     streamed = np.concatenate([stream.process(block, sources=True), stream.flush(sources=True)], axis=1)
     if channels > 1:  # [sources, samples, channels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ KEYS = ("recipe_version", "name", "target", "task", "network", "data", "losses",
 class Recipe:
     """Everything but the data's place: `training/recipes/denoise.yaml` and `karaoke.yaml` are the commented forms.
 
-    `copies` of every song with a voice are made ahead of time, in recipes for songs.
+    `copies` of every song with a voice are made ahead of time, in recipes for songs. `options` are the task's own.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Recipe:
     rooms: int = 0
     speech_corpora: dict[str, float] = field(default_factory=dict)
     copies: list[Copy] = field(default_factory=list)
+    options: Any = None
     text: str = ""
 
     def same_as(self, other: Recipe) -> bool:
@@ -141,11 +142,13 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {task!r}.")
     kind = TASKS[task]
     data = dict(_section(tree, "data"))
-    check_keys("data", data, ("mix", *kind.data_keys))
+    own = {each.name for each in fields(kind.Options)}
+    check_keys("data", data, ("mix", *kind.data_keys, *own))
     usual: dict[str, Any] = {"rooms": 0, "speech_corpora": {}, "copies": []}
     for key in kind.data_keys:
         if key in data and key != "copies":
             check_value(f"data.{key}", data[key], usual[key])
+    check_dataclass("data", kind.Options, {key: value for key, value in data.items() if key in own})
     for copy in data.get("copies") or []:
         check_dataclass("data.copies", Copy, copy)
     network = _section(tree, "network")
@@ -167,6 +170,7 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
         rooms=data.get("rooms", 0),
         speech_corpora=data.get("speech_corpora") or {},
         copies=[Copy(**copy) for copy in data.get("copies") or []],
+        options=kind.Options(**{key: value for key, value in data.items() if key in own}),
         text=text,
     )
     if not 0 <= recipe.training.loss_skip_seconds < recipe.mix.seconds:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.losses import Objective, Setup
+from training.losses import LOSSES, Objective, Setup
+from training.network.separators import SEPARATORS
+from training.recipe_values import default
 from training.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -45,15 +47,18 @@ def _check_sources(recipe: Recipe) -> None:
     made = ", ".join(task.sources)
     if not sources or len(set(sources)) < len(sources):
         raise ValueError(f"network.sources are names, each once, not {sources}.")
-    if len(sources) > len(task.sources):
+    if len(sources) > len(task.sources) and not task.free_sources:
         raise ValueError(f"network.sources are {len(sources)}; mixtures of the task {recipe.task} hold {made} only.")
     for name in sources:
-        if name not in task.sources:
+        if name not in task.sources and not task.free_sources:
             raise ValueError(f"network.sources holds {name}; mixtures of the task {recipe.task} hold {made} only.")
-    if task.sources[0] not in sources:
+    if task.sources[0] not in sources and not task.free_sources:
         raise ValueError(f"The task {recipe.task} is scored by its {task.sources[0]}, which network.sources lacks.")
     if recipe.target not in sources:
         raise ValueError(f"target is one of network.sources, {', '.join(sources)}, not {recipe.target}.")
+    if recipe.network.condition not in task.conditioned:
+        known = " or ".join(each or "none" for each in task.conditioned)
+        raise ValueError(f"network.condition is {known} in the task {recipe.task}: it has no other side information.")
     if recipe.network.audio_channels not in task.audio_channels:
         known = " or ".join(map(str, task.audio_channels))
         raise ValueError(f"network.audio_channels is {known} in the task {recipe.task}.")
@@ -73,6 +78,8 @@ def _check_losses(recipe: Recipe) -> None:
 def _check_reach(recipe: Recipe) -> None:
     """What no loss reaches has a gradient of exactly zero: it would stay as it began."""
     reached = {name for spec in recipe.losses for name in spec.of}
+    if any(LOSSES[spec.loss].reaches_all for spec in recipe.losses):
+        reached = set(recipe.network.sources)
     if _has_residual(recipe) and reached:
         reached.add(recipe.network.sources[-1])  # which is what the others leave
     for name in recipe.network.sources:
@@ -80,7 +87,7 @@ def _check_reach(recipe: Recipe) -> None:
             raise ValueError(
                 f"No loss reaches the source {name}: add one (of: {name}), or leave it out of network.sources."
             )
-    if recipe.network.activity and not any(spec.loss == "activity" for spec in recipe.losses):
+    if recipe.network.activity and not any(spec.loss in ("activity", "one_and_rest") for spec in recipe.losses):
         raise ValueError(
             "No loss reaches the activity head: add {loss: activity, weight: …}, or set network.activity: false."
         )
@@ -89,7 +96,10 @@ def _check_reach(recipe: Recipe) -> None:
 def _check_ignored(recipe: Recipe) -> None:
     """Keys that are set and change nothing. Those that the network's own spec refuses have been refused there."""
     network, mix = recipe.network, recipe.mix
-    ignored: list[tuple[str, Any, str, str]] = []
+    ignored: list[tuple[str, Any, str, str]] = [
+        ("network", network, key, f"the separator {network.separator} does not read it")
+        for key in SEPARATORS[network.separator].unread
+    ]
     if not network.filter_bins:
         ignored.append(("network", network, "filter_frames", "network.filter_bins is 0: there are no filters"))
     if not recipe.rooms:
@@ -97,7 +107,7 @@ def _check_ignored(recipe: Recipe) -> None:
     if getattr(mix, "formant_shift", 1.0) == 0:
         ignored.append(("data.mix", mix, "formant_shift_share", "data.mix.formant_shift is 0"))
     for place, spec, key, reason in ignored:
-        if getattr(spec, key) != type(spec).__dataclass_fields__[key].default:
+        if getattr(spec, key) != default(type(spec).__dataclass_fields__[key]):
             raise ValueError(f"{place}.{key} changes nothing, because {reason}.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from rtsep.errors import InputError
 from training.bfloat16 import supports_bfloat16
@@ -56,6 +57,11 @@ class RunState:
             self._begin_with(begin)
         self.objective: Objective = build_objective(recipe).to(device)
         self.average = WeightEma(self.network.to(device), spec.ema)
+
+    def observe(self, mixtures: Tensor) -> None:
+        """Gives the first mixtures, shaped as for the network, to a separator that begins with their statistics."""
+        for network in (self.network, self.average.network):
+            network.observe(mixtures)
 
     def _begin_with(self, begin: dict[str, Any]) -> None:
         self.before = training_amount(begin)

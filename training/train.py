@@ -44,6 +44,7 @@ from training.tasks import TASKS, ExampleStream, Task
 from training.weight_transfer import warm_start
 
 console = Console(stderr=True)
+OBSERVED = 32  # mixtures that a separator may begin with statistics of
 PATIENCE = 50  # steps one after another whose gradient is not finite
 
 
@@ -54,8 +55,8 @@ class Learner(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.estimate(wave)
+    def forward(self, wave: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.network.estimate(wave, condition)
 
 
 def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
@@ -74,8 +75,8 @@ def without_beginning(waves: Tensor, sources: Tensor, activity: Tensor, hops: in
 def validate(network: Network, objective: Objective, task: Task) -> dict[str, float]:
     """Means over the task's fixed batches: the loss, its parts, and the task's scores."""
     totals: dict[str, list[float]] = {}
-    for sources in task.fixed:
-        waves, activity = network.estimate(sources.sum(1))
+    for sources, condition in zip(task.fixed, task.fixed_conditions, strict=True):
+        waves, activity = network.estimate(sources.sum(1), condition)
         waves = waves.float()
         loss, parts = objective(waves, sources, activity=activity)
         estimates = dict(zip(network.spec.sources, waves.unbind(1), strict=True))
@@ -121,7 +122,7 @@ def train(
     arguments = (state.step, spec.batch, fabric.global_rank, fabric.world_size)
     if fabric.device.type == "cpu":
         loader = DataLoader(ExampleStream(task, *arguments), batch_size=None, num_workers=1, prefetch_factor=6)
-        batches: Iterator[Tensor] = iter(loader)
+        batches: Iterator[tuple[Tensor, Tensor | None]] = iter(loader)
     else:
         batches = task.batches(*arguments)
     seconds = spec.batch * fabric.world_size * task.samples / rate
@@ -140,8 +141,8 @@ def train(
         if not done:
             for group in [group for optimizer in state.optimizers for group in optimizer.param_groups]:
                 group["lr"] = learning_rate(recipe, state.step, progress) * group.get("share", 1.0)
-            sources = next(batches)
-            estimates, activity = model(sources.sum(1))
+            sources, condition = next(batches)
+            estimates, activity = model(sources.sum(1), condition)
             if skipped:
                 estimates, sources, activity = without_beginning(estimates, sources, activity, skipped, hop)
             loss, parts = criterion(estimates, sources, objective.due(state.step, progress), activity)
@@ -233,6 +234,8 @@ def main(
             state = RunState(parsed, kind.trained_on(rows), fabric.device, console, beginning)
             if kept:
                 state.go_on(kept)
+            elif not beginning and state.network.separator.observes:
+                state.observe(task.examples(0, OBSERVED).sum(1))
             about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__}
             (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
             (run / "about.json").write_text(

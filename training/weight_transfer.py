@@ -14,20 +14,22 @@ from training.network import Network
 from training.network.tcn import Block
 from training.network.weight_names import stable_name
 
+ADDED = ("slow/", "condition/")  # parts that a trained network may get
+
 
 @torch.no_grad()
 def warm_start(network: Network, weights: Mapping[str, Tensor], ahead: int = 0) -> None:
-    """Lays `weights` into `network`, which may have more features, hidden channels, taps and outputs, or a slow trunk.
+    """Lays `weights` into `network`, which may have more features, hidden channels, taps and outputs, or parts `ADDED`.
 
     Function-preserving (Chen et al. 2016, Net2Net, arXiv 1511.05641): what a matrix reads that the old network did not
-    have begins at zero, what it puts out beyond the old keeps its own beginning, and so does a slow trunk that is new,
-    which says nothing yet. `ahead` is the `max_lookahead_dilation` of the old network: where a block waits for a tap of
-    the future that it did not know, its taps come behind that one. Raises ValueError if `weights` are larger somewhere
-    or of another architecture.
+    have begins at zero, what it puts out beyond the old keeps its own beginning, and so do a slow trunk that is new,
+    which says nothing yet, and a condition, which says nothing while it is zero. `ahead` is the
+    `max_lookahead_dilation` of the old network: where a block waits for a tap of the future that it did not know, its
+    taps come behind that one. Raises ValueError if `weights` are larger somewhere or of another architecture.
     """
     mine, theirs = named_weights(network), renamed(weights)
     added = mine.keys() - theirs.keys()
-    if theirs.keys() - mine.keys() or any(not name.startswith("slow/") for name in added):
+    if theirs.keys() - mine.keys() or any(not name.startswith(ADDED) for name in added):
         raise ValueError("The checkpoint to begin from is of another architecture.")
     linear = {stable_name(f"{path}.weight") for path, part in network.named_modules() if isinstance(part, nn.Linear)}
     for name, old in theirs.items():
@@ -42,7 +44,7 @@ def warm_start(network: Network, weights: Mapping[str, Tensor], ahead: int = 0) 
 
 def _place(network: Network, name: str, new: Tensor, old: Tensor, ahead: int) -> tuple[slice, ...]:
     """Where in `new` the weights `old` of this name belong: at the beginning, but taps by their age."""
-    same = name.startswith("slow/")  # more units would not be the same function, and more features lie in between
+    same = name.startswith(ADDED)  # more units would not be the same function, and more features lie in between
     if new.ndim != old.ndim or any(
         less < more or (same and less != more) for less, more in zip(new.shape, old.shape, strict=True)
     ):

@@ -83,7 +83,7 @@ class Enhancer:
 
         Raises InputError for another shape or type, or samples that are not finite.
         """
-        dry = _checked(block, self.channels, self._taken)
+        dry = checked(block, self.channels, self._taken)
         self._taken += len(dry)
         if self.model.spatial:
             self._mid += float(np.sum(np.square(dry[:, 0] + dry[:, 1], dtype=np.float64)))
@@ -159,7 +159,7 @@ def enhance(
         hint = " (it looks like channels first: hand over x.T)" if 1 <= x.shape[0] <= MAX_CHANNELS else ""
         raise InputError(f"x has shape {list(x.shape)}; it must be [samples, 1 to {MAX_CHANNELS} channels]{hint}.")
     signal = x[:, None] if x.ndim == 1 else x
-    signal = _checked(signal, signal.shape[1])
+    signal = checked(signal, signal.shape[1])
     enhancer = Enhancer(
         model if isinstance(model, Model) else load(model, BACKEND), sample_rate, signal.shape[1], strength
     )
@@ -167,7 +167,8 @@ def enhance(
     return np.concatenate([*pieces, enhancer.flush()]).reshape(x.shape)
 
 
-def _checked(block: NDArray[Any], channels: int, begin: int = 0) -> NDArray[np.float32]:
+def checked(block: NDArray[Any], channels: int, begin: int = 0) -> NDArray[np.float32]:
+    """``block`` as float32 [samples, channels]; InputError for what it may not be. Its first sample is ``begin``."""
     block = np.asarray(block)
     if block.dtype not in (np.float32, np.float64):
         raise InputError(f"The signal is {block.dtype}; convert it to float32 with full scale at 1.")

@@ -151,6 +151,8 @@ class FlatStep:
     """Form ``flat``: window, rings and overlap-add are inside the graph, whose audio is complete.
 
     Its frames are one hop wide: there is nothing left to overlap.
+
+    condition: as that of OnnxStep.
     """
 
     activity: Floats | None = None
@@ -160,10 +162,12 @@ class FlatStep:
         self._hop = _zeros((spec.channels, spec.hop))
         self._states = (_zeros((spec.state,)), _zeros((spec.state,)))
         self._audio = _zeros((len(spec.sources), spec.channels, spec.hop))
+        self.condition = _zeros((spec.condition,)) if spec.condition else None
+        aside = {} if self.condition is None else {"condition": self.condition}
         self._bindings = tuple(
             _Binding(
                 session,
-                {"hop": self._hop, "state": self._states[turn]},
+                {"hop": self._hop, "state": self._states[turn], **aside},
                 {"audio": self._audio, "next_state": self._states[1 - turn]},
             )
             for turn in (0, 1)

@@ -58,6 +58,50 @@ def gain_of(strength: float | None) -> float:
     return 10.0 ** (-float(strength) / 20.0)
 
 
+def condition_of(value: NDArray[Any] | str | None, spec: ModelSpec) -> NDArray[np.float32]:
+    """What a condition is handed over as: [condition] float32, zeros for None; InputError for what fits no model."""
+    if value is None:
+        return np.zeros(spec.condition, np.float32)
+    if not spec.condition:
+        raise InputError(f"{spec.name} takes no condition.")
+    if isinstance(value, str):
+        found = [index for index, name in enumerate(spec.classes) if value in (name, name.split("_")[0])]
+        if len(found) != 1:
+            known = f"its classes are {', '.join(spec.classes)}" if spec.classes else "it has no classes"
+            raise InputError(f"{spec.name} has no class {value!r}; {known}.")
+        return np.eye(spec.condition, dtype=np.float32)[found[0]]
+    array = np.asarray(value, np.float32)
+    if spec.side_width and array.ndim == 2 and array.shape[1] == spec.side_width and array.size <= spec.condition:
+        array = np.pad(array.ravel(), (0, spec.condition - array.size))  # frames that are still to come are zeros
+    if array.size != spec.condition or not np.isfinite(array).all():
+        raise InputError(f"A condition of {spec.name} is {spec.condition} finite numbers, not {list(array.shape)}.")
+    return array.reshape(-1).copy()
+
+
+class Ramp:
+    """Numbers on a straight way from what they are to an ``aim``, a step a hop: [size] float32."""
+
+    def __init__(self, aim: NDArray[np.float32]) -> None:
+        self.aim, self._now, self._left = aim, aim.copy(), 0
+
+    def set(self, aim: NDArray[np.float32], steps: int) -> None:
+        """Go to ``aim`` in so many steps, from wherever it is."""
+        self.aim, self._left = aim, steps
+
+    def finish(self) -> None:
+        """Be there at once."""
+        self._now[:], self._left = self.aim, 0
+
+    def next(self) -> NDArray[np.float32]:
+        """The numbers of the next hop."""
+        if self._left > 1:
+            self._now += (self.aim - self._now) / np.float32(self._left)
+            self._left -= 1
+        elif self._left:
+            self.finish()
+        return self._now
+
+
 def latency_of(spec: ModelSpec, inward: Converter, outward: Converter, grain: int) -> int:
     """Smallest constant delay, in samples at the stream's rate, at which every output is complete in time.
 
@@ -86,6 +130,7 @@ class Stream:
         strength: float | None = None,
         block_multiple: int = 1,
         hops: int = 1,
+        condition: NDArray[Any] | str | None = None,
     ) -> None:
         """See Model.stream; ``new_step`` makes what makes the frames, one for each group of ``spec.channels``.
 
@@ -106,8 +151,10 @@ class Stream:
         self._gain = np.zeros(4)
         self._gain[:2] = gain_of(strength)
         self._strength = strength
+        self._condition = Ramp(condition_of(condition, spec))
         self._steps: list[Any] = [new_step() for _ in range(max(1, self.channels // spec.channels))]
-        self._together = min(hops, *(getattr(step, "hops", 1) for step in self._steps))  # see SeveralHops
+        together = 1 if spec.condition else hops  # a condition may change with every hop
+        self._together = min(together, *(getattr(step, "hops", 1) for step in self._steps))  # see SeveralHops
         self._allocate()
         for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
@@ -169,6 +216,18 @@ class Stream:
             self._gain[1:] = aim, (aim - self._gain[0]) / length, length
 
     @property
+    def condition(self) -> NDArray[np.float32] | None:
+        """Side information of a model that takes some, [condition] float32; None for all others.
+
+        Set to an array, the name of one of ``spec.classes``, or None for nothing known, it ramps from the next hop on.
+        """
+        return self._condition.aim.copy() if self.spec.condition else None
+
+    @condition.setter
+    def condition(self, value: NDArray[Any] | str | None) -> None:
+        self._condition.set(condition_of(value, self.spec), -(-round(RAMP_S * self.spec.sample_rate) // self.spec.hop))
+
+    @property
     def activity(self) -> float | None:
         """Probability that the target was active in the newest hop (the most of all channels), if the model says.
 
@@ -177,13 +236,20 @@ class Stream:
         newest = [step.activity[self.spec.target_index] for step in self._steps if step.activity is not None]
         return float(max(newest)) if newest else None
 
+    @property
+    def activities(self) -> NDArray[np.float32] | None:
+        """As ``activity``, of every source, [sources] float32."""
+        newest = [step.activity for step in self._steps if step.activity is not None]
+        return np.max(newest, axis=0) if newest else None
+
     def reset(self) -> None:
-        """Forget all sound, as if the stream were new; the strength stays, without a ramp."""
+        """Forget all sound, as if the stream were new; strength and condition stay, without a ramp."""
         for step in self._steps:
             step.reset()
         for memory in (self._input, self._heard, self._windows, self._made):
             memory[:] = 0
         self._gain[0], self._gain[2:] = self._gain[1], 0
+        self._condition.finish()
         self._taken = self._fed = self._hops = 0
 
     def process(
@@ -274,6 +340,10 @@ class Stream:
         spec, heard, made = self.spec, self._heard, self._made
         for number in range(count):
             push(heard, heard.shape[1] - 1, (self._hops + 1 + number) * spec.hop, self._windows[number])
+        if spec.condition:
+            now = self._condition.next()
+            for step in self._steps:
+                step.condition[:] = now
         for index, step in enumerate(self._steps):
             row = index * spec.channels
             windows = self._windows[:count, row : row + spec.channels]

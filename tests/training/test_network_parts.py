@@ -110,7 +110,19 @@ def slow_trunk(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
     return trunk, (torch.randn(1, HOPS, made.encoder.levels),)
 
 
+def film(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
+    made = network(spec)
+    assert made.condition is not None
+    return made.condition, (torch.randn(1, HOPS, made.encoder.features), torch.randn(1, HOPS, spec.condition_size))
+
+
+FILM = replace(SMALL, condition="film", classes=["dog", "rain"])
+SIDE = replace(SMALL, condition="attention", side_frames=5, side_width=2)
 PARTS = {
+    "classes": (film, FILM),
+    "side sequence": (film, SIDE),
+    "head with a median": (head, replace(FILTERS, activity_median=5)),
+    "head with a median, stereo": (head, replace(STEREO, activity_median=3, residual_source=True)),
     "encoder": (encoder, SMALL),
     "encoder with filters": (encoder, FILTERS),
     "encoder of stereo": (encoder, STEREO),
@@ -120,12 +132,18 @@ PARTS = {
     "slow trunk": (slow_trunk, SLOW),
     "slow and fast": (separator, SLOW),
     "slow and fast, four hops": (separator, replace(SLOW, options={"slow_channels": 8})),
+    "lstm": (separator, replace(SMALL, separator="lstm", options={"layers": 2})),
+    "attention": (separator, replace(SMALL, separator="attention")),
+    "unet": (separator, replace(FILTERS, separator="unet")),
+    "unet of stereo": (separator, replace(STEREO, separator="unet", norm="batch")),
     "head": (head, FILTERS),
+    "head of complex masks": (head, replace(SMALL, masks="complex", output_scaler=True)),
     "head of stereo": (head, STEREO),
     "film": (condition, SMALL),
     "decoder": (decoder, SMALL),
     "decoder with filters": (decoder, FILTERS),
     "decoder of stereo": (decoder, STEREO),
+    "decoder of complex masks": (decoder, replace(STEREO, masks="complex")),
     "decoder with a gate": (decoder, replace(FILTERS, residual_source=True, gate_residual=True)),
 }
 

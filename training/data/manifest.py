@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ class Row:
     Where a dataset has noisy and clean speech but no noise, `minus` is the clean file: the recording is the difference.
     The parts of one piece of music share the name `song`. A part that lies in several files is `path` and all of `plus`
     together; `take` picks what is summed of a file that holds more than one part: streams of a stem file (.mp4),
-    channels of any other.
+    channels of any other. `event` is the class of a sound event, such as dog_bark.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Row:
     plus: tuple[Path, ...] = ()
     take: tuple[int, ...] = ()
     speaker: str = ""
+    event: str = ""
 
 
 def held_out_patterns(file: Path = HELD_OUT) -> list[str]:
@@ -73,6 +75,7 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                     channels=int(record["channels"]),
                     bandwidth=int(record["bandwidth_hz"] or 0) or int(record["sample_rate"]) // 2,
                     speaker=record.get("speaker") or "",
+                    event=event_of(record.get("note") or ""),
                 )
             except KeyError as missing:
                 raise ValueError(f"{file} has no column {missing}: it is not a manifest of recordings.") from None
@@ -82,6 +85,12 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                 row = replace(row, song=row.path.stem.rpartition("-")[0])  # NAME-vocals, NAME-accompaniment
             rows.append(row)
     return rows
+
+
+def event_of(note: str) -> str:
+    """The class that a note such as `001 - Dog bark` names, as dog_bark; none in any other."""
+    found = re.fullmatch(r"\d{3} - (.+)", note)
+    return re.sub(r"\W+", "_", found[1].lower()) if found else ""
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def crackle(rng: np.random.Generator, count: int, samples: int, rate: int) -> Te
 
 FAMILIES = (coloured, coloured, hum, wind, crackle)
 SINGLE = {"tonal": tonal_noise.FAMILIES, "appliance": appliance_noise.FAMILIES}
-KINDS = ("synthetic", *SINGLE)
+KINDS = ("synthetic", *SINGLE, "wind")
 
 
 def generated(kind: str, rng: np.random.Generator, count: int, samples: int, rate: int) -> Tensor:
@@ -73,6 +73,8 @@ def generated(kind: str, rng: np.random.Generator, count: int, samples: int, rat
         return torch.empty(0, samples)
     if kind == "synthetic":
         return torch.cat([FAMILIES[rng.integers(len(FAMILIES))](rng, 1, samples, rate) for _ in range(count)])
+    if kind == "wind":
+        return wind(rng, count, samples, rate)
     families = SINGLE[kind]
     sounds = [families[rng.integers(len(families))](rng, samples, rate) for _ in range(count)]
     return _unit(torch.from_numpy(np.stack(sounds).astype(np.float32)))

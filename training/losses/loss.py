@@ -81,6 +81,8 @@ class Loss(torch.nn.Module):
     per_source: ClassVar[bool] = True
     wrapper: ClassVar[bool] = False  # its second argument, `around`, are the losses that it stands around
     present_above: ClassVar[float | None] = None  # a reference fainter than this (mean square) has no value
+    alone: ClassVar[bool] = False  # it is of one source: several have an entry each
+    reaches_all: ClassVar[bool] = False  # of a loss of the whole: every source that the network puts out learns by it
     update_every: ClassVar[int] = 0  # steps from one `update` to the next, of a loss that learns
     update_lead: ClassVar[float] = 0.0  # share of the schedule by which updates begin before the loss counts
 

@@ -68,12 +68,21 @@ class Critic(nn.Module):
 class LearnedProxy(nn.Module):
     """The critic behind the interface of `PesqProxy`: `forward` gives (1 − guessed quality)² → `[batch]`, best is 0.
 
+    `network` makes the critic, another one where it shall not hear the reference.
     `update` labels the first `fresh` examples of a batch with `label` (PESQ-WB, some 0.1 s each)
     and lets the critic learn from them, from the clean and noisy signals, and from as many of the `memory` last ones.
     Critic, optimizer and memory are in the state dict. Under several ranks each has a critic of its own.
     """
 
-    def __init__(self, rate: int, label: Label = pesq_wb, fresh: int = 2, memory: int = 64, seed: int = 0):
+    def __init__(
+        self,
+        rate: int,
+        label: Label = pesq_wb,
+        fresh: int = 2,
+        memory: int = 64,
+        seed: int = 0,
+        network: Callable[[], nn.Module] = Critic,
+    ):
         super().__init__()
         if rate not in (RATE, 3 * RATE):
             raise ValueError(f"metricgan works at 16000 or 48000 Hz, not {rate}.")
@@ -82,7 +91,7 @@ class LearnedProxy(nn.Module):
         self.factor, self.label, self.fresh, self.size = rate // RATE, label, fresh, memory
         with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on the proxy's
             torch.manual_seed(seed)
-            self.critic = Critic().eval().requires_grad_(False)
+            self.critic = network().eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.critic.parameters(), 5e-4, betas=(0.5, 0.99))
         self.rng = np.random.default_rng(seed)
         self.memory: list[tuple[Tensor, Tensor, float]] = []  # estimate, reference (int16), quality
@@ -156,6 +165,7 @@ class MetricGan(Loss):
     present_above = 1e-4
     update_every = 4
     update_lead = 0.1
+    alone = True
 
     def __init__(self, setup: Setup):
         super().__init__(setup)

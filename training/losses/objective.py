@@ -53,6 +53,9 @@ class Objective(torch.nn.Module):
         for spec, (times, everywhere) in zip(self.specs, due or self.everything(), strict=True):
             if times:
                 where = None if everywhere else context.references[spec.where].power > PRESENT
+                if spec.unless:
+                    silent = context.references[spec.unless].power <= PRESENT
+                    where = silent if where is None else where & silent
                 value = self.value(spec, context, where)
                 total = total + spec.weight * times * value
                 parts[spec.label] = value.detach()
@@ -112,13 +115,14 @@ def build_loss(spec: LossSpec, setup: Setup) -> Loss:
             raise ValueError(f"{spec.label}: the network puts out {', '.join(setup.sources)} and no {name}.")
         if name not in setup.references:
             raise ValueError(f"{spec.label}: the task's mixtures hold {', '.join(setup.references)} and no {name}.")
-    if spec.where and spec.where not in setup.references:
-        raise ValueError(f"{spec.label}: where names a source, {', '.join(setup.references)}, not {spec.where}.")
+    for key, name in (("where", spec.where), ("unless", spec.unless)):
+        if name and name not in setup.references:
+            raise ValueError(f"{spec.label}: {key} names a source, {', '.join(setup.references)}, not {name}.")
     kind = LOSSES[spec.loss]
     try:
         if not kind.wrapper:
             return kind(setup, **spec.options)
-        if len(spec.of) < 2:
+        if kind.per_source and len(spec.of) < 2:
             raise ValueError("it needs two sources at least.")
         inner = [build_loss(each, setup) for each in spec.around]
         return kind(setup, WeightedSum(inner, [each.weight for each in spec.around]), **spec.options)  # type: ignore[call-arg]

@@ -12,7 +12,7 @@ import torch
 from training.losses.loss import Loss
 from training.recipe_values import check_keys, check_number, check_value
 
-COMMON = ("loss", "of", "weight", "from", "every", "where", "where_until", "name", "around")
+COMMON = ("loss", "of", "weight", "from", "every", "where", "where_until", "unless", "name", "around")
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class LossSpec:
     """`weight` × the loss `loss` of the sources `of`, from the share `start` (in YAML `from`) of the schedule on.
 
     `every` n-th step only, n times as strong, saves time where a loss is dear. `where` names a source: examples in
-    which it is silent do not count, or (with `where_until`) do not count before that share of the schedule. `options`
-    are those of the loss, `around` what a wrapper stands around. `name` is what the log calls it.
+    which it is silent do not count, or (with `where_until`) do not count before that share of the schedule; `unless`
+    names one that must be silent. `options` are those of the loss, `around` what a wrapper stands around. `name` is
+    what the log calls it.
     """
 
     loss: str
@@ -31,6 +32,7 @@ class LossSpec:
     every: int = 1
     where: str = ""
     where_until: float | None = None
+    unless: str = ""
     name: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     around: tuple[LossSpec, ...] = ()
@@ -92,13 +94,15 @@ def _read(entry: Any, known: Mapping[str, type[Loss]], place: str, inside: str) 
         raise ValueError(f"every of {label} is a number of steps, 1 or more, not {numbers['every']}.")
     if numbers["where_until"] is not None and (not entry.get("where") or not 0 <= numbers["where_until"] <= 1):
         raise ValueError(f"where_until of {label} is a share of the schedule, 0 to 1, and goes with a source (where).")
-    for key in ("where", "name"):
+    for key in ("where", "unless", "name"):
         check_value(f"{key} of {label}", entry.get(key, ""), "")
     if "." in entry.get("name", "") or hasattr(torch.nn.ModuleDict, entry.get("name") or label):
         raise ValueError(f"A loss cannot be named {entry['name']!r}; choose words without a dot.")
     for key, usual in options.items():
         if key in entry:
             check_value(f"{key} of {label}", entry[key], usual)
+    if kind.alone and len(of) > 1:
+        raise ValueError(f"The loss {name} is of one source: give each of {', '.join(of)} an entry of its own.")
     if kind.wrapper != bool(entry.get("around")):
         needed = "stands around others (around: [{loss: snr}])" if kind.wrapper else "stands around nothing"
         raise ValueError(f"The loss {name} {needed}.")
@@ -110,6 +114,7 @@ def _read(entry: Any, known: Mapping[str, type[Loss]], place: str, inside: str) 
         every=int(numbers["every"]),
         where=entry.get("where", ""),
         where_until=None if numbers["where_until"] is None else float(numbers["where_until"]),
+        unless=entry.get("unless", ""),
         name=entry.get("name", ""),
         options={key: _plain(entry.get(key, usual)) for key, usual in options.items()},
         around=_around(entry, known, name),

@@ -50,7 +50,7 @@ class Decoder(Part):
         spec = self.spec
         sources, places = spec.masked_sources, (2,) if spec.audio_channels == 2 else ()
         axis = -2 - len(places)  # of the sources in frames
-        kept = pairs.masked[..., -self.masked_pairs :].unsqueeze(axis - 1) * estimates.gains
+        kept = masked(pairs.masked[..., -self.masked_pairs :].unsqueeze(axis - 1), estimates.gains)
         if pairs.recent is not None:
             bins = spec.filter_bins
             recent = pairs.recent.flatten(-4, -3) if places else pairs.recent  # filters of either channel read both
@@ -67,3 +67,12 @@ class Decoder(Part):
                 frames, missing = frames + kept_back, missing - kept_back
             frames = torch.cat([frames, missing], axis) if spec.residual_source else frames + missing / sources
         return stereo.turned(frames) if places else frames
+
+
+def masked(pairs: Tensor, gains: Tensor) -> Tensor:
+    """Pairs `[..., 2, pairs]` times real gains `[..., 1, pairs]` or complex ones `[..., 2, pairs]`."""
+    if gains.shape[-2] == 1:
+        return pairs * gains
+    real, imaginary = pairs.split(1, -2)
+    gain_real, gain_imaginary = gains.split(1, -2)
+    return torch.cat([real * gain_real - imaginary * gain_imaginary, real * gain_imaginary + imaginary * gain_real], -2)

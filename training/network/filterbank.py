@@ -58,12 +58,10 @@ def dual(
     harmonics below `crossover` (Hz, where it begins and ends) without a sample of latency: the idea of Mauler & Martin
     (EUSIPCO 2007) and Wang et al. (arXiv 2204.09911). What it leaves over goes to the pairs of a short windowed DFT.
     """
-    hop = synthesis // 2
     sine = np.sin(
         np.pi * (np.arange(synthesis) + 0.5) / synthesis
     )  # square root of a Hann window: sine**2 overlap-adds to 1
-    rise = np.sin(np.pi / 2 * (np.arange(analysis - hop) + 0.5) / (analysis - hop)) ** 2
-    window = np.concatenate([rise, sine[hop:]])
+    window = _asymmetric(analysis, synthesis)
 
     bins = np.arange(analysis // 2 + 1)
     hertz = bins * sample_rate / analysis
@@ -118,14 +116,71 @@ def folded(sample_rate: int, analysis: int, synthesis: int, features: Features |
     halves; `fold` and `unfold` lay the halves of a window on each other.
     """
     features = features or Features(96, 0.44 * sample_rate)
-    long = erb_pairs(sample_rate, analysis, 40.0, features.top, features.count) * synthesis / 4
+    return _folded(erb_pairs(sample_rate, analysis, 40.0, features.top, features.count) * synthesis / 4, synthesis)
+
+
+def stft(sample_rate: int, analysis: int, synthesis: int, features: Features | None = None) -> Filterbank:
+    """As `folded`, informed by bins of one Fourier transform of the whole analysis window, evenly spaced.
+
+    The window is asymmetric (see `dual`), so that its newest samples count.
+    """
+    features = features or Features(96, 0.44 * sample_rate)
+    centre = np.linspace(40.0, features.top, features.count)
+    window = _asymmetric(analysis, synthesis)
+    time = np.arange(analysis) - (analysis - 1)
+    rows = window / window.sum() * np.exp(2j * np.pi * centre[:, None] * time / sample_rate)
+    return _folded(rows * synthesis / 4, synthesis)
+
+
+def mel(sample_rate: int, analysis: int, synthesis: int, features: Features | None = None) -> Filterbank:
+    """As `folded`, with long pairs on the mel scale of O'Shaughnessy (1987), as wide as twice their distance."""
+    features = features or Features(96, 0.44 * sample_rate)
+    low, high = 2595 * np.log10(1 + np.array([40.0, features.top]) / 700)
+    centre = 700 * (10 ** (np.linspace(low, high, features.count) / 2595) - 1)
+    step = (high - low) / max(1, features.count - 1)
+    width = 2 * step * np.log(10) / 2595 * (centre + 700)
+    return _folded(_pairs(sample_rate, analysis, centre, width) * synthesis / 4, synthesis)
+
+
+def gammatone(sample_rate: int, analysis: int, synthesis: int, features: Features | None = None) -> Filterbank:
+    """As `folded`, with gammatone filters for long pairs: t³·exp(−2π·1.019·ERB·t)·exp(i·2π·f·t), on the ERB scale.
+
+    Patterson et al. 1987; compare Ditter & Gerkmann 2020 (arXiv 1910.11615), with such filters for masks.
+    """
+    features = features or Features(96, 0.44 * sample_rate)
+    low, high = 21.4 * np.log10(1 + 0.00437 * np.array([40.0, features.top]))
+    centre = ((10 ** (np.linspace(low, high, features.count) / 21.4) - 1) / 0.00437)[:, None]
+    age = (np.arange(analysis)[::-1] / sample_rate)[None]
+    envelope = age**3 * np.exp(-2 * np.pi * 1.019 * 24.7 * (4.37 * centre / 1000 + 1) * age)
+    rows = envelope / envelope.sum(1, keepdims=True) * np.exp(-2j * np.pi * centre * age)
+    return _folded(rows * synthesis / 4, synthesis)
+
+
+def free(sample_rate: int, analysis: int, synthesis: int, features: Features | None = None) -> Filterbank:
+    """Filters of no shape, for training to find one (Luo & Mesgarani 2019): seeded noise.
+
+    The short pairs are orthogonal, so that masks at one begin by giving back what came in.
+    """
+    features = features or Features(96, 0.44 * sample_rate)
+    rng = np.random.default_rng(0)
+    long = rng.standard_normal((2, features.count, analysis)) / np.sqrt(analysis) * np.sqrt(synthesis) / 4
+    window = np.sin(np.pi * (np.arange(synthesis) + 0.5) / synthesis)
+    rotation = np.linalg.qr(rng.standard_normal((synthesis + 2, synthesis)))[0]
+    rows = (rotation * np.sqrt(synthesis)).reshape(2, -1, synthesis)
+    decoder = np.concatenate([np.zeros((2, features.count, synthesis)), rows / synthesis * window], 1)
+    single = np.float32
+    return Filterbank(long.astype(single), (rows * window).astype(single), decoder.astype(single))
+
+
+def _folded(long: np.ndarray, synthesis: int) -> Filterbank:
+    """A folded short windowed DFT, informed by the pairs `long`, complex `[count, analysis]`."""
     bins = np.arange(synthesis // 2 + 1)
     half = np.arange(synthesis // 2)
     sine = np.sin(np.pi * (half + 0.5) / synthesis)
     dft = np.exp(-2j * np.pi * bins[:, None] * (half - (synthesis - 1) / 2) / synthesis)
     # One product serves both halves, the sum of the real and the imaginary part at their mirror images.
     inverse = np.where((bins == 0) | (bins == synthesis // 2), 1.0, 2.0)[:, None] / synthesis * dft.conj() * sine
-    decoder = np.concatenate([np.zeros((features.count, synthesis // 2)), inverse])
+    decoder = np.concatenate([np.zeros((len(long), synthesis // 2)), inverse])
     return Filterbank(_rows(long), _rows(sine * dft), _rows(decoder, conjugate=True), folded=True)
 
 
@@ -141,6 +196,13 @@ def unfold(symmetric: Tensor, antisymmetric: Tensor) -> Tensor:
     return torch.cat([symmetric + antisymmetric, (symmetric - antisymmetric).flip(-1)], -1)
 
 
+def _asymmetric(analysis: int, synthesis: int) -> np.ndarray:
+    """A slow rise over the past and the fall of a sine over the newest half of a synthesis window."""
+    hop = synthesis // 2
+    rise = np.sin(np.pi / 2 * (np.arange(analysis - hop) + 0.5) / (analysis - hop)) ** 2
+    return np.concatenate([rise, np.sin(np.pi * (np.arange(synthesis) + 0.5) / synthesis)[hop:]])
+
+
 def erb_pairs(sample_rate: int, analysis: int, low: float, high: float, count: int) -> np.ndarray:
     """Gammatone-like pairs, complex `[count, analysis]`, on the ERB scale (Glasberg & Moore 1990), `low` to `high` Hz.
 
@@ -148,7 +210,11 @@ def erb_pairs(sample_rate: int, analysis: int, low: float, high: float, count: i
     """
     scale = np.linspace(21.4 * np.log10(1 + 0.00437 * low), 21.4 * np.log10(1 + 0.00437 * high), count)
     centre = (10 ** (scale / 21.4) - 1) / 0.00437
-    bandwidth = 24.7 * (4.37 * centre / 1000 + 1) * 1.5
+    return _pairs(sample_rate, analysis, centre, 24.7 * (4.37 * centre / 1000 + 1) * 1.5)
+
+
+def _pairs(sample_rate: int, analysis: int, centre: np.ndarray, bandwidth: np.ndarray) -> np.ndarray:
+    """Pairs at these centres and bandwidths, Hz, whose windows end at the newest sample."""
     time = np.arange(analysis) - (analysis - 1)
     rows = []
     for frequency, width in zip(centre, bandwidth, strict=True):
@@ -163,6 +229,10 @@ FILTERBANKS: dict[str, Callable[[int, int, int, Features | None], Filterbank]] =
     "dual": dual,
     "short": short,
     "folded": folded,
+    "stft": stft,
+    "mel": mel,
+    "gammatone": gammatone,
+    "free": free,
 }
 
 

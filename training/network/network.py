@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network import stereo
+from training.network.conditions import CONDITIONS
 from training.network.decoder import Decoder
 from training.network.encoder import Encoder
 from training.network.filterbank import FILTERBANKS, Features
-from training.network.head import Head
+from training.network.head import Estimates, Head
 from training.network.part import Memory, Part, StateSpec
 from training.network.separators import SEPARATORS
 from training.network.spec import NetworkSpec
@@ -23,7 +25,8 @@ class Network(nn.Module):
     """Waveform in, one waveform a source out, sample-aligned with the input.
 
     `forward`: `[batch, samples]` float32 → `[batch, sources, samples]`, in stereo `[batch, 2, samples]` →
-    `[batch, sources, 2, samples]`; `samples` is a multiple of the hop. The
+    `[batch, sources, 2, samples]`; `samples` is a multiple of the hop. A `condition` `[batch, condition]`, or one a hop
+    (and one more) `[batch, hops + 1, condition]`, is side information; without it there is none. The
     estimate of sample n depends on input samples up to n + synthesis_window + lookahead − 1 and no later one.
     Encoder, decoder and masks carry no bias on the signal path: silence gives exact zero.
 
@@ -40,6 +43,7 @@ class Network(nn.Module):
         )
         self.stereo = spec.audio_channels == 2
         self.encoder, self.decoder = Encoder(spec, bank), Decoder(spec, bank)
+        self.condition = CONDITIONS[spec.condition](spec, self.encoder.features) if spec.condition else None
         self.separator = SEPARATORS[spec.separator](spec, self.encoder.features, self.encoder.levels)
         self.head = Head(spec, self.decoder.masked_pairs)
         products = self.products
@@ -48,12 +52,14 @@ class Network(nn.Module):
 
     def parts(self) -> tuple[Part, ...]:
         """In the order in which the sound passes them."""
-        return self.encoder, self.separator, self.head, self.decoder
+        between = (self.condition,) if self.condition else ()
+        return self.encoder, *between, self.separator, self.head, self.decoder
 
     @property
     def state_spec(self) -> StateSpec:
-        """What is carried from hop to hop beside the window: the separator's."""
-        return self.separator.state_spec
+        """What is carried from hop to hop beside the window: the separator's, and behind its state the head's."""
+        separator, head = self.separator.state_spec, self.head.state_spec
+        return replace(separator, state=separator.state + head.state) if head.state else separator
 
     @property
     def products(self) -> tuple[int, ...]:
@@ -67,23 +73,24 @@ class Network(nn.Module):
         made.separator, made.head = made.separator.deployed(), made.head.deployed()
         return made
 
-    def forward(self, wave: Tensor) -> Tensor:
-        return self.estimate(wave)[0]
+    @torch.no_grad()
+    def observe(self, wave: Tensor) -> None:
+        """Before training: a separator that wants them gets the features of mixtures, shaped as for `forward`."""
+        self.separator.observe(self.encoder(self._windows(wave))[0])
 
-    def estimate(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.estimate(wave, condition)[0]
+
+    def estimate(self, wave: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The waveforms, and activity logits `[batch, hops, sources]` (of no source if there is no such head)."""
-        spec = self.spec
-        hop, length = spec.hop, wave.shape[-1]
-        if length % hop:
-            raise ValueError(f"The number of samples must be a multiple of {hop}, not {length}.")
-        # One frame more than there are hops: the last hop is complete only when the next one has been added.
-        count, late = length // hop + 1, spec.lookahead // hop
-        around = (spec.analysis_window - hop, hop + spec.lookahead)
-        windows = F.pad(self._turned(wave), around).unfold(-1, spec.analysis_window, hop)
-        if self.stereo:
-            windows = windows.transpose(1, 2).contiguous()  # else the products are of one window each
+        hop, windows = self.spec.hop, self._windows(wave)
+        count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
         features, pairs = self.encoder(windows)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
+            if self.condition is not None:
+                if condition is None:
+                    condition = wave.new_zeros(1, 1, self.spec.condition_size)
+                features = self.condition(features, condition.unsqueeze(1) if condition.ndim == 2 else condition)
             estimates = self.head(self.separator(features)[:, late:])
         if late:
             pairs = pairs._make(None if each is None else each[:, :count] for each in pairs)
@@ -91,20 +98,41 @@ class Network(nn.Module):
         hops = frames[:, 1:, ..., :hop] + frames[:, :-1, ..., hop:]
         return hops.movedim(1, -2).flatten(-2), estimates.activity[:, :-1]
 
-    def step(self, window: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Memory]:
+    def step(self, window: Tensor, memory: Memory, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Memory]:
         """One hop: `window [channels, A + lookahead]` → `frames [sources, channels, S]`, activity `[sources]`, memory.
 
-        Activities are probabilities. The frames are of the old end of a window that is longer by the look-ahead.
+        `condition` `[condition]`. Activities are probabilities. The frames are of the old end of a window that is
+        longer by the look-ahead.
         """
         ahead, window = self.spec.lookahead, self._turned(window)
         if self.stereo:  # the first axis is that of the frames
             window = window.unsqueeze(0)
         now, then = window[..., ahead:], window[..., : self.spec.analysis_window]
         (features, pairs), _ = self.encoder.step(now if ahead else window, memory)
-        x, memory = self.separator.step(features, memory)
-        estimates = self.head(x)
+        if self.condition is not None and condition is not None:
+            features = self.condition(features, condition.unsqueeze(0))
+        estimates, memory = self._separated(features, memory)
         frames = self.decoder(self.encoder.kept(then) if ahead else pairs, estimates, then if ahead else window)[0]
         return frames if self.stereo else frames.unsqueeze(1), torch.sigmoid(estimates.activity[0]), memory
+
+    def _separated(self, features: Tensor, memory: Memory) -> tuple[Estimates, Memory]:
+        """Separator and head in a step; each has its part of the state."""
+        if not self.head.state_spec.state:
+            x, memory = self.separator.step(features, memory)
+            return self.head(x), memory
+        inner, active = memory.state.split([self.separator.state_spec.state, self.head.state_spec.state])
+        x, memory = self.separator.step(features, memory._replace(state=inner))
+        estimates, after = self.head.step(x, memory._replace(state=active))
+        return estimates, memory._replace(state=torch.cat([memory.state, after.state]))
+
+    def _windows(self, wave: Tensor) -> Tensor:
+        """`[batch, frames, (2,) A]`: one frame more than hops, for the last hop is complete only with the next one."""
+        spec = self.spec
+        if wave.shape[-1] % spec.hop:
+            raise ValueError(f"The number of samples must be a multiple of {spec.hop}, not {wave.shape[-1]}.")
+        around = (spec.analysis_window - spec.hop, spec.hop + spec.lookahead)
+        windows = F.pad(self._turned(wave), around).unfold(-1, spec.analysis_window, spec.hop)
+        return windows.transpose(1, 2).contiguous() if self.stereo else windows  # else products are of one window each
 
     def _turned(self, sound: Tensor) -> Tensor:
         """Middle and side of a stereo sound."""

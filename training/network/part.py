@@ -77,13 +77,18 @@ class Separator(Part):
 
     `Options` is a dataclass of the keys that it takes from a recipe's network section beside those of every network,
     each with a default; `spec.separator_options` has their values.
-    Of the `features` the first `levels` are log powers.
+    Of the `features` the first `levels` are log powers. `unread` are the keys of every network that it does not read.
     """
 
     Options: ClassVar[type[Any]]
+    unread: ClassVar[tuple[str, ...]] = ()
+    observes: ClassVar[bool] = False  # it wants to `observe`
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
         super().__init__()
+
+    def observe(self, features: Tensor) -> None:
+        """Begins with statistics of `features` `[batch, frames, features]` of the first mixtures, before training."""
 
 
 def linear_products(*modules: nn.Module) -> int:

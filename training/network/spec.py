@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from training.network.conditions import CONDITIONS
 from training.network.filterbank import FILTERBANKS
 from training.network.head import MASKS
 from training.network.norm import NORMS
@@ -23,7 +24,8 @@ class NetworkSpec:
     `features` long pairs from 40 Hz to `features_top` Hz inform the masks of the short and the folded filterbank.
 
     `sources` of length 1 is one mask for the speech. Of two and more masks, `free` ones know nothing of each other and
-    those that `sum_to_one` share every pair out. With `consistency` the estimates sum to the mixture exactly: what is
+    those that `sum_to_one` share every pair out; `complex` ones are free, and turn phases. An `output_scaler` learns a
+    gain for every logit of a mask. With `consistency` the estimates sum to the mixture exactly: what is
     missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521). `norm` is over the channels of each `frame`,
     or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
     the newest `filter_frames` frames beside their masks (see `multiframe`). `activity` adds a head that tells, hop by
@@ -34,6 +36,10 @@ class NetworkSpec:
 
     Blocks with a dilation of at most `max_lookahead_dilation` hops read one tap of the future, of the `kernel` that
     they have: for sound that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
+
+    A `condition` is side information (see `conditions`): `film` for a vector with a place for each of `classes`,
+    `attention` for a sequence of up to `side_frames` of `side_width` numbers. With an `activity_median` of so many
+    hops, masks are multiplied, where the network runs, by the median of their source's activity over the newest ones.
 
     `separator` is a name of `separators`; `options` are what is its own, which stands in a recipe among the rest.
     """
@@ -60,6 +66,12 @@ class NetworkSpec:
     residual_source: bool = False
     gate_residual: bool = False
     max_lookahead_dilation: int = 0
+    output_scaler: bool = False
+    activity_median: int = 0
+    condition: str = ""
+    classes: list[str] = field(default_factory=list)
+    side_frames: int = 0
+    side_width: int = 0
     separator: str = "tcn"
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -78,6 +90,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         self._check_sound()
         self._check_outputs()
+        self._check_condition()
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(sorted(NORMS))}, not {self.norm!r}.")
         if self.max_lookahead_dilation < 0 or (self.max_lookahead_dilation and self.kernel < 2):
@@ -104,7 +117,7 @@ class NetworkSpec:
         if self.filterbank not in FILTERBANKS:
             raise ValueError(f"filterbank must be one of {', '.join(sorted(FILTERBANKS))}, not {self.filterbank!r}.")
         if self.filterbank == "dual" and (self.features, self.features_top) != (96, 21120.0):
-            raise ValueError("features and features_top belong to the short and the folded filterbank.")
+            raise ValueError("features and features_top belong to all filterbanks but the dual one.")
         if self.features < 1 or not 40.0 < self.features_top <= self.sample_rate / 2:
             raise ValueError("There must be a feature at least, and features_top between 40 Hz and half the rate.")
         if self.filter_bins and (self.filterbank == "dual" or self.filter_bins > self.synthesis_window // 2):
@@ -120,16 +133,32 @@ class NetworkSpec:
         """Sources and what is made of them."""
         if self.masks not in MASKS:
             raise ValueError(f"masks must be one of {', '.join(sorted(MASKS))}, not {self.masks!r}.")
-        if len(self.sources) < 2 and (self.masks != "free" or self.consistency):
+        if len(self.sources) < 2 and (self.masks == "sum_to_one" or self.consistency):
             raise ValueError("A single source has one free mask: nothing to share with, no consistency to keep.")
         if self.audio_channels not in (1, 2):
             raise ValueError(f"audio_channels must be 1 or 2, not {self.audio_channels}.")
-        if self.residual_source and (len(self.sources) < 2 or self.masks != "free" or self.consistency):
+        if self.residual_source and (len(self.sources) < 2 or self.masks == "sum_to_one" or self.consistency):
             raise ValueError("residual_source needs two sources at least, free masks, and has no consistency to keep.")
         if self.gate_residual and not (self.residual_source and self.activity and len(self.sources) == 2):
             raise ValueError(
                 "gate_residual needs two sources, of which the second is the residual, and activity to gate it by."
             )
+
+    def _check_condition(self) -> None:
+        """Side information, and whether what it needs is there and nothing else."""
+        if self.condition and self.condition not in CONDITIONS:
+            raise ValueError(f"condition must be one of {sorted(CONDITIONS)}, not {self.condition!r}.")
+        if (self.condition == "film") != bool(self.classes) or len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes are the names, each once, that a condition by film has a place for.")
+        if (self.condition == "attention") != (self.side_frames > 0 and self.side_width > 0):
+            raise ValueError("side_frames and side_width are the size of the sequence of a condition by attention.")
+        if self.activity_median and (self.activity_median < 3 or self.activity_median % 2 == 0 or not self.activity):
+            raise ValueError("activity_median is an odd number of hops from 3 up, and needs activity.")
+
+    @property
+    def condition_size(self) -> int:
+        """Numbers in a condition; 0 without one."""
+        return len(self.classes) + self.side_frames * self.side_width
 
     @property
     def lookahead(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ VALID_BATCHES, VALID_SIZE = 4, 16
 class SpeechTask(Task):
     """Speech and noise, mixed anew in every step (see `MixSpec`); scored by the SI-SDR of the speech and its gain."""
 
-    sources = ("speech", "noise")
+    sources: ClassVar[tuple[str, ...]] = ("speech", "noise")
     audio_channels = (1,)
     rows = ("speech", "noise", *MUSIC)
     unfit = frozenset({"vocal_interference"})

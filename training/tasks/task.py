@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,13 +25,22 @@ MUSIC = ("instrumental", "accompaniment")  # kinds of rows without voices: fit t
 VALID_SEED = 987654321  # of valid examples, apart from any training run's
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a task without keys of its own."""
+
+
 class Task(ABC):
     """The examples of one recipe. Attributes of the class say what its recipes may hold.
 
     `sources` are the references of every example, in this order; a network puts out some of them. `mix` is the
-    dataclass of `data.mix`, `data_keys` are the other keys of `data`, `unfit` the names of losses that mean nothing
+    dataclass of `data.mix`, `data_keys` are the other keys of `data`, `Options` a dataclass of those that no other task
+    has (see `Recipe.options`), `unfit` the names of losses that mean nothing
     here, and `rows` the kinds of recordings that are used. `fixed` are the batches to validate on. Raises ValueError
     with one sentence if the rows do not do.
+
+    `free_sources` are for tasks that know no sources: a network's may have any names. `conditioned` are the
+    kinds of side information that it has.
     """
 
     sources: ClassVar[tuple[str, ...]]
@@ -39,11 +49,15 @@ class Task(ABC):
     unfit: ClassVar[frozenset[str]] = frozenset()
     mix: ClassVar[type[Any]]
     data_keys: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[Any]] = NoOptions
+    free_sources: ClassVar[bool] = False
+    conditioned: ClassVar[tuple[str, ...]] = ("",)  # by what its networks may be conditioned; an empty name: by nothing
 
     def __init__(self, recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.device):
         self.recipe, self._rows, self._cache, self._device = recipe, rows, cache, device
         self.mixer: BaseMixer = self.build_mixer(recipe, rows, "train", cache, recipe.training.seed, device)
         self.fixed = self.valid()
+        self.fixed_conditions = self.valid_conditions()
 
     @classmethod
     @abstractmethod
@@ -70,16 +84,25 @@ class Task(ABC):
         """
         return self.mixer.batch(step, count)
 
-    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[Tensor]:
-        """Examples of steps `first`, `first` + 1, … without end; each rank of several draws others."""
+    def conditions(self, step: int, count: int) -> Tensor | None:
+        """Side information of the examples of a step, `[count, condition]`, for a network that takes some."""
+        return None
+
+    def batches(self, first: int, size: int, rank: int = 0, ranks: int = 1) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Examples and conditions of steps `first`, `first` + 1, … without end; each rank of several draws others."""
         step = first
         while True:
-            yield self.examples(step * ranks + rank, size)
+            number = step * ranks + rank
+            yield self.examples(number, size), self.conditions(number, size)
             step += 1
 
     @abstractmethod
     def valid(self) -> list[Tensor]:
         """Fixed batches of the valid split, shaped as `examples`: the same whatever the run."""
+
+    def valid_conditions(self) -> list[Tensor | None]:
+        """Side information of the fixed batches."""
+        return [None] * len(self.fixed)
 
     @abstractmethod
     def scores(self, estimates: Mapping[str, Tensor], references: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,7 +127,7 @@ class ExampleStream(IterableDataset):
     def __init__(self, task: Task, first: int, size: int, rank: int, ranks: int):
         self.task, self.arguments = task, (first, size, rank, ranks)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         return self.task.batches(*self.arguments)
 
 
