@@ -4,10 +4,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipewire pipewire-bin pipewire-jack pipewire-pulse wireplumber dbus ffmpeg sox strace build-essential python3-dev
+APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipewire pipewire-bin pipewire-jack pipewire-pulse wireplumber dbus ffmpeg sox strace chromium build-essential python3-dev
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo
+# Two files at a time, the sound servers in one of the two processes: see tests/conftest.py. JOBS=0: one after the other.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -rs --durations=10 -n $(JOBS) --dist loadgroup
 # Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
 QUICK := -m "not servers and not training and not long"
 
@@ -23,10 +26,10 @@ test: system $(VENV)/.test
 	$(MAKE) --no-print-directory check
 
 check: lint docs
-	$(BIN)/python -m pytest -q -rs --durations=10
+	$(PYTEST)
 
 quick: $(VENV)/.test lint
-	$(BIN)/python -m pytest -q -rs --durations=10 $(QUICK)
+	$(PYTEST) $(QUICK)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -48,7 +51,7 @@ lowest: pyproject.toml | $(BIN)/python
 	$(BIN)/uv pip install -q --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/python -m pytest -q $(RUNTIME)
 
-# Do the tests notice when code is changed? Takes hours; ONLY="governor feedback" does these two.
+# Do the tests notice when code is changed? Minutes a module; ONLY="snr feedback" does these two, all take hours.
 mutants: $(VENV)/.test
 	$(PIP) 'cosmic-ray>=8.4'
 	$(BIN)/python -m tests.mutants $(ONLY)

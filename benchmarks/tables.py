@@ -132,6 +132,29 @@ def speed() -> str:
     )
 
 
+def limit() -> str:
+    """The compiled step beside its bare products and onnxruntime, and the cost of each method, in one run."""
+    found = results("limit")
+
+    def told(value: dict[str, float], unit: str = "") -> str:
+        return f"{value['median']:.2f}{unit} ({value['least']:.2f} to {value['most']:.2f})"
+
+    ratios = list(found["models"][0]["ratios"])
+    rows = [
+        [f"{entry['model']['name']} {entry['model']['version']}", *(told(entry["ratios"][ratio]) for ratio in ratios)]
+        for entry in found["models"]
+    ]
+    cost = [
+        [entry["name"], told({key: 100 * share for key, share in entry["share_of_core"].items()}, " %")]
+        for entry in sorted(found["peers"], key=lambda entry: entry["share_of_core"]["median"])
+    ]
+    return (
+        markdown([f"median of {found['repeats']} (least to most)", *ratios], rows)
+        + "\n"
+        + markdown(["hop by hop, one thread", "of one core"], cost)
+    )
+
+
 def latency() -> str:
     """What the probe of `rtsep bench step` measured."""
     step = results("step")
@@ -299,6 +322,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "quality": quality,
     "stability": stability,
     "speed": speed,
+    "limit": limit,
     "latency": latency,
     "model": model,
     "live": live,

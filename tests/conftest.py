@@ -31,13 +31,20 @@ settings.register_profile("thorough", parent=settings.get_profile("rtsep"), max_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rtsep"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what `make quick` leaves out: tests of files that import `servers`, of training and of benchmarks."""
+    """Marks what `make quick` leaves out: tests of files that import `servers`, of training and of benchmarks.
+
+    And groups for `pytest -n 2 --dist loadgroup`: a file stays in one process, for the sake of its fixtures, and so do
+    all files with sound servers, which would disturb each other.
+    """
     for item in items:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        if room in ("training", "benchmarks"):
+        place = item.path.relative_to(Path(__file__).parent)
+        servers = _uses_servers(item.path)
+        item.add_marker(pytest.mark.xdist_group("servers" if servers else str(place.with_suffix(""))))
+        if place.parts[0] in ("training", "benchmarks"):
             item.add_marker("training")
-        elif _uses_servers(item.path):
+        elif servers:
             item.add_marker("servers")
 
 

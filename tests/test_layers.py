@@ -16,7 +16,7 @@ RANKS = (
     ("audio_io",),
     ("model", "engine", "baselines"),
     ("model_spec",),
-    ("errors",),
+    ("errors", "printable"),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 

@@ -37,6 +37,11 @@ def test_models_pickle_and_copy_as_what_they_were_loaded_from(tiny_path, monkeyp
             assert np.array_equal(rtsep.enhance(sound, 48000, after), wanted)
 
 
+def test_a_stream_says_that_it_cannot_be_pickled(tiny_path):
+    with pytest.raises(TypeError, match="pickle its model"):
+        pickle.dumps(rtsep.load(tiny_path).stream())
+
+
 def test_out_is_the_block_or_apart_from_it(tiny_path):
     stream = rtsep.load(tiny_path).stream()
     memory = noisy(48000, 1, 0.5)[:, 0].copy()

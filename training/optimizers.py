@@ -19,10 +19,11 @@ BANK = ("encoder/long", "encoder/short", "decoder/basis")  # the filterbank
 
 
 def freeze_weights(network: Network, spec: TrainingSpec) -> int:
-    """Freezes all weights but those that shall learn (`only`, and `filterbank` above 0); returns how many learn."""
+    """Freezes all weights but those that shall learn (`train_only`; no filterbank of rate 0); returns how many do."""
     for attribute, weight in network.named_parameters():
         name = stable_name(attribute)
-        weight.requires_grad_(begins_with(name, spec.only) and not (name in BANK and not spec.filterbank))
+        fixed = name in BANK and spec.filterbank_learning_rate_share == 0
+        weight.requires_grad_(begins_with(name, spec.train_only) and not fixed)
     return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
 
 
@@ -38,14 +39,14 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
     Muon (Jordan 2024; scaled as by Liu et al. 2025, arXiv 2502.16982, so that both take the same learning rate) makes
     the update of a matrix orthogonal. Encoder and decoder are no such matrices: their rows are filters. Their weights
     are small, a decoder's 2 / window, and Adam moves every weight by the learning rate, however small it is: with a
-    `filterbank` share below 1 they are a group of their own. What `learning` froze is in no group.
+    `filterbank_learning_rate_share` below 1 they are a group of their own. What `learning` froze is in no group.
     """
     weights = {name: weight for name, weight in ordered(network).items() if weight.requires_grad}
     bank = [weight for name, weight in weights.items() if name in BANK]
     linear = {id(layer.weight) for layer in network.modules() if isinstance(layer, torch.nn.Linear)}
     matrices = [weight for weight in weights.values() if id(weight) in linear] if spec.optimizer == "muon" else []
     chosen = {id(weight) for weight in matrices}
-    apart = {id(weight) for weight in bank} if spec.filterbank < 1 else set()
+    apart = {id(weight) for weight in bank} if spec.filterbank_learning_rate_share < 1 else set()
     rest = [weight for weight in weights.values() if id(weight) not in chosen | apart]
     decayed = [weight for weight in rest if weight.ndim > 1]
     plain = [weight for weight in rest if weight.ndim <= 1]
@@ -53,8 +54,8 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
         {"params": decayed, "weight_decay": spec.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    if bank and spec.filterbank < 1:
-        groups.append({"params": bank, "weight_decay": 0.0, "share": spec.filterbank})
+    if bank and spec.filterbank_learning_rate_share < 1:
+        groups.append({"params": bank, "weight_decay": 0.0, "share": spec.filterbank_learning_rate_share})
     optimizers: list[Optimizer] = [
         AdamW(
             groups,

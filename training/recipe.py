@@ -26,11 +26,11 @@ from training.tasks import TASKS
 class TrainingSpec:
     """`hours` of audio in the schedule; `decay_share` of it, at the end, lowers the learning rate to zero.
 
-    `only` is how the names of the weights begin that learn ("separator.head"); all else stays as a run began
+    `train_only` is how the names of the weights begin that learn ("head/output"); all else stays as a run began
     (but for the statistics of batch norms, which move with what is heard).
-    `filterbank` is the share of the learning rate that encoder and decoder get; at 0 they stay the analytic ones, which
-    give back what no mask touches. The first `loss_skip_seconds` of every piece count for nothing: a network knows no
-    past there, and a song has one.
+    `filterbank_learning_rate_share` is the share of the learning rate that encoder and decoder get; at 0 they stay the
+    analytic ones, which give back what no mask touches. The first `loss_skip_seconds` of every piece count for nothing:
+    a network knows no past there, and a song has one.
     """
 
     seed: int = 0
@@ -44,18 +44,20 @@ class TrainingSpec:
     ema: float = 0.999
     compile: bool = False
     optimizer: str = "adamw"  # or "muon"
-    filterbank: float = 1.0
-    only: str = ""
+    filterbank_learning_rate_share: float = 1.0
+    train_only: str = ""
     loss_skip_seconds: float = 0.0
-    half: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
+    bfloat16: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, not {self.optimizer!r}.")
-        if not isinstance(self.only, str):
-            raise ValueError(f"only is how the names of weights begin, such as separator.head, not {self.only!r}.")
-        if not 0 <= self.filterbank <= 1:
-            raise ValueError(f"filterbank is a share of the learning rate, 0 to 1, not {self.filterbank}.")
+            raise ValueError(f"optimizer must be one of {', '.join(sorted(OPTIMIZERS))}, not {self.optimizer!r}.")
+        if not isinstance(self.train_only, str):
+            raise ValueError(
+                f"train_only is how the names of weights begin, such as head/output, not {self.train_only!r}."
+            )
+        if not 0 <= (share := self.filterbank_learning_rate_share) <= 1:
+            raise ValueError(f"filterbank_learning_rate_share is 0 to 1, not {share}.")
         for name in ("batch", "hours", "learning_rate", "warmup_steps", "decay_share", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"training.{name} is a number above 0, not {getattr(self, name)}.")

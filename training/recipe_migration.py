@@ -1,7 +1,8 @@
 """Recipes of earlier versions, brought to today's: the one place that knows what keys were once called.
 
 A recipe says its `recipe_version`; those that say none are of version 1, as are all inside models and checkpoints made
-before there were versions. `MIGRATIONS` holds one function a version, which takes the tree to the next.
+before there were versions. `RENAMED` says what keys were called; `MIGRATIONS` holds, for versions after which more
+than names changed, a function that takes the tree to the next.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 from training.recipe_values import check_keys, check_value
 
-VERSION = 2
+VERSION = 3
 
-# Keys that have other names since version 2, and mean the same.
+# Keys that have other names since version 2 or 3, and mean the same.
 RENAMED = {
     "network.rest": "network.residual_source",
     "network.gated": "network.gate_residual",
@@ -26,6 +27,13 @@ RENAMED = {
     "data.mix.aside_share": "data.mix.pan_share",
     "data.mix.kinds.free": "data.mix.kinds.no_vocals",
     "data.mix.kinds.alone": "data.mix.kinds.vocals_only",
+    # since version 3
+    "training.half": "training.bfloat16",
+    "training.only": "training.train_only",
+    "training.filterbank": "training.filterbank_learning_rate_share",
+    "data.mix.second_share": "data.mix.second_stem_share",
+    "data.mix.narrow_share": "data.mix.lowpass_share",
+    "data.mix.odd_no_noise_share": "data.mix.degraded_no_noise_share",
 }
 
 
@@ -40,7 +48,7 @@ def migrated(tree: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         raise ValueError(f"recipe_version is 1 to {VERSION} here, not {version!r}: a newer one needs a newer rtsep.")
     notes += rename(tree)
     for number in range(version, VERSION):
-        notes += MIGRATIONS[number](tree)
+        notes += MIGRATIONS[number](tree) if number in MIGRATIONS else []
     if "objective" in tree:  # in a recipe that claims to be new
         notes += losses_from_objective(tree)
     return {"recipe_version": VERSION, **{key: value for key, value in tree.items() if key != "recipe_version"}}, notes

@@ -48,8 +48,8 @@ class RunState:
         torch.manual_seed(spec.seed)
         self.network = Network(recipe.network)
         freeze_weights(self.network, spec)
-        self.network.mixed = spec.half and supports_bfloat16(device)
-        if spec.half and not self.network.mixed:
+        self.network.mixed = spec.bfloat16 and supports_bfloat16(device)
+        if spec.bfloat16 and not self.network.mixed:
             console.print("This processor knows no bfloat16: the separator trains in float32.")
         self.optimizers: list[Any] = build_optimizers(self.network, spec)
         if begin:

@@ -222,7 +222,7 @@ def main(
         torch.set_flush_denormal(True)
         network = Network(parsed.network)
         if not freeze_weights(network, parsed.training):
-            raise InputError(f"Nothing would learn: training.only is {parsed.training.only!r}.")
+            raise InputError(f"Nothing would learn: training.train_only is {parsed.training.train_only!r}.")
         if beginning:  # refuses here what cannot be, not after the decoding
             warm_start(network, beginning["average"], lookahead_dilation(beginning["recipe"]))
         fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]

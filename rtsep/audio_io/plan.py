@@ -135,7 +135,11 @@ def _expand(entry: str, mark: str, template: str, recursive: bool) -> list[_Foun
     made = {_beside(one.source, mark, template) for one in found if one.problem is None}
     # what an earlier run wrote is no input of the next one
     found = [one for one in found if one.problem or not _is_output(Path(one.source), mark, made)]
-    return found or [_Found(entry, problem=f"There is no sound file in the folder {entry}.")]
+    if found:
+        return found
+    deeper = not recursive and any(one.problem is None for one in _listed(Path(entry), recursive=True))
+    advice = "; those in its subfolders are taken with --recursive" if deeper else ""
+    return [_Found(entry, problem=f"There is no sound file in the folder {entry}{advice}.")]
 
 
 def _is_output(path: Path, mark: str, made: set[Path]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtsep.audio_io.headers import Extent, extent
+from rtsep.audio_io.part_file import PartFile
 from rtsep.audio_io.patched_file import openable
 from rtsep.audio_io.source import FLOATS, Source, no_room
 from rtsep.errors import InputError, RtsepError
@@ -41,8 +42,6 @@ class Sink:
 
     def __init__(self, target: Path | None, source: Source, overwrite: bool = False) -> None:
         """Rate, channels, subtype and the common tags are the source's. Raises InputError or RtsepError."""
-        import soundfile
-
         self.target, self._overwrite, self._source = target, overwrite, source
         suffix = target.suffix.lower() if target else ".wav"
         if target is not None:
@@ -50,12 +49,23 @@ class Sink:
         major, self.subtype = _format(".flac" if suffix in ENCODED else suffix, source)
         self._gain = 1 / source.scale if self.subtype in FLOATS else 1.0
         self._written = 0
-        self._part: Path | None = _new_part(target, ".flac" if suffix in ENCODED else suffix)
+        self._part = _new_part(target, ".flac" if suffix in ENCODED else suffix)
+        try:
+            self._open(suffix, major)
+        except BaseException:  # Ctrl-C too
+            self._part.discard()
+            raise
+
+    def _open(self, suffix: str, major: str) -> None:
+        import soundfile
+
+        source = self._source
         try:
             rate, channels = source.sample_rate, source.channels
-            self._sound = soundfile.SoundFile(openable(self._part), "w", rate, channels, self.subtype, format=major)
+            self._sound = soundfile.SoundFile(
+                openable(self._part.path), "w", rate, channels, self.subtype, format=major
+            )
         except (soundfile.SoundFileError, OSError, ValueError, TypeError):
-            self._discard()
             raise InputError(
                 f"{suffix} cannot hold {source.channels} channels at {source.sample_rate} Hz; choose .wav or .flac."
             ) from None
@@ -80,8 +90,7 @@ class Sink:
         """Finish the file, check that all of it arrived, give it its tags and its name."""
         import soundfile
 
-        part = self._part
-        assert part is not None
+        part = self._part.path
         try:
             self._sound.close()
             if not _arrived(part, self._written):
@@ -92,8 +101,7 @@ class Sink:
                 self._encode(part, self.target)
             else:
                 self._copy_what_it_says(part)
-                self._rename(part, self.target)
-                self._part = None
+                self._rename(self._part, self.target)
         except (soundfile.SoundFileError, OSError):
             raise self._failure() from None
 
@@ -109,16 +117,16 @@ class Sink:
 
         made = _new_part(target, target.suffix.lower())
         try:
-            put_sound(part, self._source.path, made, target, self._source.check)
+            put_sound(part, self._source.path, made.path, target, self._source.check)
             self._rename(made, target)
         finally:
-            made.unlink(missing_ok=True)
+            made.discard()
 
-    def _rename(self, part: Path, target: Path) -> None:
-        _sync(part)
-        part.chmod(0o666 & ~_umask())
+    def _rename(self, part: PartFile, target: Path) -> None:
+        _sync(part.path)
+        part.path.chmod(0o666 & ~_umask())
         check_target(target, self._source.path, self._overwrite)
-        part.replace(target)
+        part.place(target)
 
     @staticmethod
     def _pour(part: Path) -> None:
@@ -130,16 +138,10 @@ class Sink:
             raise reader_is_gone() from None
 
     def _failure(self) -> RtsepError:
-        assert self._part is not None
         where = self.target or "standard output"
-        if shutil.disk_usage(self._part.parent).free < 1 << 16:
+        if shutil.disk_usage(self._part.path.parent).free < 1 << 16:
             return RtsepError(f"The disk is full: {where} was not written; free some space and run it again.")
         return RtsepError(f"{where} could not be written (disk, quota or file size limit reached).")
-
-    def _discard(self) -> None:
-        if self._part is not None:
-            self._part.unlink(missing_ok=True)
-            self._part = None
 
     def __enter__(self) -> Sink:
         return self
@@ -149,7 +151,7 @@ class Sink:
 
         with contextlib.suppress(soundfile.SoundFileError, OSError):
             self._sound.close()
-        self._discard()
+        self._part.discard()
 
 
 class ExistsError(InputError):
@@ -209,17 +211,14 @@ def _longest_name(folder: Path) -> int:
         return 255
 
 
-def _new_part(target: Path | None, suffix: str) -> Path:
-    """A new, empty file beside ``target``, or among the temporary files for standard output."""
+def _new_part(target: Path | None, suffix: str) -> PartFile:
+    """A file beside ``target``, or among the temporary files for standard output."""
     try:
-        folder = target.parent if target else Path(tempfile.gettempdir())
-        handle, name = tempfile.mkstemp(suffix=f".part{suffix}", prefix=".rtsep-", dir=folder)
+        return PartFile(target.parent if target else Path(tempfile.gettempdir()), suffix)
     except OSError as error:
         if target is None:
             raise RtsepError(f"{no_room(error)}; set TMPDIR to a roomy folder.") from None
         raise InputError(f"Nothing can be written in {target.parent}: {error.strerror or error}.") from None
-    os.close(handle)
-    return Path(name)
 
 
 def _format(suffix: str, source: Source) -> tuple[str, str]:

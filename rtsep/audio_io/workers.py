@@ -111,7 +111,11 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
     """What a worker does: one job after another, until the pipe ends."""
     from rtsep.model import load
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends a program reaches its whole group of processes, by a terminal or a service manager. The first process
+    # alone decides, and ends the others by their pipes, so that they clear away what is half-written.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     last = 0.0
 
     def tell(done: int, total: int) -> None:
@@ -131,10 +135,7 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C from their first moment on.
-
-    It reaches the whole group of processes; the first one alone decides, and ends the others by their pipes.
-    """
+    """Processes started in here ignore Ctrl-C from their first moment on; else each would print a traceback."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

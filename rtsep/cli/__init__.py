@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models
-from rtsep.cli.shared import ready_standard_streams
+from rtsep.cli import bench, denoise, devices, karaoke, models, panel
+from rtsep.cli.program import Program
+from rtsep.cli.shared import flag, ready_standard_streams
 
 app = typer.Typer(
     name="rtsep",
+    cls=Program,
     help="Clean speech and take the vocals out of songs, at 5 ms of algorithmic latency on an ordinary CPU core.",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -16,6 +18,7 @@ app = typer.Typer(
 )
 app.command("denoise")(denoise.denoise)
 app.command("karaoke")(karaoke.karaoke)
+app.command("panel")(panel.panel)
 app.command("models")(models.models)
 app.command("devices")(devices.devices)
 app.command("doctor")(devices.doctor)
@@ -33,7 +36,7 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = flag(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from rtsep.cli.shared import MODEL_HELP, check_writable, verb, write_json, write_text
+from rtsep.cli.shared import MODEL_HELP, check_writable, finite, verb, write_json, write_text
 from rtsep.errors import InputError
+from rtsep.printable import printable
 
 app = typer.Typer(help="Measure latency and speed on this machine.", invoke_without_command=True)
 
@@ -30,12 +31,16 @@ JsonOption = Annotated[
 def step(
     model: ModelOption = "denoise",
     json: JsonOption = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of sound to time, hop by hop.")] = 30.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="Seconds of sound to time, hop by hop.")
+    ] = 30.0,
 ) -> None:
     """Latency of the stream by a probe, and the time a hop takes on one thread."""
     from rtsep.model import load
     from rtsep.report.step import measure_step
 
+    if json is not None:
+        check_writable(json)
     result = measure_step(load(model), seconds)
     if json is not None:
         write_json(result, json)
@@ -59,6 +64,8 @@ def files(
     from rtsep.model import load
     from rtsep.report.throughput import measure_files
 
+    if json is not None:
+        check_writable(json)
     result = measure_files(load(model), recordings or [], repeat)
     if json is not None:
         write_json(result, json)
@@ -82,7 +89,7 @@ def live(
         str | None, typer.Option("--input", metavar="DEV", help="Through real devices, a cable from one to the other.")
     ] = None,
     output: Annotated[str | None, typer.Option(metavar="DEV", help="See --input; both or none.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Seconds under each load.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.5, callback=finite, help="Seconds under each load.")] = 10.0,
 ) -> None:
     """The true round trip through a private JACK server, what it is made of, and how steady it is under load.
 
@@ -94,8 +101,8 @@ def live(
     if html is not None:
         check_pictures()
     for target in (json, html):
-        if target not in (None, "-"):
-            check_writable(target)  # now, not after the measurement
+        if target is not None:
+            check_writable(target)
     if (source is None) != (output is None):
         raise InputError("A loopback cable has two ends; give both --input and --output, or neither.")
     devices = None if source is None or output is None else (source, output)
@@ -108,6 +115,6 @@ def live(
         _print(live_lines(result))
 
 
-def _print(lines: list[Any]) -> None:
+def _print(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import typer
+from typing import Any
 
-from rtsep.cli.live import parse_slack
 from rtsep.errors import InputError
+from rtsep.live.choices import parse_slack
 
 
 def run_capture(
@@ -32,12 +32,12 @@ def run_capture(
         from rtsep.live.ui.live_view import live_view
 
         strength = None if vocals is None else -vocals
+        chosen: dict[str, Any] = {"model": model, "strength": strength, "channels": 2, "block": block, "slack": blocks}
+        LiveSettings(**chosen)  # what cannot be is said before anything is made
         with Capture(devices[0] if devices else None, output, virtual_sink) as capture:
             if quit.is_set():
                 return
-            settings = LiveSettings(
-                model=model, strength=strength, channels=2, block=block, slack=blocks, **capture.settings()
-            )
-            if virtual_sink:
-                typer.echo(f"rtsep: Point other players at {capture.made}; it plays on {capture.output}.", err=True)
-            LiveSession(settings, live_view(as_json), opened=capture.pin, quit=quit).run(seconds)
+            settings = LiveSettings(**chosen, **capture.settings())
+            greeting = f"Point other players at {capture.made}; it plays on {capture.output}." if virtual_sink else None
+            view = live_view(as_json)
+            LiveSession(settings, view, opened=capture.pin, quit=quit, greeting=greeting).run(seconds)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, check_target, cores, flag, parse_strength, verb
+from rtsep.cli.shared import MODEL_HELP, cores, finite, flag, verb
 
 _LIVE, _GATE = "Live", "Gate, for models that hear when there is a voice"
 TARGET = "speech"
@@ -103,7 +103,8 @@ def denoise(
         str | None, typer.Option(metavar="NAME", help="Save the settings as a preset.", rich_help_panel=_LIVE)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after so long.", rich_help_panel=_LIVE)
+        float | None,
+        typer.Option(min=0, callback=finite, metavar="S", help="Stop after so long.", rich_help_panel=_LIVE),
     ] = None,
 ) -> None:
     """Take the noise out of recordings of speech, or out of a microphone while you speak.
@@ -123,6 +124,8 @@ def denoise(
     from rtsep.audio_io import batch
     from rtsep.audio_io.raw import parse_raw
     from rtsep.errors import InputError
+    from rtsep.live.choices import check_gate_options, parse_gate, parse_strength
+    from rtsep.model import check_target
 
     gating = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
     if preset is not None and files and not (live or virtual_mic or monitor):
@@ -156,9 +159,7 @@ def denoise(
     if not files:
         typer.echo(context.get_help())
         return
-    for name, value in gating.items():
-        if value is not None and gate is None:
-            raise InputError(f"--{name.replace('_', '-')} tunes the gate; add --gate DB.")
+    check_gate_options(gating)
     if raw is not None and batch.STANDARD not in files:
         raise InputError("--raw says what standard input holds; name - as the file.")
     unheaded = None if raw is None else parse_raw(raw)
@@ -166,11 +167,11 @@ def denoise(
     jobs = batch.plan(files, output, recursive=recursive, template=template)
     limit, make = parse_strength(strength), None
     if gating["gate"] not in (None, "off"):
-        from rtsep.cli.live import parse_gate
         from rtsep.engine.gate import GatedEnhancer, check_gate
         from rtsep.model import load
 
         settings = parse_gate(gating, lookback=FILE_LOOKBACK_MS)
+        assert settings is not None  # for it is not off
         check_gate(load(model).spec)
         make = functools.partial(GatedEnhancer, strength=limit, settings=settings)
     run_jobs(

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.shared import verb, write_json
+from rtsep.cli.shared import flag, verb, write_json
+from rtsep.printable import printable
 
 
 @verb
-def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def devices(as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False) -> None:
     """List the sound devices. Every option that takes one takes a number, a name or a part of one."""
     from dataclasses import asdict
 
@@ -39,14 +40,14 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         marks += ["rtsep itself"] * is_own(device)
         number = "" if device.of_server else str(device.index)
         cells = (number, device.name, device.host, str(device.inputs), str(device.outputs), str(device.rate))
-        table.add_row(*(Text(cell) for cell in (*cells, ", ".join(marks))))  # names may look like markup
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(marks))))  # names may look like markup
     Console().print(table)
 
 
 @verb
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    systemd: Annotated[bool, typer.Option("--systemd", help="Print a systemd user unit instead.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print JSON.")] = False,
+    systemd: Annotated[bool, flag("--systemd", help="Print a systemd user unit instead.")] = False,
 ) -> None:
     """Say what on this machine helps or hinders live sound, and what to do about it."""
     from rtsep.live.doctor import as_dicts, examine, unit
@@ -61,4 +62,4 @@ def doctor(
     for finding in findings:
         mark = "ok " if finding.fine else "-- "
         advice = f"; {finding.advice}" if finding.advice else ""
-        typer.echo(f"{mark} {finding.subject}: {finding.found}{advice}")
+        typer.echo(printable(f"{mark} {finding.subject}: {finding.found}{advice}"))

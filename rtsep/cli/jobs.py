@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rtsep.cli.interrupts import interrupted_by_signals
 from rtsep.cli.shared import complain, printable, write_json
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ def run_jobs(
 
     if as_json and any(job.to_standard_output for job in jobs):
         raise InputError("--json and the sound cannot both go to standard output; name a file with -o.")
-    signal.signal(signal.SIGTERM, _interrupt)
     skip_existing = skip_existing or len(jobs) > 1
     options: dict[str, Any] = {"salvage": salvage, "skip_existing": skip_existing, "raw": raw}
-    with _Bar(jobs, quiet) as progress:
+    with interrupted_by_signals(), _Bar(jobs, quiet) as progress:
         outcomes = batch.run(jobs, model, strength, overwrite, workers, progress, make, **options)
 
     for outcome in outcomes:
@@ -54,7 +53,7 @@ def run_jobs(
     if existed and not quiet:
         were = "1 was there" if existed == 1 else f"{existed} were there"
         typer.echo(f"{were} already; --overwrite makes them anew.", err=True)
-    failed = [outcome.job.source for outcome in outcomes if outcome.error is not None]
+    failed = [outcome.job.source or '""' for outcome in outcomes if outcome.error is not None]
     if failed and len(outcomes) > 1:
         complain(f"{len(failed)} of {len(outcomes)} files failed: {', '.join(failed)}")
     if as_json:
@@ -81,11 +80,6 @@ def _tell(outcome: Outcome, quiet: bool) -> None:
         pace = report.seconds / max(outcome.took, 1e-9)
         line = f"{outcome.job.target}  {report.seconds:.1f} s, {pace:.1f} x real time"
         typer.echo(printable(line), err=True)
-
-
-def _interrupt(*_: object) -> None:
-    """Kill cleans up like Ctrl-C, also where Ctrl-C is ignored, as in the background of a script."""
-    raise KeyboardInterrupt
 
 
 class _Bar:

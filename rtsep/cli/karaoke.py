@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rtsep.audio_io.sink import ENCODED, OUTPUTS
 from rtsep.cli.jobs import run_jobs
-from rtsep.cli.shared import MODEL_HELP, complain, cores, flag, verb
+from rtsep.cli.shared import MODEL_HELP, complain, cores, finite, flag, verb
 from rtsep.errors import InputError
 
 _FILES = "To files"
@@ -31,8 +33,8 @@ def karaoke(
         str | None,
         typer.Option(metavar="off|DB", help="Level of the vocals: off, or dB from 0 down.", show_default="off"),
     ] = None,
-    guide: Annotated[bool, typer.Option("--guide", help="Vocals quiet (-12 dB), to sing along with.")] = False,
-    solo: Annotated[bool, typer.Option("--solo", help="Only the vocals.")] = False,
+    guide: Annotated[bool, flag("--guide", help="Vocals quiet (-12 dB), to sing along with.")] = False,
+    solo: Annotated[bool, flag("--solo", help="Only the vocals.")] = False,
     key: Annotated[int, typer.Option(metavar="N", help="Semitones up or down, -6 to 6.")] = 0,
     model: Annotated[
         str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke, else mid-side")
@@ -44,11 +46,9 @@ def karaoke(
         ),
     ] = None,
     render: Annotated[
-        bool, typer.Option("--render", help="Write NAME.karaoke.EXT beside each song.", rich_help_panel=_FILES)
+        bool, flag("--render", help="Write NAME.karaoke.EXT beside each song.", rich_help_panel=_FILES)
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_FILES)
-    ] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace outputs that exist.", rich_help_panel=_FILES)] = False,
     skip_existing: Annotated[
         bool,
         flag(
@@ -76,17 +76,26 @@ def karaoke(
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.", rich_help_panel=_FILES)
     ] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
+    quiet: Annotated[bool, flag("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[bool, flag("--json", help="Print JSON on standard output.")] = False,
     output: Annotated[
         str | None, typer.Option("--output", metavar="DEV", help="See `rtsep devices`.", rich_help_panel=_LIVE)
     ] = None,
     volume: Annotated[float, typer.Option(metavar="DB", help="From -60 to 0.", rich_help_panel=_LIVE)] = 0.0,
     begin: Annotated[
-        float, typer.Option("--from", min=0, metavar="S", help="Seconds into the first song.", rich_help_panel=_LIVE)
+        float,
+        typer.Option(
+            "--from",
+            min=0,
+            callback=finite,
+            metavar="S",
+            help="Seconds into the first song.",
+            rich_help_panel=_LIVE,
+        ),
     ] = 0.0,
     seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after so long.", rich_help_panel=_LIVE)
+        float | None,
+        typer.Option(min=0, callback=finite, metavar="S", help="Stop after so long.", rich_help_panel=_LIVE),
     ] = None,
     block: Annotated[
         int | None, typer.Option(metavar="N", help="Frames to ask the device for.", rich_help_panel=_LIVE)
@@ -95,11 +104,11 @@ def karaoke(
         str | None, typer.Option("--mic", metavar="DEV", help="Mix in a singer, denoised.", rich_help_panel=_LIVE)
     ] = None,
     capture: Annotated[
-        bool, typer.Option("--capture", help="From a monitor or a loopback cable.", rich_help_panel=_CAPTURE)
+        bool, flag("--capture", help="From a monitor or a loopback cable.", rich_help_panel=_CAPTURE)
     ] = False,
     virtual_sink: Annotated[
         bool,
-        typer.Option("--virtual-sink", help="From a new sink, rtsep-karaoke.", rich_help_panel=_CAPTURE),
+        flag("--virtual-sink", help="From a new sink, rtsep-karaoke.", rich_help_panel=_CAPTURE),
     ] = False,
     slack: Annotated[
         str | None,
@@ -117,6 +126,8 @@ def karaoke(
     if not songs and not live:
         typer.echo(context.get_help())
         return
+    if output is not None and Path(output).suffix.lower() in (*OUTPUTS, *ENCODED):
+        raise InputError(f"--output names a device to play on; write to a file with -o {output}.")
     decibels = parse_vocals(vocals, guide, solo)
     _check_key(key)
     if not -60 <= volume <= 0:

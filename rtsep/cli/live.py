@@ -7,10 +7,9 @@ from typing import Any
 
 import typer
 
-from rtsep.cli.shared import parse_strength
+from rtsep.cli.shared import check_folder
 from rtsep.errors import InputError
-
-TARGET = "speech"
+from rtsep.live.choices import check_place, live_values, parse_slack, route, with_model
 
 
 def run_live(
@@ -69,87 +68,26 @@ def _run(
 ) -> None:
     from rtsep.live import presets
     from rtsep.live.engine.live_engine import LiveSettings
-    from rtsep.live.model_selection import choose
     from rtsep.live.session import LiveSession
     from rtsep.live.ui.live_view import live_view
 
     chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
     chosen |= {key: value for key, value in given.items() if value is not None}
+    check_place(chosen)
+    values = with_model(live_values(chosen))  # what cannot be is said before anything is made
+    if record is not None:
+        check_folder(record)
     if save is not None:
         typer.echo(f"Saved in {presets.save_preset(save, chosen)}.", err=True)
-    if chosen.get("virtual_mic") and chosen.get("monitor"):
-        raise InputError("--virtual-mic and --monitor are two places; choose one of them.")
-    if not any(chosen.get(key) for key in ("virtual_mic", "monitor", "output")):
-        raise InputError("Say where the sound goes: --virtual-mic, --output DEVICE, or --monitor for the loudspeaker.")
-    name = chosen.get("model", "denoise")
-    values: dict[str, Any] = {
-        "model": choose() if name == "auto" else name,
-        "input": chosen.get("input"),
-        "output": chosen.get("output"),
-        "strength": parse_strength(str(chosen.get("strength", "max"))),
-        "block": chosen.get("block"),
-        "slack": parse_slack(chosen.get("slack")),
-        "gate": parse_gate(chosen),
-        "input_channels": chosen.get("input_channels"),
-        "muted": bool(chosen.get("monitor")),
-    }
-    LiveSettings(**values)  # what cannot be is said before anything is made
-    _check_target(values["model"])
-    if chosen.get("virtual_mic"):
-        from rtsep.live.routing.virtual_microphone import VirtualMicrophone
-
-        with VirtualMicrophone(values["input"]) as microphone:
-            if quit.is_set():
-                return
-            values |= microphone.settings()
-            session = LiveSession(LiveSettings(**values), live_view(as_json), record, opened=microphone.pin, quit=quit)
-            session.view.tell(f"Other programs now list the microphone {microphone.description!r}.")
-            session.run(seconds)
-    else:
-        from rtsep.live.routing.pulse_routing import ServerPins
-
-        monitor = bool(chosen.get("monitor"))
-        with ServerPins() as pins:
-            settings = LiveSettings(**values)
-            LiveSession(settings, live_view(as_json), record, monitor, opened=pins.pin, quit=quit).run(seconds)
-
-
-def _check_target(name: str) -> None:
-    """Raises InputError for a model of songs: it would take the voice away."""
-    from rtsep.model import load
-
-    spec = load(name).spec
-    if spec.target != TARGET and TARGET not in spec.sources:
-        raise InputError(f"{spec.name} keeps {spec.target}, not {TARGET}; choose another that `rtsep models` lists.")
-
-
-def parse_gate(chosen: dict[str, Any], lookback: float = 0.0) -> Any:
-    """GateSettings of --gate and its companions, None for no gate; look-back and hold are ms there.
-
-    lookback: ms where none is given.
-    """
-    from rtsep.engine.gate import GateSettings
-
-    companions = {"gate_open": ("open", 1.0), "gate_hold": ("hold", 1e-3), "gate_lookback": ("lookback", 1e-3)}
-    chosen = {"gate_lookback": lookback} | {key: value for key, value in chosen.items() if value is not None}
-    given = {name: chosen[key] * unit for key, (name, unit) in companions.items() if key in chosen}
-    text = str(chosen.get("gate", "off"))
-    if text == "off":
-        return None
-    try:
-        floor = float(text)
-    except ValueError:
-        raise InputError(f"--gate is {text!r}; it must be off or a number of dB.") from None
-    return GateSettings(floor, **given)
-
-
-def parse_slack(value: Any) -> int | None:
-    """Block periods, None for auto."""
-    if value in (None, "auto"):
-        return None
-    if not str(value).isdecimal():
-        raise InputError(f"--slack is {value!r}; it must be auto or a number of blocks.")
-    return int(value)
+    virtual_mic, monitor = bool(chosen.get("virtual_mic")), bool(chosen.get("monitor"))
+    with route(chosen) as way:
+        if quit.is_set():
+            return
+        if virtual_mic:
+            values |= way.settings()
+        greeting = f"Other programs now list the microphone {values['labels'][1]!r}." if virtual_mic else None
+        settings, view = LiveSettings(**values), live_view(as_json)
+        LiveSession(settings, view, record, monitor, opened=way.pin, quit=quit, greeting=greeting).run(seconds)
 
 
 def whole(text: str | None) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import typer
 
 from rtsep.errors import InputError, RtsepError
+from rtsep.printable import printable
 
 flag = functools.partial(typer.Option, metavar="")  # an option without a value; newer typer shows "<bool>" else
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -26,11 +28,6 @@ MODEL_HELP = "A shipped model (see `rtsep models`) or the path of an .onnx file.
 
 def complain(sentence: str) -> None:
     typer.echo(f"rtsep: {printable(sentence)}", err=True)
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters, and bytes that are no text, spelled out: no name commands a terminal."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 def verb(function: Verb) -> Verb:
@@ -76,26 +73,11 @@ def ready_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def parse_strength(text: str) -> float | None:
-    """`max` or `inf` (no limit, None) or a number of dB."""
-    if text.lower() in ("max", "inf"):
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise InputError(f"--strength is {text!r}; it must be max or a number of dB from 0 up.")
+def finite(value: float | None) -> float | None:
+    """Callback of options that take a number: neither inf nor nan is one."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value:g} is no finite number.")
     return value
-
-
-def check_target(model: str, target: str) -> None:
-    """Raise InputError for a model that does not put out ``target``, or is none at all."""
-    from rtsep.model import load
-
-    spec = load(model).spec
-    if spec.target != target:
-        raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")
 
 
 def cores() -> int:
@@ -109,12 +91,23 @@ def cores() -> int:
 
 
 def check_writable(target: str) -> None:
-    """Raise InputError now if ``write_text`` could not write there after a long measurement."""
+    """Raise InputError now if ``write_json`` could not write there after a long measurement."""
+    if target == "-":
+        return
     folder = Path(os.path.realpath(target)).parent
     if not folder.is_dir():
         raise InputError(f"{target} cannot be written: there is no folder {folder}.")
     if os.path.isdir(target) or not os.access(target if os.path.exists(target) else folder, os.W_OK):
         raise InputError(f"{target} cannot be written: {'it is a folder' if os.path.isdir(target) else 'not allowed'}.")
+
+
+def check_folder(folder: str) -> None:
+    """Raise InputError now if nothing could be recorded to ``folder``, which need not be there yet."""
+    place = Path(os.path.realpath(folder))
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be recorded to: nothing can be written in {place}; name another folder.")
 
 
 def write_json(values: Any, target: str) -> None:

@@ -11,46 +11,57 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, Literal
 
 import numpy as np
 from numba import cfunc, njit
 from numba.core.caching import FunctionCache
 from numba.core.typing.templates import Signature
 
+ErrorModel = Literal["python", "numpy"]
 
-def compiled(*signatures: str | Signature, fastmath: bool = False) -> Callable[[Callable[..., None]], Any]:
+
+def compiled(
+    *signatures: str | Signature, fastmath: bool | set[str] = False, error_model: ErrorModel = "python"
+) -> Callable[[Callable[..., Any]], Any]:
     """Compile at import for ``signatures``, so that nothing compiles while sound is running; cached where possible.
+
+    ``fastmath`` and ``error_model`` are numba's; with error model "numpy" a division by zero gives infinity and raises
+    nothing, so that loops with divisions become vector code.
 
     The cache lies beside the kernel's file, or, when that is read-only, where numba keeps a user's caches. When there
     is no such place either, or it is full, the kernels are compiled anew in every process.
     """
 
-    def compile_now(function: Callable[..., None]) -> Any:
+    options: dict[str, Any] = {"fastmath": fastmath, "error_model": error_model}
+
+    def compile_now(function: Callable[..., Any]) -> Any:
         _sign(function)
         for _ in range(2):
             try:
-                return njit(list(signatures), fastmath=fastmath, cache=True)(function)
+                return njit(list(signatures), cache=True, **options)(function)
             except Exception:  # no place for a cache, no space, a broken file: no cache is worth failing for
                 _remove_index(function)
-        return njit(list(signatures), fastmath=fastmath)(function)
+        return njit(list(signatures), **options)(function)
 
     return compile_now
 
 
-def c_function(function: Callable[..., Any], signature: Any, cache: bool = True) -> Any:
-    """``function`` for callers from C, of numba's ``signature``, cached like a kernel.
+def c_function(
+    function: Callable[..., Any], signature: Any, cache: bool = True, error_model: ErrorModel = "python"
+) -> Any:
+    """``function`` for callers from C, of numba's ``signature``, cached like a kernel and with its ``error_model``.
 
     Keep what this returns as long as somebody may call its ``address``.
     """
     _sign(function)
     for _ in range(2):
         try:
-            return cfunc(signature, cache=cache)(function)
+            return cfunc(signature, cache=cache, error_model=error_model)(function)
         except Exception:
             _remove_index(function)
-    return cfunc(signature)(function)
+    return cfunc(signature, error_model=error_model)(function)
 
 
 def _remove_index(function: Any) -> None:
@@ -70,16 +81,29 @@ def _sign(function: Any) -> None:
 def _held(function: Any) -> Iterator[str]:
     """Everything that compiling freezes: byte code, constants, values of global names, kernels that are called."""
     code, scope = function.__code__, function.__globals__
-    yield code.co_code.hex()
-    yield from (repr(value) for value in code.co_consts if _plain(value))
+    yield from _code(code)
     modules = [vars(scope[name]) for name in code.co_names if isinstance(scope.get(name), ModuleType)]
     for name in code.co_names:
         for names in (scope, *modules):
             value = names.get(name)
             if hasattr(value, "py_func"):
                 yield f"{name}: {value.py_func.__qualname__}"  # with a digest of its own
+                if getattr(value, "targetoptions", {}).get("inline"):  # compiled within what calls it
+                    yield from _held(value.py_func)
+            elif hasattr(value, "_defn"):  # an intrinsic
+                yield from _code(value._defn.__code__)
             elif name in names and _plain(value):
                 yield f"{name}: {value!r}"
+
+
+def _code(code: CodeType) -> Iterator[str]:
+    """Byte code and constants of a function and of those within it."""
+    yield code.co_code.hex()
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            yield from _code(value)
+        elif _plain(value):
+            yield repr(value)
 
 
 def _plain(value: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,10 @@ class Stream:
         self._mixed = zeros(chunk, self.channels)
         self._scratch = zeros(max(inward.span(fed), outward.span(chunk)) + 2)
         self._doubled = rows > self.channels
+
+    def __reduce__(self) -> NoReturn:
+        """A running sound is in one place; its model pickles."""
+        raise TypeError(f"A stream of {self.spec.name} cannot be pickled; pickle its model, and make a stream of it.")
 
     def __repr__(self) -> str:
         return f"<Stream of {self.spec.name}: {self.sample_rate} Hz, {self.channels} channels, latency {self.latency}>"

@@ -37,7 +37,7 @@ class FeedbackDetector:
         )
         if not tonal:
             self._count = 0
-        elif self._count and abs(peak - self._bin) <= 1 and top > 0.7 * self._power:
+        elif abs(peak - self._bin) <= 1 and top > 0.7 * self._power:
             self._count += 1
         else:
             self._count = 1
@@ -45,7 +45,9 @@ class FeedbackDetector:
         return self._count >= LOOKS
 
     def _harmonics(self, power: NDArray[np.float64], peak: int) -> float:
-        """The strongest of what lies at half, two thirds, one and a half, two and three times the peak."""
+        """The strongest of what lies at half, two thirds, one and a half, two and three times the peak.
+
+        Near bin 0 that is the peak itself: a constant, as bad sound cards add, is no tone.
+        """
         places = [round(peak * ratio) for ratio in (0.5, 2 / 3, 1.5, 2, 3)]
-        around = [power[max(0, place - 2) : place + 3] for place in places if 2 < place < len(power)]
-        return max((float(part.max()) for part in around if part.size), default=0.0)
+        return max(float(power[max(0, place - 2) : place + 3].max()) for place in places if place < len(power))

@@ -39,6 +39,11 @@ def path() -> Path:
     return Path(platformdirs.user_config_dir("rtsep", appauthor=False)) / "presets.toml"
 
 
+def preset_names() -> list[str]:
+    """Of all that are saved, in order; raises InputError when the file cannot be read."""
+    return sorted(_read())
+
+
 def load_preset(name: str) -> dict[str, Any]:
     """The settings saved under ``name``; raises InputError when there are none."""
     presets = _read()

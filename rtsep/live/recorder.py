@@ -28,7 +28,7 @@ class Recorder:
     """
 
     def __init__(self, engine: LiveEngine, folder: str | Path, max_bytes: int = MAX_BYTES) -> None:
-        """Makes rtsep-DATE-TIME-heard.wav and -played.wav in ``folder``, whatever else is there.
+        """Makes rtsep-DATE-TIME-input.wav and -output.wav in ``folder``, whatever else is there.
 
         Raises InputError when it cannot be written.
         """
@@ -51,7 +51,7 @@ class Recorder:
         name = time.strftime("rtsep-%Y%m%d-%H%M%S")
         for number in range(1, 10_000):
             stem = name if number == 1 else f"{name}-{number}"
-            heard, played = (self._folder / f"{stem}-{what}.wav" for what in ("heard", "played"))
+            heard, played = (self._folder / f"{stem}-{what}.wav" for what in ("input", "output"))
             try:
                 heard.touch(exist_ok=False)  # nobody else has it from now on
             except FileExistsError:

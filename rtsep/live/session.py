@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -31,22 +32,27 @@ class LiveSession:
         monitor: bool = False,
         opened: Callable[[dict[str, Any]], None] | None = None,
         quit: threading.Event | None = None,
+        keyboard: bool = True,
+        greeting: str | None = None,
     ) -> None:
         """record: folder to record to from the start. monitor: fade in from mute, and mute when there is feedback.
 
-        opened: see LiveEngine. quit: ends the session when it is set, from before it began.
+        opened: see LiveEngine. quit: ends the session when it is set, from before it began. keyboard: whether the
+        terminal's keys are listened to. greeting: what to tell once sound runs.
         """
         self._quit = quit or threading.Event()
         self.view = ShownUntilBroken(view, self._quit)
         self.engine = LiveEngine(settings, tell=self.view.tell, opened=opened, quit=self._quit)
-        self._folder = record
+        self._folder, self._greeting = record, greeting
         self._detector = FeedbackDetector() if monitor else None
         self._recorder: Recorder | None = None
+        self._keys = Keys(keyboard)
+        self._actions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def run(self, seconds: float | None = None) -> None:
         """Raises InputError or RtsepError when the sound cannot be started."""
         try:
-            with StopSignals(self._quit), self.engine, Keys() as keys:
+            with StopSignals(self._quit), self.engine, self._keys as keys:
                 try:
                     self._loop(keys, None if seconds is None else time.monotonic() + seconds)
                 finally:
@@ -57,6 +63,8 @@ class LiveSession:
     def _loop(self, keys: Keys, end: float | None) -> None:
         if self._quit.is_set():
             return
+        if self._greeting is not None:
+            self.view.tell(self._greeting)
         if self._detector is not None:
             self.engine.mute(False)
         if self._folder is not None:
@@ -64,10 +72,22 @@ class LiveSession:
         while not self._quit.wait(_LOOK_S) and (end is None or time.monotonic() < end):
             for key in keys.pressed():
                 self.press(key)
+            self._act()
             self.view.show({**self.engine.status(), "recording": self._recorder is not None})
             self._pull()
             if self._detector is not None and not self.engine.muted:
                 self._listen_for_feedback(self._detector)
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Have ``action`` done by the thread that runs the session, as keys are; from any thread."""
+        self._actions.put(action)
+
+    def _act(self) -> None:
+        while not self._actions.empty():
+            try:
+                self._actions.get()()
+            except RtsepError as error:
+                self.view.tell(str(error))
 
     def press(self, key: str) -> None:
         """What a key does."""
@@ -86,13 +106,13 @@ class LiveSession:
         elif key == "m":
             engine.mute(not engine.muted)
         elif key == "r":
-            try:
-                self.record(self._recorder is None)
-            except RtsepError as error:
-                self.view.tell(str(error))
+            self.do(lambda: self.record(self._recorder is None))
 
-    def record(self, on: bool) -> None:
-        """Begin or end recording; tells where. Raises InputError when it cannot begin."""
+    def record(self, on: bool, folder: str | None = None) -> None:
+        """Begin (in ``folder``, else where the session was told to) or end recording; tells where.
+
+        Raises InputError when it cannot begin.
+        """
         recorder = self._recorder
         if recorder is not None and not on:
             self._recorder = None
@@ -102,7 +122,7 @@ class LiveSession:
                 self.view.tell(f"The recording ended early: {error}")
             self.view.tell(f"Recorded {recorder.summary}.")
         elif on and recorder is None:
-            self._recorder = Recorder(self.engine, self._folder or ".")
+            self._recorder = Recorder(self.engine, folder or self._folder or ".")
 
     def _pull(self) -> None:
         if self._recorder is None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtsep.audio_io.part_file import _remove_abandoned
 from tests.program import assert_one_sentence, command, environment, names, posix, rtsep, write
 from tests.recordings import identity_model
 
@@ -68,7 +69,7 @@ def test_a_full_disk_leaves_nothing(here, model):
 
 @posix
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_half_way_leaves_nothing(here, model, workers, kind):
     for name in ("a.wav", "b.wav")[:workers]:
         soundfile.write(name, np.zeros(1800 * 8000, np.int16), 8000)
@@ -86,7 +87,8 @@ def test_ctrl_c_half_way_leaves_nothing(here, model, workers, kind):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        os.killpg(process.pid, kind) if kind == signal.SIGINT else process.send_signal(kind)
+        os.killpg(process.pid, kind)  # as a terminal and a service manager do; the workers are no less left in order
+        os.killpg(process.pid, kind)  # and impatient people
         stdout, stderr = process.communicate(timeout=90)
     finally:
         process.kill()
@@ -94,6 +96,30 @@ def test_ctrl_c_half_way_leaves_nothing(here, model, workers, kind):
     assert stderr.decode() == "rtsep: Stopped; nothing half-written was left behind.\n"
     assert not stdout
     assert names(here) == files
+
+
+@posix
+def test_what_a_killed_process_left_is_removed_by_the_next(here, model):
+    """And what another one is at is not, however long it has not written."""
+    soundfile.write("a.wav", np.zeros(1800 * 8000, np.int16), 8000)
+    write("b.wav")
+    process = subprocess.Popen(command("denoise", "a.wav", "--model", model, "--quiet"), env=environment())
+    try:
+        deadline = time.monotonic() + 90
+        while not (parts := list(here.glob(".rtsep-*"))):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGSTOP)
+        os.utime(parts[0], (0, 0))
+        assert rtsep("denoise", "b.wav", "--model", model).exit_code == 0
+        assert parts[0].exists()
+    finally:
+        process.kill()
+        process.wait()
+    os.utime(parts[0], (0, 0))
+    _remove_abandoned.cache_clear()  # another process
+    assert rtsep("denoise", "b.wav", "--model", model, "--overwrite").exit_code == 0
+    assert names(here) == ["a.wav", "b.denoised.wav", "b.wav"]
 
 
 def test_whoever_reads_standard_output_may_go_away(tmp_path):

@@ -111,6 +111,13 @@ def test_nothing_to_do_is_a_question_for_help(here, verb, word):
     assert word in result.stdout
 
 
+def test_flags_take_no_value_in_help():
+    for verb in ("denoise", "karaoke", "models", "devices", "doctor", "bench", "bench step", "bench live", ""):
+        shown = rtsep(*verb.split(), "--help").stdout
+        lines = [line for line in shown.splitlines() if "--help" not in line]  # which is typer's own
+        assert "--" in shown and not any("bool" in line.lower() for line in lines), verb
+
+
 def test_help_is_quick_and_imports_nothing_heavy():
     # Against the least that a program with a command, and sound in arrays, can be; byte code is compiled by the first.
     least = "import numpy, typer\nprogram = typer.Typer()\n@program.command()\ndef clean(file: str): ...\nprogram()"

@@ -71,6 +71,16 @@ def _bare_graph() -> None:
     Network().save(Path("bad.onnx"), **{key.removeprefix("rtsep."): None for key in Network().metadata()})
 
 
+def _strange_graph() -> None:
+    """ONNX by its form, with an operation that onnxruntime does not know."""
+    import onnx
+
+    write("a.wav")
+    model = onnx.load(Network().save(Path("bad.onnx")))
+    model.graph.node[0].op_type = "Nonsense"
+    onnx.save(model, "bad.onnx")
+
+
 def _link() -> None:
     write("a.wav")
     Path("b.wav").symlink_to("a.wav")
@@ -104,7 +114,8 @@ BAD = {
     "tunes no gate": (_existing, "a.wav -o c.wav --gate-hold 100", "add --gate DB"),
     "model empty": (_text("bad.onnx", ""), "a.wav --model bad.onnx", "rtsep: bad.onnx is empty"),
     "model missing": (_existing, "a.wav -o c.wav --model bad.onnx", "bad.onnx cannot be read"),
-    "text as model": (_text("bad.onnx"), "a.wav --model bad.onnx", "bad.onnx is not an ONNX model"),
+    "text as model": (_text("bad.onnx"), "a.wav --model bad.onnx", "bad.onnx is not an ONNX model, or damaged; fetch"),
+    "model of another world": (_strange_graph, "a.wav --model bad.onnx", "bad.onnx cannot be run by onnxruntime"),
     "model without metadata": (_bare_graph, "a.wav --model bad.onnx", "no rtsep metadata"),
     "model without a key": (_graph(hop=None), "a.wav --model bad.onnx", "rtsep.hop is missing"),
     "model of other shapes": (_graph(hidden="7"), "a.wav --model bad.onnx", "rtsep.hidden"),
@@ -151,11 +162,60 @@ def test_a_folder_that_cannot_be_written_even_by_root(here, model, monkeypatch):
     assert_one_sentence(result, "Read-only file system")
 
 
-def test_wrong_usage_is_no_traceback():
-    for arguments in (("denoise", "--nonsense"), ("nonsense",), ("denoise", "a.wav", "--workers", "-1")):
-        result = rtsep(*arguments)
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("denoise --nonsense", "--nonsense"),
+        ("denoise a.wav --workers -1", "--workers"),
+        ("karaoke a.wav --key high", "--key"),
+        ("karaoke --volume", "--volume"),
+        ("karaoke a.wav --from inf", "inf is no finite number"),
+        ("karaoke a.wav --seconds -1", "--seconds"),
+        ("denoise --live --output x --seconds nan", "--seconds"),
+        ("bench step --seconds inf", "inf is no finite number"),
+        ("bench step x y", "(x y); see `rtsep bench step --help`"),
+        ("bench stepp", "'stepp'"),
+        ("nonsense", "'nonsense'"),
+        ("--nonsense", "see `rtsep --help`"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(line, words):
+    result = rtsep(*line.split())
+    assert result.exit_code == 2
+    assert_one_sentence(result, words, "--help`")
+
+
+def test_a_folder_with_sound_in_its_subfolders_only(here, model):
+    Path("a/b").mkdir(parents=True)
+    result = rtsep("denoise", "a", "--model", model)
+    assert result.exit_code == 2
+    assert_one_sentence(result, "no sound file in the folder a")
+    assert "--recursive" not in result.stderr
+    write("a/b/c.wav")
+    assert_one_sentence(rtsep("denoise", "a", "--model", model), "in its subfolders are taken with --recursive")
+    assert rtsep("denoise", "a", "--model", model, "--recursive").exit_code == 0
+
+
+def test_what_is_wrong_with_live_sound_is_said_before_anything_is_made(here, model, monkeypatch):
+    """No device, module or preset: here is no sound server to make them with."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(here))
+    monkeypatch.setattr("rtsep.live.routing.sound_server.pactl", lambda *_, **__: pytest.fail("the server was asked"))
+    Path("file").write_text("")
+    for line, words in (
+        (f"denoise --virtual-mic --model {model} --slack 99 --save desk", "slack is 99"),
+        (f"denoise --virtual-mic --model {model} --record file --save desk", "file cannot be recorded to"),
+        (f"denoise --virtual-mic --model {model} --record file/a/b", "file/a/b cannot be recorded to"),
+        ("karaoke --virtual-sink --model mid-side --slack 99", "slack is 99"),
+        ("karaoke --capture --model mid-side --block 9", "block is 9"),
+        ("karaoke --virtual-sink --model nothing", "'nothing'"),
+        ("karaoke file --model mid-side --output file.wav", "write to a file with -o file.wav"),
+        ("karaoke file --model mid-side --block -5", "block is -5"),
+        (f"denoise --virtual-mic --model {model} --gate-hold 5", "add --gate DB"),
+    ):
+        result = rtsep(*line.split())
         assert result.exit_code == 2
-        assert "Traceback" not in result.stderr
+        assert_one_sentence(result, words)
+    assert names(here) == ["file"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -197,6 +257,16 @@ def test_standard_input_that_fits_nowhere_is_one_sentence(here, model):
     assert result.returncode == 1
     assert_one_sentence(result, "Standard input could not be kept", "TMPDIR")
     assert names(here) == ["a.wav"]
+
+
+def test_where_a_report_goes_is_looked_at_before_anything_is_measured(here, model, monkeypatch):
+    for name in ("step.measure_step", "throughput.measure_files", "live.measure_live"):
+        monkeypatch.setattr(f"rtsep.report.{name}", lambda *_, **__: pytest.fail("it was measured first"))
+    for verb in ("step", "files", "live"):
+        for place, words in (("no/such.json", "there is no folder"), (".", "it is a folder")):
+            result = rtsep("bench", verb, "--model", model, "--json", place)
+            assert result.exit_code == 2
+            assert_one_sentence(result, words)
 
 
 @posix

@@ -125,6 +125,35 @@ def test_what_a_killed_session_left_is_removed_by_the_next_one_and_by_doctor(
         assert pulse_list("modules").splitlines() == empty
 
 
+def test_sessions_that_begin_at_once_have_names_of_their_own(empty: list[str]) -> None:
+    program = (
+        "import sys; from rtsep.live.routing.virtual_microphone import VirtualMicrophone as Made\n"
+        "from rtsep.live.routing.capture import Capture\n"
+        "if sys.argv[1] == 'sink': Made = lambda _: Capture(virtual_sink=True)\n"
+        "input()\n"
+        "with Made('mic') as made: print(*sorted(made._made), flush=True); input()\n"
+    )
+    sessions = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for kind in ("mic", "mic", "mic", "sink", "sink")
+    ]
+    try:
+        for session in sessions:
+            assert session.stdin is not None
+            session.stdin.write("\n")
+        made = [session.stdout.readline().split() for session in sessions if session.stdout is not None]
+        names = [name for one in made for name in one]
+        assert len(names) == 3 * 3 + 2 and len(set(names)) == len(names)
+        there = [line.split("\t")[1] for kind in ("sinks", "sources") for line in pulse_list(kind).splitlines()]
+        assert set(names) <= set(there)
+    finally:
+        for session in sessions:
+            session.communicate("\n")
+    assert pulse_list("modules").splitlines() == empty
+
+
 def test_two_sessions_have_names_of_their_own(empty: list[str]) -> None:
     """Two processes, as users have them; the first goes on when the second comes and when it goes."""
     program = (

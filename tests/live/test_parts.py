@@ -1,4 +1,4 @@
-"""The parts of a session that need no sound: devices by name, feedback, keys, presets, views."""
+"""The parts of a session that need no sound: devices by name, keys, presets, views."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 from graphs import Network
 
-from rtsep.cli.live import parse_gate
 from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
 from rtsep.live import presets
 from rtsep.live.backends.live_callback import take_in
 from rtsep.live.backends.shared_state import SharedBlock
+from rtsep.live.choices import parse_gate
 from rtsep.live.doctor import unit
 from rtsep.live.engine.live_engine import LiveSettings
-from rtsep.live.feedback_detector import SIZE, FeedbackDetector
 from rtsep.live.model_selection import choose, work
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, two_clocks
 from rtsep.live.session import next_strength
@@ -97,39 +96,6 @@ def test_block_sizes() -> None:
 def test_impossible_settings_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         LiveSettings(**values)
-
-
-def detected(sound: np.ndarray) -> bool:
-    """Whether a detector that looks ten times a second finds feedback."""
-    detector = FeedbackDetector()
-    return any([detector.detects(sound[end - SIZE : end]) for end in range(SIZE, len(sound) + 1, RATE // 10)])
-
-
-def test_a_growing_tone_is_feedback_and_voices_music_and_noise_are_not() -> None:
-    t = np.arange(2 * RATE) / RATE
-    rng = np.random.default_rng(0)
-    noise = 0.003 * rng.standard_normal(len(t))
-    for hertz in (300.0, 1234.5, 3000.0, 9000.0):
-        tone = np.minimum(0.5, 1e-4 * np.exp(6 * t)) * np.sin(2 * np.pi * hertz * t)
-        assert detected((tone + noise).astype(np.float32))
-    voice = sum(np.sin(2 * np.pi * 120 * k * t + 0.3 * np.sin(2 * np.pi * 5 * t) * k) / k for k in range(1, 20))
-    held = sum(np.sin(2 * np.pi * 220 * k * t) / k**2 for k in range(1, 10))  # a note of an instrument
-    for sound in (0.1 * voice, 0.1 * held, 0.1 * rng.standard_normal(len(t)), 0 * t):
-        assert not detected((sound + noise).astype(np.float32))
-
-
-def tone(hertz: float, amplitude: float = 0.1) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(SIZE) / RATE)).astype(np.float32)
-
-
-def test_a_tone_is_feedback_at_the_fourth_look_and_a_beep_is_not() -> None:
-    """Three looks are 0.3 s, as long as a beep; what moves on, pauses or dies away begins anew."""
-    detector = FeedbackDetector()
-    assert [detector.detects(tone(1000)) for _ in range(5)] == [False, False, False, True, True]
-    for interruption in (tone(2000), tone(1000, 0.0), tone(1000, 0.05)):
-        detector = FeedbackDetector()
-        looks = [detector.detects(sound) for sound in [tone(1000)] * 3 + [interruption] + [tone(1000)] * 2]
-        assert looks == [False] * 6
 
 
 def test_keys_and_strength() -> None:
@@ -253,6 +219,25 @@ def test_what_must_not_be_overlooked_is_seen_in_every_view(key: str, capsys: pyt
     assert [words in said for said in capsys.readouterr().err.splitlines()] == [False, True, False]
     JsonView().show(on)
     assert json.loads(capsys.readouterr().out)[key] is True
+
+
+def test_no_name_from_outside_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\x1b]0;b\x07\x9b2Jc\r"
+    shown = drawn(STATUS | {"input": evil, "output": evil, "model": evil}, [])
+    title = {"state": "running", "model": evil, "output": evil, "title": evil, "song": 1, "songs": 1, "seconds": 0.0}
+    title |= {"vocals": None, "original": False, "solo": False, "key": 0, "volume": 0.0, "late": 0, "xruns": 0}
+    from rich.console import Console
+
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(screen(title, {}, 200, []))
+    shown += console.export_text()
+    view = PlainView(lambda status: status["title"], ("state",))
+    view.show(title)
+    view.tell(evil)
+    said = capsys.readouterr().err
+    assert said.splitlines() == [r"a\x1b]0;b\x07\x9b2Jc\r", r"rtsep: a\x1b]0;b\x07\x9b2Jc\r"]
+    assert shown.count(r"a\x1b]0;b\x07\x9b2Jc\r") == 6
+    assert not set("\x1b\x07\x9b\r") & set(shown)
 
 
 def test_keys_fit_forty_columns() -> None:

@@ -62,7 +62,7 @@ def test_recordings_of_one_second_have_names_of_their_own(tmp_path: Path, monkey
         lengths += [soundfile.info(path).frames for pair in recorder.paths for path in pair]
     rig.close()
     assert lengths == [1280, 1280, 384, 384, 640, 640] and len(list(tmp_path.iterdir())) == 6
-    assert (tmp_path / "rtsep-20261128-120000-3-played.wav").exists()
+    assert (tmp_path / "rtsep-20261128-120000-3-output.wav").exists()
 
 
 def test_a_recording_too_long_for_one_file_goes_on_in_another(tmp_path: Path) -> None:

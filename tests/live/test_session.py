@@ -95,15 +95,22 @@ def test_a_session_that_cannot_begin_gives_the_terminal_back(
         def close(self) -> None:
             closed.append(True)
 
+        def tell(self, sentence: str) -> None:
+            told.append(sentence)
+
     def refuse(*_: object) -> None:
         raise RtsepError("There is no device.")
 
     closed: list[bool] = []
-    session = LiveSession(LiveSettings(model=random_model), Closing())
+    told: list[str] = []
+    session = LiveSession(LiveSettings(model=random_model), Closing(), greeting="A microphone is there.")
     monkeypatch.setattr(session.engine, "start", refuse)
     with pytest.raises(RtsepError, match="no device"):
         session.run()
-    assert closed == [True]
+    assert closed == [True] and told == []
+    monkeypatch.setattr(session.engine, "start", lambda: None)
+    session.run(seconds=0.0)
+    assert told == ["A microphone is there."]
 
 
 def test_monitor_fades_in_and_keys_work(random_model: str) -> None:

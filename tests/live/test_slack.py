@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numba import cfunc, njit, types
 
-from rtsep.cli.live import parse_slack
 from rtsep.engine.gate import GateSettings
 from rtsep.engine.native.calls import call_step
 from rtsep.errors import InputError
 from rtsep.live.backends import denormals
 from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, SharedBlock
+from rtsep.live.choices import parse_slack
 from rtsep.live.engine.governor import DRY, MAX_SLACK, WINDOW_S, Governor, caused_xruns, window_s
 from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.engine.slack_control import SlackControl

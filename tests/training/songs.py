@@ -50,10 +50,10 @@ PLAIN = RemixSpec(
     pan_share=0.0,
     mono_share=0.0,
     swap_share=0.0,
-    second_share=0.0,
+    second_stem_share=0.0,
     room_share=0.0,
     silence_share=0.0,
-    narrow_share=0.0,
+    lowpass_share=0.0,
 )
 
 

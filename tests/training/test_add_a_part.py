@@ -21,7 +21,7 @@ TINY = HOME / "tests" / "data" / "tiny"
 PAGE = (HOME / "docs" / "training.md").read_text("utf-8")
 BLOCK = re.compile(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 RECIPE = {
-    "recipe_version": 2,
+    "recipe_version": 3,
     "name": "toy",
     "target": "speech",
     "task": "speech",

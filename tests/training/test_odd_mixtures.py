@@ -63,7 +63,7 @@ def test_levels_reach_far_and_half_of_the_mixtures_are_noisy(mixer: Mixer) -> No
 
 
 def test_clean_speech_at_odd_levels_comes_without_noise_when_asked(mixer: Mixer) -> None:
-    odd = with_spec(mixer, far_level_share=0.5, odd_no_noise_share=1.0, no_noise_share=0.0, no_speech_share=0.0)
+    odd = with_spec(mixer, far_level_share=0.5, degraded_no_noise_share=1.0, no_noise_share=0.0, no_speech_share=0.0)
     batch = torch.cat([odd.batch(step, 8) for step in range(6)])
     quiet = 10 * torch.log10(active_power(batch[:, 0], odd.rate).clamp(min=1e-12)) < -45
     silent = batch[:, 1].abs().amax(-1) == 0

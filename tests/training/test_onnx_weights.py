@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import yaml
 import rtsep
 from benchmarks.cost import multiply_adds
 from rtsep.model import shipped
+from tests.training.program import call
 from tests.training.songs import STEREO
 from tests.training.tiny import SMALL, TINY
 from training import train
@@ -124,19 +123,12 @@ def test_what_cannot_be_read_back_is_one_sentence(tmp_path: Path) -> None:
         read_shipped(folded)
 
 
-def started(*words: object) -> subprocess.CompletedProcess[str]:
-    """What a user would type after `python -m`."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-
-
 def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
     """Only the last layer learns, and what the weights heard before stays on the list of what they heard."""
     _, file = exported(replace(SMALL, hidden=16), tmp_path)
-    words = ["training.train", recipe_file, "--run", tmp_path / "run", "--data", TINY, "--threads", 1]
-    head = ["--set", "training.only=head/output"]
-    done = started(*words, "--begin", file, "--minutes", 0.02, *head)
+    words = [recipe_file, "--run", tmp_path / "run", "--data", TINY]
+    head = ["--set", "training.train_only=head/output"]
+    done = call(train.main, *words, "--begin", file, "--minutes", 0.02, *head)
     assert done.returncode == 0, done.stderr
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert tuple(state["before"]) == (1.5, 12)
@@ -146,20 +138,21 @@ def test_a_run_begins_with_it(recipe_file: Path, tmp_path: Path) -> None:
     moved = {key for key, weight in state["average"].items() if not torch.allclose(weight, before[key], atol=1e-6)}
     assert moved and moved <= {"head/output/weight", "head/output/bias"}
     # A run goes on with the weights that it began to train, or not at all.
-    other = started(*words, "--minutes", 0.03)
+    other = call(train.main, *words, "--minutes", 0.03)
     assert other.returncode == 2 and "other weights that learn" in other.stderr and "Traceback" not in other.stderr
-    again = started(*words, "--minutes", 0.03, *head)
+    again = call(train.main, *words, "--minutes", 0.03, *head)
     assert again.returncode == 0, again.stderr
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["trained_on"].splitlines() == listed
 
 
 def test_runs_that_cannot_begin_are_one_sentence(recipe_file: Path, tmp_path: Path) -> None:
-    refused = started("training.train", recipe_file, "--run", tmp_path / "run", "--data", TINY, "--begin", "no.onnx")
+    refused = call(train.main, recipe_file, "--run", tmp_path / "run", "--data", TINY, "--begin", "no.onnx")
     assert refused.returncode == 2 and "no.onnx" in refused.stderr and "Traceback" not in refused.stderr
-    for change in ("training.only=heads", "training.only=5", "training.only=", "training.only=[}"):
+    for value in ("heads", "5", "", "[}"):
         with pytest.raises(typer.Exit):
-            train.main(recipe_file, tmp_path / "run", TINY, change=[change])
-    with pytest.raises(typer.Exit):  # nothing is left to learn
-        train.main(recipe_file, tmp_path / "run", TINY, change=["training.only=decoder", "training.filterbank=0"])
+            train.main(recipe_file, tmp_path / "run", TINY, change=[f"training.train_only={value}"])
+    nothing = ["training.train_only=decoder", "training.filterbank_learning_rate_share=0"]
+    with pytest.raises(typer.Exit):
+        train.main(recipe_file, tmp_path / "run", TINY, change=nothing)
     assert not (tmp_path / "run").exists()

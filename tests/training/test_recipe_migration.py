@@ -1,4 +1,4 @@
-"""Recipes of version 1: the same losses to 1e-5, old keys told to whoever passes a file, and silence inside models."""
+"""Recipes of earlier versions: the same losses to 1e-5, old keys told to whoever passes a file, none inside models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import rtsep
 from benchmarks import ablation
 from tests.training import songs, tiny
 from training.data.song_mixer import RemixSpec
+from training.data.speech_mixer import MixSpec
 from training.network import Network
 from training.recipe import Recipe, parse_recipe, read_recipe
 from training.recipe_checks import build_objective, check_recipe
@@ -151,6 +152,41 @@ def test_old_keys_in_a_file_are_told(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_what_cannot_be_migrated_is_one_sentence(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse_recipe(yaml.safe_dump({"name": "old", "target": "speech", **change}))
+
+
+OLD_IN_VERSION_2 = """
+recipe_version: 2
+name: old
+target: speech
+network: {analysis_window: 512, channels: 12, hidden: 16, dilations: [1, 2, 4], filterbank: folded}
+data: {mix: {seconds: 1.28, narrow_share: 0.2, odd_no_noise_share: 0.1}}
+losses: [{loss: snr, of: [speech, noise]}]
+training: {half: true, only: head/output, filterbank: 0.05}
+"""
+
+
+def test_old_keys_of_version_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text(OLD_IN_VERSION_2, encoding="utf-8")
+    recipe = read_recipe(file, ["training.only=head"])
+    told = capsys.readouterr().err
+    for old, new in (
+        ("training.half", "training.bfloat16"),
+        ("training.only", "training.train_only"),
+        ("training.filterbank", "training.filterbank_learning_rate_share"),
+        ("data.mix.narrow_share", "data.mix.lowpass_share"),
+        ("data.mix.odd_no_noise_share", "data.mix.degraded_no_noise_share"),
+    ):
+        assert f"{old} is now called {new}" in told
+    assert told.count("\n") == 6  # the one of the change too
+    training, mix = recipe.training, recipe.mix
+    assert (training.bfloat16, training.train_only, training.filterbank_learning_rate_share) == (True, "head", 0.05)
+    assert isinstance(mix, MixSpec) and (mix.lowpass_share, mix.degraded_no_noise_share) == (0.2, 0.1)
+    assert recipe.network.filterbank == "folded"  # the network's keeps its name
+    song = {"name": "old", "target": "accompaniment", "task": "songs", "recipe_version": 2}
+    song |= {"data": {"mix": {"second_share": 0.4, "narrow_share": 0.3}}}
+    remix = parse_recipe(yaml.safe_dump(song)).mix
+    assert isinstance(remix, RemixSpec) and (remix.second_stem_share, remix.lowpass_share) == (0.4, 0.3)
 
 
 def test_migrating_twice_changes_nothing_more() -> None:

@@ -36,7 +36,7 @@ def test_changes_of_losses(recipe_file: Path) -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_recipes_are_of_today(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = read_recipe(file)
-    assert capsys.readouterr().err == "" and "recipe_version: 2" in recipe.text
+    assert capsys.readouterr().err == "" and "recipe_version: 3" in recipe.text
     assert Network(recipe.network).decoder.masked_pairs > 0
 
 
@@ -75,8 +75,8 @@ WRONG = {
     "losses+={loss: loudness, of: speech}": "There is no loss loudness",
     "losses+={of: speech}": "names its loss",
     "losses.sdr speech.weight=1": "the losses are snr speech",
-    "recipe_version=3": "a newer one needs a newer rtsep",
-    "recipe_version=new": "recipe_version is 1 to 2",
+    "recipe_version=4": "a newer one needs a newer rtsep",
+    "recipe_version=new": "recipe_version is 1 to 3",
     # duplicates
     "losses+={loss: snr, of: speech}": "holds snr speech twice",
     "losses+={loss: si_sdr, of: [speech, speech]}": "each once",

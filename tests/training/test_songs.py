@@ -256,7 +256,7 @@ def test_effects_are_for_voices_that_are_in_no_song(mixer: SongMixer, clips: lis
 
 
 def test_effects_on_music_below_other_music(clips: list[Clip]) -> None:
-    spec = replace(PLAIN, kinds={"no_vocals": 1.0}, second_share=1.0, level=(-12.0, -12.0))
+    spec = replace(PLAIN, kinds={"no_vocals": 1.0}, second_stem_share=1.0, level=(-12.0, -12.0))
     plain, other = (
         SongMixer(clips, {}, replace(spec, effects_share=share), seed=1)._example(np.random.default_rng(2))
         for share in (0.0, 1.0)
@@ -310,7 +310,7 @@ def test_what_a_mixer_cannot_do_without(clips: list[Clip]) -> None:
 
 
 def test_band_limits_hit_both_parts(clips: list[Clip]) -> None:
-    spec = replace(PLAIN, narrow_share=1.0, kinds={"song": 1.0})
+    spec = replace(PLAIN, lowpass_share=1.0, kinds={"song": 1.0})
     narrow = SongMixer(clips, {}, spec, seed=4).batch(0, 6)
     power = torch.fft.rfft(narrow.sum(1)).abs().square().mean((0, 1))
     assert power[int(18600 * 1.28) :].sum() < 1e-5 * power.sum()

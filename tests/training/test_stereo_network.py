@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,14 @@ import torch
 from torch.nn import functional as F
 
 import rtsep
+from tests.training.program import call, spawn
 from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
+from training import train
 from training.export import difference, export, load_checkpoint
 from training.network import Network, NetworkSpec, stereo
 from training.network.forms import FlatForm, StepForm
 from training.network.slow_fast import SlowFast
 
-ROOT = Path(__file__).parents[2]
 VARIANTS: dict[str, dict[str, Any]] = {
     "rest": {},
     "free": {"residual_source": False},
@@ -164,12 +163,6 @@ def test_gradients_reach_every_weight() -> None:
         assert weight.grad is not None and weight.grad.abs().sum() > 0, name
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder after a few steps through the command a user would type."""
@@ -177,7 +170,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
     dataset = f"stems={stem_folder(folder / 'stems')}"
     words = ["training.train", folder / "tiny.yaml", "--run", folder / "run", "--dataset", dataset, "--threads", 1]
-    done = run(*words, "--cache", folder / "cache", "--every", 4)
+    done = spawn(*words, "--cache", folder / "cache", "--every", 4)
     assert done.returncode == 0, done.stderr
     assert "objective is now losses" in done.stderr  # the recipe is one of version 1
     return folder / "run"
@@ -215,6 +208,6 @@ def test_the_stream_is_the_network_in_any_blocks(trained: Path, tmp_path: Path) 
 def test_bad_calls_get_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
     one = stem_folder(tmp_path / "stems", ("only",), 1.0)
-    done = run("training.train", tmp_path / "tiny.yaml", "--run", tmp_path / "run", "--dataset", f"stems={one}")
+    done = call(train.main, tmp_path / "tiny.yaml", "--run", tmp_path / "run", "--dataset", f"stems={one}")
     assert done.returncode == 2 and "no vocals in the valid split" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()

@@ -18,7 +18,9 @@ from rich.console import Console
 
 import rtsep
 from rtsep.errors import RtsepError
+from tests.training.program import call, spawn
 from tests.training.tiny import RECIPE, SMALL, TINY
+from training import export as exporting
 from training import train
 from training.checkpoints import exclusive_lock
 from training.export import difference, export, load_checkpoint
@@ -28,19 +30,13 @@ from training.train import check_finite, learning_rate, without_beginning
 ROOT = Path(__file__).parents[2]
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder after a few steps through the command a user would type."""
     folder = tmp_path_factory.mktemp("run")
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE, encoding="utf-8")
-    done = run("training.train", recipe, "--run", folder / "run", "--data", TINY, "--threads", 1, "--every", 3)
+    done = spawn("training.train", recipe, "--run", folder / "run", "--data", TINY, "--threads", 1, "--every", 3)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -61,7 +57,7 @@ def test_a_run_keeps_what_it_was_made_of(trained: Path) -> None:
 def test_a_run_that_is_being_trained_is_left_alone(trained: Path) -> None:
     before = {file.name: file.read_bytes() for file in trained.iterdir() if file.is_file()}
     with exclusive_lock(trained):
-        done = run("training.train", trained / "recipe.yaml", "--run", trained, "--data", TINY, "--threads", 1)
+        done = call(train.main, trained / "recipe.yaml", "--run", trained, "--data", TINY)
     assert done.returncode == 2 and "Another process is training in" in done.stderr
     assert {file.name: file.read_bytes() for file in trained.iterdir() if file.is_file()} == before
 
@@ -76,38 +72,33 @@ def test_a_larger_network_begins_from_a_checkpoint(trained: Path, tmp_path: Path
     ]
     words = [word for change in changes for word in ("--set", change)]
     begin = trained / "checkpoint.pt"
-    done = run(
-        "training.train", trained / "recipe.yaml", "--run", tmp_path, "--data", TINY, "--begin", begin, "--threads", 1,
-        *words,
-    )  # fmt: skip
+    done = call(train.main, trained / "recipe.yaml", "--run", tmp_path, "--data", TINY, "--begin", begin, *words)
     assert done.returncode == 0, done.stderr
     export(tmp_path / "checkpoint.pt", tmp_path / "grown.onnx")
     model = rtsep.load(tmp_path / "grown.onnx")
     assert model.spec.activity and model.spec.hidden == 20
     assert "9 steps" in model.spec.trained_on  # 6 and 3
-    refused = run(
-        "training.train", trained / "recipe.yaml", "--run", tmp_path / "b", "--data", TINY, "--begin", begin,
+    refused = call(
+        train.main, trained / "recipe.yaml", "--run", tmp_path / "b", "--data", TINY, "--begin", begin,
         "--set", "network.hidden=8",
     )  # fmt: skip
     assert refused.returncode == 2 and "does not fit" in refused.stderr and not (tmp_path / "b").exists()
 
 
-def test_a_run_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
-    """Stopped after 6 steps and started again for 12, or 12 in one go: the same weights, to the bit."""
-    resumed, whole = tmp_path / "resumed", tmp_path / "whole"
-    shutil.copytree(trained, resumed)
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Stopped after 3 steps and started again for 6, or 6 in one go: the same weights, to the bit."""
     recipe = tmp_path / "tiny.yaml"
     # A flat learning rate: the schedule's end must not depend on where the run was cut.
     recipe.write_text(RECIPE.replace("warmup_steps: 2", "warmup_steps: 2, decay_share: 1.0e-9"), encoding="utf-8")
-    short = run("training.train", recipe, "--run", tmp_path / "a", "--data", TINY, "--threads", 1)
-    assert short.returncode == 0, short.stderr
-    longer = recipe.with_name("longer.yaml")
-    longer.write_text(recipe.read_text().replace("hours: 0.004", "hours: 0.008"), encoding="utf-8")
-    for folder in (tmp_path / "a", whole):
-        done = run("training.train", longer, "--run", folder, "--data", TINY, "--threads", 1)
+    begin = ["--data", TINY, "--threads", 1, "--set", "training.hours=0.002"]
+    done = spawn("training.train", recipe, "--run", tmp_path / "cut", *begin)  # what goes on has its files only
+    assert done.returncode == 0, done.stderr
+    for folder in ("cut", "whole"):
+        done = call(train.main, recipe, "--run", tmp_path / folder, "--data", TINY)
         assert done.returncode == 0, done.stderr
-    one, two = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (tmp_path / "a", whole))
-    assert one["step"] == two["step"] == 12
+        assert ("Going on from step 3" in done.stderr) == (folder == "cut")
+    one, two = (torch.load(tmp_path / folder / "checkpoint.pt", weights_only=True) for folder in ("cut", "whole"))
+    assert one["step"] == two["step"] == 6
     for name, weight in one["weights"].items():
         assert torch.equal(weight, two["weights"][name]), name
 
@@ -130,12 +121,10 @@ def yaml_of(text: str) -> dict:
 
 
 def test_a_bad_export_replaces_nothing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import export as module
-
     step, flat = export(trained / "checkpoint.pt", tmp_path / "tiny.onnx")
     before = step.read_bytes(), flat.read_bytes()
     errors = iter((0.0, 1.0))  # the step form passes its check, the flat one does not
-    monkeypatch.setattr(module, "difference", lambda *_: next(errors))
+    monkeypatch.setattr(exporting, "difference", lambda *_: next(errors))
     with pytest.raises(ValueError, match="flat graph differs"):
         export(trained / "checkpoint.pt", step, version="2")
     assert (step.read_bytes(), flat.read_bytes()) == before
@@ -171,7 +160,7 @@ def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
     if "speech" in network:
         text = text.replace("  - {loss: snr, of: noise, weight: 0.03}\n", "")
     recipe.write_text(text, encoding="utf-8")
-    done = run("training.train", recipe, "--run", tmp_path / "run", "--data", TINY, "--threads", 1)
+    done = call(train.main, recipe, "--run", tmp_path / "run", "--data", TINY)
     assert done.returncode == 0, done.stderr
     entry = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert entry["train"][f"{proxy} speech"] > 0 and entry["valid"][f"{proxy} speech"] > 0
@@ -180,18 +169,18 @@ def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
 
 
 def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
-    nothing = run("training.train", recipe_file, "--run", tmp_path / "run")
+    nothing = spawn("training.train", recipe_file, "--run", tmp_path / "run")
     assert nothing.returncode == 2 and "No recordings" in nothing.stderr and "Traceback" not in nothing.stderr
-    speech = run("training.train", recipe_file, "--run", tmp_path / "run", "--speech", TINY.parent / "speech16")
+    speech = call(train.main, recipe_file, "--run", tmp_path / "run", "--speech", TINY.parent / "speech16")
     assert speech.returncode == 2 and "no noise" in speech.stderr and "Traceback" not in speech.stderr
-    dataset = run("training.train", recipe_file, "--run", tmp_path / "run", "--dataset", f"musan={tmp_path}")
+    dataset = call(train.main, recipe_file, "--run", tmp_path / "run", "--dataset", f"musan={tmp_path}")
     assert dataset.returncode == 2 and dataset.stderr.startswith(f"{tmp_path} has no folder")
     assert dataset.stderr.count("\n") == 1 and not dataset.stderr.endswith("..\n")
     assert not (tmp_path / "run").exists()
-    missing = run("training.export", tmp_path / "no.pt", tmp_path / "out.onnx")
+    missing = call(exporting.main, tmp_path / "no.pt", tmp_path / "out.onnx")
     assert missing.returncode == 2 and "no checkpoint" in missing.stderr and "Traceback" not in missing.stderr
     (tmp_path / "bad.pt").write_bytes(b"nonsense")
-    bad = run("training.export", tmp_path / "bad.pt", tmp_path / "out.onnx")
+    bad = call(exporting.main, tmp_path / "bad.pt", tmp_path / "out.onnx")
     assert bad.returncode == 2 and "not a checkpoint" in bad.stderr
     assert not (tmp_path / "out.onnx").exists()
 
@@ -204,8 +193,8 @@ def test_the_beginning_of_a_piece_does_not_count(tmp_path: Path, recipe_file: Pa
     assert estimate.shape[-1] == 768 and activity.shape[1] == 6
     with pytest.raises(ValueError, match="loss_skip_seconds"):
         read_recipe(recipe_file, ["training.loss_skip_seconds=1.28"])
-    words = ["--run", tmp_path, "--data", TINY, "--threads", 1, "--set", "training.loss_skip_seconds=0.4"]
-    done = run("training.train", recipe_file, *words)
+    words = ["--run", tmp_path, "--data", TINY, "--set", "training.loss_skip_seconds=0.4"]
+    done = call(train.main, recipe_file, *words)
     assert done.returncode == 0, done.stderr
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(np.isfinite(entry["train"]["loss"]) for entry in entries)
@@ -224,9 +213,9 @@ def test_a_loss_that_is_no_number_ends_the_run(trained: Path, tmp_path: Path) ->
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     before = (folder / "checkpoint.pt").read_bytes()
-    words = ["--run", folder, "--data", TINY, "--threads", 1, "--set", "training.hours=0.02", "--every", 3]
+    words = ["--run", folder, "--data", TINY, "--set", "training.hours=0.02", "--every", 3]
     rate = ["--set", "training.learning_rate=1e30", "--set", "training.clip=1e30"]
-    done = run("training.train", trained / "recipe.yaml", *words, *rate)
+    done = call(train.main, trained / "recipe.yaml", *words, *rate)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     said = done.stderr.splitlines()[-1]
     assert said.startswith("Stopped at step") and "the checkpoint of step 6 is kept" in said

@@ -11,7 +11,7 @@ TINY = Path(__file__).parents[1] / "data" / "tiny" / "manifest.csv"
 SMALL = NetworkSpec(analysis_window=512, channels=12, hidden=16, dilations=[1, 2, 4])
 
 RECIPE = """
-recipe_version: 2
+recipe_version: 3
 name: tiny
 target: speech
 network: {analysis_window: 512, channels: 12, hidden: 16, dilations: [1, 2, 4]}

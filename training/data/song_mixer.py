@@ -55,11 +55,11 @@ class RemixSpec:
     swap_share: float = 0.5
     double_share: float = 0.0  # vocals that are in no song sung several times over, the takes left and right
     effects_share: float = 0.0  # vocals that are in no song, and music below other music, see `effects`
-    second_share: float = 0.2  # a second accompaniment below the first, a second voice beside the first
+    second_stem_share: float = 0.2  # a second accompaniment below the first, a second voice beside the first
     voiced_share: float = 0.85  # of the vocals drawn, from where they are heard
     room_share: float = 0.25  # of vocals; speech always has one
     silence_share: float = 0.15  # vocals end or begin within the piece
-    narrow_share: float = 0.2  # the mixture limited to 6 to 18 kHz
+    lowpass_share: float = 0.2  # the mixture limited to 6 to 18 kHz
 
     def __post_init__(self) -> None:
         if unknown := set(self.kinds) - set(KINDS):
@@ -160,7 +160,7 @@ class SongMixer(BaseMixer):
         vocals = self._staged(vocals, rng, balance)
         if kind == "speech" or rng.random() < spec.room_share:
             vocals = self._in_room(vocals, rng)
-        if rng.random() < spec.narrow_share:
+        if rng.random() < spec.lowpass_share:
             limit = min(limit, rng.uniform(6000, 18000))
         both = torch.stack([accompaniment, vocals])
         if limit < self.rate / 2:
@@ -198,7 +198,7 @@ class SongMixer(BaseMixer):
     def _accompaniment(self, rng: np.random.Generator) -> Tensor:
         """Spectra `[2, bins]` of one accompaniment, sometimes with another below it."""
         first = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
-        if rng.random() < self.spec.second_share:
+        if rng.random() < self.spec.second_stem_share:
             second = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
             second = self._with_effects(second, rng)  # so that effects are no sign of a voice
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-15, -3) / 20)
@@ -208,7 +208,7 @@ class SongMixer(BaseMixer):
         """Spectra `[2, bins]` of one voice, sometimes with another."""
         voiced = rng.random() < self.spec.voiced_share
         first = self._doubled(self._drawn(self.vocals, "vocals", rng, voiced), rng)
-        if rng.random() < self.spec.second_share:
+        if rng.random() < self.spec.second_stem_share:
             second = self._staged(self._drawn(self.vocals, "vocals", rng, voiced), rng, 15.0)
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-12, 0) / 20)
         return first

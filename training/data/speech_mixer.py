@@ -45,7 +45,7 @@ class MixSpec:
     )
     second_noise_share: float = 0.35
     room_share: float = 0.3
-    narrow_share: float = 0.3  # full-band speech limited to 4 to 16 kHz
+    lowpass_share: float = 0.3  # full-band speech limited to 4 to 16 kHz
     speech_tilt: float = 5.0  # dB, either way
     noise_tilt: float = 9.0
     silence_share: float = 0.1  # of speech before or after
@@ -69,7 +69,7 @@ class MixSpec:
     far_room_share: float = 0.0  # reverberation up to 1.3 s: augment/far_rooms.py
     whisper_share: float = 0.0
     shout_share: float = 0.0  # bright: up to 7 dB an octave more from 500 Hz to 4 kHz
-    odd_no_noise_share: float = 0.0  # at odd bands and levels: what is no noise stays
+    degraded_no_noise_share: float = 0.0  # of mixtures with far levels, limited bands or G.711: those are no noise
 
     def __post_init__(self) -> None:
         if unknown := set(self.noise_kinds) - set(NOISE_KINDS):
@@ -145,10 +145,10 @@ class Mixer(BaseMixer):
         speech = self._vocal_effort(odd, speech)
 
         limit = np.where(wide, 1e6, np.minimum(rng.uniform(6500, 7900, count), bandwidth))
-        narrow = wide & (rng.random(count) < spec.narrow_share)
-        limit = np.where(narrow, rng.uniform(4000, 16000, count), limit)
+        lowpassed = wide & (rng.random(count) < spec.lowpass_share)
+        limit = np.where(lowpassed, rng.uniform(4000, 16000, count), limit)
         # Recorded voices end at some frequency; half of the time so does their noise: "no treble" means nothing.
-        limit = np.where(~narrow & wide & (rng.random(count) < 0.5), bandwidth, limit)
+        limit = np.where(~lowpassed & wide & (rng.random(count) < 0.5), bandwidth, limit)
         band = torch.sigmoid((self._column(limit) - self.hertz) / 150)
         speech_filter = band * self._tilt(rng, count, spec.speech_tilt)
         noise_filter = band * self._tilt(rng, count, spec.noise_tilt)
@@ -170,7 +170,7 @@ class Mixer(BaseMixer):
         noise_gain = self._decibels(level - snr) / noise_power.sqrt()
         speech_gain *= self._column(rng.random(count) >= spec.no_speech_share)[:, 0]
         noisy = rng.random(count) >= spec.no_noise_share
-        noisy &= ~((far | limited | calls) & (odd.random(count) < spec.odd_no_noise_share))
+        noisy &= ~((far | limited | calls) & (odd.random(count) < spec.degraded_no_noise_share))
         noise_gain *= self._column(noisy)[:, 0]
         pair = torch.stack([speech * speech_gain[:, None], noise * noise_gain[:, None]], 1)
         self._electrify(odd, pair[:, 1], level)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 GENTLE = 0.3  # of a filter for an output of one: the optimiser's first steps must not drown what the masks let through
 
 
+@torch.compiler.disable  # its gradient, a sum of shifted copies, takes the compiler many minutes
 def recent(pairs: Tensor, frames: int) -> Tensor:
     """Each frame with those before it: `[batch, T, 2, bins]` → `[batch, T, frames, 2, bins]`, newest first.
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from training.network.film import Film
 from training.network.part import Memory, Part, Separator, StateSpec
 from training.network.phases import Phases
+from training.network.recurrence import gated_recurrence
 from training.network.tcn import TCN
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class SlowTrunk(Part):
     def recur(self, x: Tensor) -> Tensor:
         """The recurrent units over `[batch, slow frames, width]`, in float32: rounding errors would add up."""
         with torch.autocast(x.device.type, enabled=False):
-            return self.gru(x.float())[0]
+            return gated_recurrence(self.gru, x.float())
 
     def forward(self, features: Tensor) -> Tensor:
         hops, rate = features.shape[1], self.rate

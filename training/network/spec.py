@@ -79,14 +79,14 @@ class NetworkSpec:
         self._check_sound()
         self._check_outputs()
         if self.norm not in NORMS:
-            raise ValueError(f"norm must be one of {sorted(NORMS)}, not {self.norm!r}.")
+            raise ValueError(f"norm must be one of {', '.join(sorted(NORMS))}, not {self.norm!r}.")
         if self.max_lookahead_dilation < 0 or (self.max_lookahead_dilation and self.kernel < 2):
             raise ValueError(
                 f"max_lookahead_dilation must be a number of hops from 0 up, not {self.max_lookahead_dilation}, "
                 "and needs a kernel of two."
             )
         if self.separator not in SEPARATORS:
-            raise ValueError(f"separator must be one of {sorted(SEPARATORS)}, not {self.separator!r}.")
+            raise ValueError(f"separator must be one of {', '.join(sorted(SEPARATORS))}, not {self.separator!r}.")
         known = {each.name: each for each in fields(SEPARATORS[self.separator].Options)}
         for key, value in self.options.items():
             if key not in known:
@@ -102,7 +102,7 @@ class NetworkSpec:
         if self.analysis_window < self.synthesis_window or self.analysis_window % self.hop:
             raise ValueError("analysis_window must be a whole number of hops and at least synthesis_window.")
         if self.filterbank not in FILTERBANKS:
-            raise ValueError(f"filterbank must be one of {sorted(FILTERBANKS)}, not {self.filterbank!r}.")
+            raise ValueError(f"filterbank must be one of {', '.join(sorted(FILTERBANKS))}, not {self.filterbank!r}.")
         if self.filterbank == "dual" and (self.features, self.features_top) != (96, 21120.0):
             raise ValueError("features and features_top belong to the short and the folded filterbank.")
         if self.features < 1 or not 40.0 < self.features_top <= self.sample_rate / 2:
@@ -119,7 +119,7 @@ class NetworkSpec:
     def _check_outputs(self) -> None:
         """Sources and what is made of them."""
         if self.masks not in MASKS:
-            raise ValueError(f"masks must be one of {sorted(MASKS)}, not {self.masks!r}.")
+            raise ValueError(f"masks must be one of {', '.join(sorted(MASKS))}, not {self.masks!r}.")
         if len(self.sources) < 2 and (self.masks != "free" or self.consistency):
             raise ValueError("A single source has one free mask: nothing to share with, no consistency to keep.")
         if self.audio_channels not in (1, 2):

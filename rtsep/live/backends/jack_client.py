@@ -24,8 +24,8 @@ from rtsep.engine.numba_cache import c_function
 from rtsep.errors import RtsepError
 
 AUDIO = b"32 bit float mono audio"
-_INPUT, _OUTPUT = 1, 2
-_NO_START = 1  # JackNoStartServer
+INPUT, OUTPUT = 1, 2  # JackPortIsInput, JackPortIsOutput
+NO_START = 1  # JackNoStartServer
 SIZE, AT, GO, XRUNS, BEATS, OUT, IN = range(7)  # words of the client
 _WORDS = 8
 _SILENT_S = 30.0  # without a callback for so long, the server is no more
@@ -43,8 +43,10 @@ def library() -> ctypes.CDLL:
     jack.jack_client_open.argtypes = [text, ctypes.c_int, ctypes.POINTER(ctypes.c_int)]
     jack.jack_port_register.restype = pointer
     jack.jack_port_register.argtypes = [pointer, text, text, ctypes.c_ulong, ctypes.c_ulong]
-    jack.jack_port_name.restype = text
-    jack.jack_port_name.argtypes = [pointer]
+    for name in ("jack_port_name", "jack_get_client_name"):
+        getattr(jack, name).restype = text
+        getattr(jack, name).argtypes = [pointer]
+    jack.jack_port_flags.argtypes = [pointer]
     for name in ("jack_set_process_callback", "jack_set_xrun_callback"):
         getattr(jack, name).argtypes = [pointer, pointer, pointer]
     for name in ("jack_connect", "jack_disconnect"):
@@ -55,7 +57,10 @@ def library() -> ctypes.CDLL:
         getattr(jack, name).argtypes = [pointer]
         getattr(jack, name).restype = ctypes.c_uint32
     jack.jack_set_freewheel.argtypes = [pointer, ctypes.c_int]
-    jack.jack_get_ports.restype = ctypes.POINTER(text)
+    for name in ("jack_get_ports", "jack_port_get_all_connections"):
+        getattr(jack, name).restype = ctypes.POINTER(text)
+    jack.jack_port_get_all_connections.argtypes = [pointer, pointer]
+    jack.jack_free.argtypes = [pointer]
     jack.jack_get_ports.argtypes = [pointer, text, text, ctypes.c_ulong]
     return jack
 
@@ -67,7 +72,7 @@ def server_period() -> int:
     except RtsepError:
         return 0
     status = ctypes.c_int(0)
-    client = jack.jack_client_open(b"rtsep-period", _NO_START, ctypes.byref(status))
+    client = jack.jack_client_open(b"rtsep-period", NO_START, ctypes.byref(status))
     if not client:
         return 0
     period = int(jack.jack_get_buffer_size(client))
@@ -111,11 +116,11 @@ class JackClient:
         """size: samples that a probe may be long. Raises RtsepError when no server answers."""
         self.jack = library()
         status = ctypes.c_int(0)
-        self.client = self.jack.jack_client_open(name.encode(), _NO_START, ctypes.byref(status))
+        self.client = self.jack.jack_client_open(name.encode(), NO_START, ctypes.byref(status))
         if not self.client:
             raise RtsepError("No JACK server answers; start one.")
-        self.out = self.jack.jack_port_register(self.client, b"out", AUDIO, _OUTPUT, 0)
-        self.inp = self.jack.jack_port_register(self.client, b"in", AUDIO, _INPUT, 0)
+        self.out = self.jack.jack_port_register(self.client, b"out", AUDIO, OUTPUT, 0)
+        self.inp = self.jack.jack_port_register(self.client, b"in", AUDIO, INPUT, 0)
         self.words = np.zeros(_WORDS + size, np.int64)
         self.signals = self.words[_WORDS:].view(np.float32)
         self.words[[SIZE, OUT, IN]] = size, self.out, self.inp

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from rtsep.errors import RtsepError
 from rtsep.live.backends import realtime
-from rtsep.live.routing.devices import OWN_NAME, Device
+from rtsep.live.backends.jack_stand_ins import StandIns
+from rtsep.live.routing.devices import JACK, OWN_NAME, PATTERN, Device
 
 LOW_LATENCY, HIGH_LATENCY = "low", "high"
 _client = ctypes.create_string_buffer(64)  # PortAudio keeps the pointer, so the name lives as long as the process
@@ -69,6 +70,8 @@ class AudioError(RtsepError):
 class PortAudio:
     """PortAudio, initialised now, so that its list of devices is today's."""
 
+    _stand_ins = StandIns([])  # PortAudio is there once in a process, and so are they
+
     def __init__(self, client: str = OWN_NAME) -> None:
         """client: our name among the JACK clients. Raises RtsepError when PortAudio is not there."""
         try:
@@ -84,15 +87,22 @@ class PortAudio:
             ctypes.CDLL(sounddevice._libname).PaJack_SetClientName(_client)
         sounddevice._initialize()
         self._sounddevice: Any = sounddevice
+        PortAudio._stand_ins.close()
+        strange = [name for name, host in self._names() if host == JACK and PATTERN & set(name)]
+        PortAudio._stand_ins = StandIns(strange)
+        if self._stand_ins.names:  # it sees them when it looks again
+            sounddevice._terminate()
+            sounddevice._initialize()
         self.version: str = sounddevice.get_portaudio_version()[1].partition(",")[0]
 
     def devices(self) -> list[Device]:
         """See AudioBackend."""
         hosts: Sequence[Any] = self._sounddevice.query_hostapis()
+        real = self._stand_ins.names
         return [
             Device(
                 index=entry["index"],
-                name=entry["name"],
+                name=real.get(entry["name"], entry["name"]),
                 host=hosts[entry["hostapi"]]["name"],
                 inputs=entry["max_input_channels"],
                 outputs=entry["max_output_channels"],
@@ -101,7 +111,13 @@ class PortAudio:
                 default_output=hosts[entry["hostapi"]]["default_output_device"] == entry["index"],
             )
             for entry in self._sounddevice.query_devices()
+            if entry["name"] not in real.values() or hosts[entry["hostapi"]]["name"] != JACK
         ]
+
+    def _names(self) -> list[tuple[str, str]]:
+        """Of every device, with that of its host API."""
+        hosts: Sequence[Any] = self._sounddevice.query_hostapis()
+        return [(entry["name"], hosts[entry["hostapi"]]["name"]) for entry in self._sounddevice.query_devices()]
 
     def supports(self, kind: str, device: Device, rate: int, channels: int) -> bool:
         """See AudioBackend."""
@@ -135,15 +151,17 @@ class PortAudio:
         # priority, may never get the time to answer.
         if ends[0].host == "ALSA" and "(hw:" in ends[0].name:
             realtime.enable_alsa_realtime(self._sounddevice, stream)
-        return _PortAudioStream(self._sounddevice, stream, request.callback)
+        stand_ins = self._stand_ins if ends[0].host == JACK else None
+        return _PortAudioStream(self._sounddevice, stream, request.callback, stand_ins)
 
 
 class _PortAudioStream:
     """See AudioStream."""
 
-    def __init__(self, sounddevice: Any, stream: Any, callback: Any) -> None:
-        """callback: kept, because it lives as long as PortAudio may call it."""
+    def __init__(self, sounddevice: Any, stream: Any, callback: Any, stand_ins: StandIns | None) -> None:
+        """callback: kept, because it lives as long as PortAudio may call it. stand_ins: step aside once it runs."""
         self._sounddevice, self._stream, self._callback = sounddevice, stream, callback
+        self._stand_ins = stand_ins
 
     @property
     def active(self) -> bool:
@@ -154,6 +172,8 @@ class _PortAudioStream:
         """See AudioStream."""
         try:
             self._stream.start()
+            if self._stand_ins is not None:
+                self._stand_ins.step_aside()
         except self._sounddevice.PortAudioError as error:
             raise AudioError(_reason(error)) from None
 

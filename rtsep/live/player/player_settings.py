@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rtsep.errors import InputError
+from rtsep.live.backends.shared_state import MAX_FRAMES
 from rtsep.live.routing.devices import OWN_NAME
 
 MAX_VOLUME_DB, MIN_VOLUME_DB = 0.0, -60.0
@@ -34,3 +36,9 @@ class PlayerSettings:
     client: str = OWN_NAME
     environment: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.block is not None and not 16 <= self.block <= MAX_FRAMES:
+            raise InputError(f"block is {self.block}; it must be from 16 to {MAX_FRAMES} frames.")
+        if not 0 <= self.begin < float("inf"):
+            raise InputError(f"begin is {self.begin}; it must be a number of seconds from 0 up.")

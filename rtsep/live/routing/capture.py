@@ -14,7 +14,7 @@ from typing import Any
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.routing.devices import OWN_NAME
-from rtsep.live.routing.pulse_routing import Route, free_suffix
+from rtsep.live.routing.pulse_routing import Route, free_suffix, naming
 from rtsep.live.routing.sound_server import (
     MONITOR,
     fitting,
@@ -52,11 +52,13 @@ class Capture(Route):
             return self
         if self._virtual:
             unload_modules_of_dead_sessions()
-            self.made = CAPTURE_SINK + free_suffix(CAPTURE_SINK)
-            self._made = {self.made}
         self.output = self.sink = self._sink()
         try:
-            self._make()
+            if self._virtual:
+                with naming():
+                    self.made = CAPTURE_SINK + free_suffix(CAPTURE_SINK)
+                    self._made = {self.made}
+                    self._make()
             self.heard = self.source = self.made + MONITOR if self._virtual else self._source()
         except BaseException:
             self.__exit__()

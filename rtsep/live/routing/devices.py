@@ -16,7 +16,7 @@ _HOSTS = ("JACK Audio Connection Kit", "Core Audio", "ASIO", "Windows WASAPI", "
 _EASY_HOSTS = ("Windows WASAPI", "Windows DirectSound", "MME")  # their shared mode works in 10 ms
 JACK = _HOSTS[0]
 SERVER_HOSTS = ("PipeWire", "PulseAudio")
-_PATTERN = set("[](){}+*?.^$|\\")  # letters in names of JACK clients that PortAudio does not find ports with
+PATTERN = set("[](){}+*?.^$|\\")  # letters that mean something in a regular expression
 PLAYER_BLOCK, MAX_PLAYER_BLOCK = 2048, 8192  # frames
 
 
@@ -80,7 +80,7 @@ def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | N
             found = [device for device in found if device.host != "ALSA"]
     if not found:
         for device in devices:
-            if wanted.lower() in device.name.lower() and device.host == JACK and _PATTERN & set(device.name):
+            if wanted.lower() in device.name.lower() and device.host == JACK and PATTERN & set(device.name):
                 raise InputError(
                     f"{device.name} cannot be opened by its name, which PortAudio takes for a pattern; name another "
                     "device and connect rtsep's ports by a JACK patch bay, or rename it."

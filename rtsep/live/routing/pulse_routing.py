@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from rtsep.errors import RtsepError
@@ -29,6 +33,7 @@ _REPLACED = " ()[].:*$"  # PortAudio takes names for patterns; pipewire-jack put
 _PATTERN = set("\\+^{}|?")  # and leaves these
 _NEWS = "'new' on (sink|source) |on server"
 _PAUSE_S, _TRIES = 0.1, 20  # for the ports of a device that has only just come
+_NAMING_S = 20.0  # that another session may take to make its devices
 _AGAIN_S = 0.5  # between looks whether the server is back
 
 
@@ -189,6 +194,25 @@ class ServerPins(Route):
         self.source, self.sink = device["server_input"] or "", device["server_output"] or ""
         if self.source or self.sink:
             super().pin(device)
+
+
+@contextlib.contextmanager
+def naming() -> Iterator[None]:
+    """Within, no other session of this user chooses names and makes what bears them: two would choose the same.
+
+    The lock is an abstract socket, which ends with its process and leaves no file behind.
+    """
+    end = time.monotonic() + _NAMING_S
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as lock:
+        while True:
+            try:
+                lock.bind(f"\0rtsep-naming-{os.getuid()}")
+                break
+            except OSError:
+                if time.monotonic() > end:  # the other one hangs in the server; better a wrong name than no sound
+                    break
+                time.sleep(0.01)
+        yield
 
 
 def free_suffix(*base_names: str) -> str:

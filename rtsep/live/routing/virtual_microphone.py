@@ -13,7 +13,7 @@ from typing import Any
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.routing.devices import OWN_NAME
-from rtsep.live.routing.pulse_routing import Route, free_suffix
+from rtsep.live.routing.pulse_routing import Route, free_suffix, naming
 from rtsep.live.routing.sound_server import (
     PIPEWIRE,
     PULSEAUDIO,
@@ -56,6 +56,11 @@ class VirtualMicrophone(Route):
             raise RtsepError("No PipeWire or PulseAudio answers to pactl; start one and install pulseaudio-utils.")
         unload_modules_of_dead_sessions()
         self.source = self._real_microphone()
+        with naming():
+            self._name_and_make()
+        return self
+
+    def _name_and_make(self) -> None:
         self._suffix = free_suffix(SINK, SOURCE, INPUT)
         self.name, self.description = SOURCE + self._suffix, DESCRIPTION + self._suffix
         self.client = OWN_NAME + self._suffix
@@ -66,7 +71,6 @@ class VirtualMicrophone(Route):
         except BaseException:
             self.__exit__()
             raise
-        return self
 
     def _make(self) -> None:
         if self.name in names("sources"):

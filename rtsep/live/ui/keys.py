@@ -17,9 +17,13 @@ _ARROWS = {"A": UP, "B": DOWN, "C": RIGHT, "D": LEFT}
 class Keys:
     """``with Keys() as keys: keys.pressed()``; says nothing when standard input is no terminal."""
 
+    def __init__(self, wanted: bool = True) -> None:
+        """wanted: False listens to none."""
+        self._wanted = wanted
+
     def __enter__(self) -> Keys:
         self._restore: Any = None
-        self._there = sys.stdin is not None and sys.stdin.isatty()
+        self._there = self._wanted and sys.stdin is not None and sys.stdin.isatty()
         if self._there and os.name == "posix":
             import termios
             import tty

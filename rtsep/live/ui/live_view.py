@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from rtsep.live.ui.views import JsonView, PlainView, ScreenView, Status, View
+from rtsep.printable import printable
 
 _METER = 30  # characters
 # What a person must not overlook, and how it is said in lines and on the screen
@@ -55,8 +56,8 @@ def table(status: Status, width: int, told: list[str]) -> Any:
 
     grid, bar = Table.grid(padding=(0, 2)), min(_METER, max(5, width - 28))
 
-    def add(name: str, text: str) -> None:  # names of devices may look like markup
-        grid.add_row(Text(name), Text(text))
+    def add(name: str, text: str) -> None:  # names of devices may look like markup, or hold what moves the cursor
+        grid.add_row(Text(name), Text(printable(text)))
 
     marks = [Text(f" {text} ", style=style) for key, text, style in _LOUD if status.get(key)]
     devices = "" if status.get("output") is None else f": {status.get('input')} → {status['output']}"

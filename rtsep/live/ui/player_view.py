@@ -9,6 +9,7 @@ from typing import Any
 from rtsep.live.player.player import Player
 from rtsep.live.player.playlist import clock_text
 from rtsep.live.ui.views import JsonView, PlainView, ScreenView, Status, View
+from rtsep.printable import printable
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _KEYS = (
@@ -74,11 +75,13 @@ def screen(status: Status, songs: dict[int, dict[str, Any]], width: int, told: l
     mark = {"running": "▶", "paused": "⏸"}.get(status["state"], "…")
     state = "" if status["state"] == "running" else f"  {status['state'].upper()}"
     device = "no device yet" if status["output"] is None else f"→ {status['output']}"
+    way = printable(f"{status['model']} {device}")
+    title = printable(f"{mark} {status['title']}  ({status['song']} of {status['songs']}){state}")
     lines = [
-        Text(f"{mark} {status['title']}  ({status['song']} of {status['songs']}){state}", style="bold", no_wrap=True),
+        Text(title, style="bold", no_wrap=True),
         strip(song.get("peaks", []), max(10, width - 1), share),
         Text(f"{clock_text(status['seconds'])} / {clock_text(length)}   {settings_text(status)}   {level:.0f} dB"),
-        Text(f"{status['model']} {device}   late {status['late']}  xruns {status['xruns']}", style="dim"),
+        Text(f"{way}   late {status['late']}  xruns {status['xruns']}", style="dim"),
         *(Text(sentence, style="yellow") for sentence in told),
         *(Text(keys, style="dim") for keys in _KEYS),
     ]

@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import Any
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class StopSignals:
@@ -22,7 +22,7 @@ class StopSignals:
     def __enter__(self) -> threading.Event:
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 before = signal.getsignal(number)
                 if number == signal.SIGINT or before is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, lambda *_: self.quit.set())

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from rtsep.printable import printable
+
 Status = Mapping[str, Any]
 
 
@@ -55,10 +57,10 @@ class PlainView:
         seen: Any = tuple(status.get(key) for key in self._watched)
         if not self._quiet and (time.monotonic() >= self._next or seen != self._seen):
             self._next, self._seen = time.monotonic() + self._every, seen
-            print(self._line(status), file=sys.stderr, flush=True)
+            print(printable(self._line(status)), file=sys.stderr, flush=True)
 
     def tell(self, sentence: str) -> None:
-        print(f"rtsep: {sentence}", file=sys.stderr, flush=True)
+        print(printable(f"rtsep: {sentence}"), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
@@ -81,7 +83,7 @@ class ScreenView:
         self._live.update(self._draw(status, self._console.width, self._told[-3:]))
 
     def tell(self, sentence: str) -> None:
-        self._told.append(sentence)
+        self._told.append(printable(sentence))
 
     def close(self) -> None:
         self._live.stop()

@@ -1,0 +1,71 @@
+"""Files that are being written, under a temporary name beside the place that they are meant for.
+
+Each is locked by the process that writes it. So one that a killed process left is known from one that is being
+written, and whoever next writes into the folder removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+_PREFIX = ".rtsep-"
+_FRESH_S = 60.0  # nobody's yet, perhaps: a file is there for a moment before it is locked
+
+
+class PartFile:
+    """A new, empty file, ``path``, until ``place`` or ``discard`` ends it."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        """Raises OSError when it cannot be made."""
+        _remove_abandoned(folder)
+        self._descriptor, name = tempfile.mkstemp(suffix=f".part{suffix}", prefix=_PREFIX, dir=folder)
+        self.path = Path(name)
+        _lock(self._descriptor)
+
+    def place(self, target: Path) -> None:
+        """Give it the name that it is meant for. Raises OSError."""
+        self.path.replace(target)
+        self._close()
+
+    def discard(self) -> None:
+        """Remove it, unless it was placed; twice is as good as once."""
+        if self._descriptor >= 0:
+            self.path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+@functools.cache  # once a folder and process
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.glob(f"{_PREFIX}*.part*"):
+        with contextlib.suppress(OSError):  # somebody else's, or gone
+            if time.time() - path.stat().st_mtime < _FRESH_S:
+                continue
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                if _lock(descriptor):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the file is now ours; never on Windows, where an open file cannot be removed anyway."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

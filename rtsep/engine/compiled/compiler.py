@@ -1,0 +1,545 @@
+"""A step graph to a program.
+
+The compiler walks the graph with numpy arrays that stand for values: views of memory that nobody writes to. What only
+moves values about (slices, splits, reshapes, transposes) is done by numpy on these views and costs nothing when the
+program runs; what is known beforehand is computed; the rest becomes records, whose addresses and strides are those of
+the views. A product takes along the bias, PReLU or sum that follows it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtsep.engine.compiled import kernels, records
+from rtsep.engine.compiled.kernels import BLOCK_VECTORS, VECTOR
+from rtsep.engine.compiled.onnx_file import Graph, Node, OnnxFile
+from rtsep.engine.compiled.operators import BINARY, OPERATORS, UNARY, VIEWS
+from rtsep.engine.compiled.places import Life, Memory, plan
+from rtsep.engine.compiled.program import ROW, WEIGHTS, Operand, Program, aligned
+from rtsep.engine.compiled.rewrite import DEPTHWISE, hop_by_hop, join_depthwise, needed
+from rtsep.model_spec import ModelSpec
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+FUNCTIONS = {
+    **{"Sigmoid": kernels.SIGMOID, "Tanh": kernels.TANH, "Log": kernels.LOG, "Exp": kernels.EXP, "Sqrt": kernels.SQRT},
+    **{"Reciprocal": kernels.RECIPROCAL, "Neg": kernels.NEGATIVE, "Relu": kernels.RELU, "Abs": kernels.ABSOLUTE},
+    **{"Add": kernels.ADD, "Sub": kernels.SUBTRACT, "Mul": kernels.MULTIPLY, "Div": kernels.DIVIDE},
+    **{"PRelu": kernels.PRELU, "Max": kernels.MAXIMUM, "Min": kernels.MINIMUM},
+}
+OLDEST_OPSET, NEWEST_OPSET = 13, 22  # between them the operators here say the same
+FEW = 8  # so many values are added one after the other, as rows
+ALWAYS = 1 << 40  # the number of a record after all others
+
+
+class UnsupportedError(ValueError):
+    """The graph holds what is not compiled here; says what, in one sentence."""
+
+
+class PhaseTest:
+    """A truth value: whether the hop has this number in its round."""
+
+    def __init__(self, phase: int) -> None:
+        self.phase = phase
+
+
+def pack(weights: Array) -> NDArray[np.float32]:
+    """[depth, outputs] as `kernels.product` reads it: blocks of outputs, filled up with zeros to whole vectors."""
+    depth, outputs = weights.shape
+    vectors = -(-outputs // VECTOR)
+    padded = np.zeros((depth, vectors * VECTOR), np.float32)
+    padded[:, :outputs] = weights
+    wide = BLOCK_VECTORS * VECTOR
+    return np.concatenate([padded[:, begin : begin + wide].ravel() for begin in range(0, vectors * VECTOR, wide)])
+
+
+def compile_model(file: OnnxFile, spec: ModelSpec) -> Program:
+    """The program of the step graph in a file. Raises UnsupportedError."""
+    if spec.form != "step":
+        raise UnsupportedError(f"form {spec.form} is not compiled, only form step")
+    if not OLDEST_OPSET <= file.opset <= NEWEST_OPSET:
+        raise UnsupportedError(f"operators of version {file.opset} are not compiled")
+    try:
+        return _Compiler(file.graph, spec).program()
+    except MemoryError:
+        raise UnsupportedError("the graph is too large to be compiled") from None
+    except UnsupportedError:
+        raise
+    except (TypeError, ValueError, IndexError, KeyError) as error:  # an operator that is not as ONNX says
+        raise UnsupportedError(f"the graph is not understood ({error})") from None
+
+
+def merged(shape: Shape, strides: list[Shape]) -> tuple[list[int], list[list[int]]]:
+    """Axes of several arrays of one shape, as few as will do: those of length 1 left out, neighbours joined."""
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        here = [stride[axis] for stride in strides]
+        if sizes and all(kept[-1] == step * size for kept, step in zip(steps, here, strict=True)):
+            sizes[-1] *= size
+            for kept, step in zip(steps, here, strict=True):
+                kept[-1] = step
+        else:
+            sizes.append(size)
+            for kept, step in zip(steps, here, strict=True):
+                kept.append(step)
+    return sizes, steps
+
+
+def _steps(array: Array) -> Shape:
+    return tuple(stride // 4 for stride in array.strides)
+
+
+class _Compiler:
+    def __init__(self, graph: Graph, spec: ModelSpec) -> None:
+        self.graph, self.spec = graph, spec
+        self.rows, self.weights = Memory(), Memory()
+        self.records: list[NDArray[np.int64]] = []
+        self.operands: list[Operand] = []
+        self.lives: dict[int, Life] = {}
+        self.values: dict[str, Any] = {}
+        self.placed: dict[int, tuple[Array, Array]] = {}  # constants by their identity, and where they lie
+        self.done: set[int] = set()
+        self.uses: Counter[str] = Counter()
+        self.takers: dict[str, list[Node]] = {}
+        self.kept: dict[str, tuple[int, int]] = {}
+        self.kept_values = 0
+
+    # The whole.
+
+    def program(self) -> Program:
+        spec = self.spec
+        places: dict[str, Array] = {}
+        for name, shape in spec.inputs().items():
+            if name != "phase":
+                self.values[name] = self.rows.new(shape)
+        self._keep("state", spec.state)
+        self._keep("condition", spec.condition)
+        rings = [(spec.kernel - 1) * dilation * spec.hidden for dilation in spec.dilations]
+        self._keep("history", sum(rings))
+        self.rings = self.kept["history"][0] + np.cumsum([0, *rings])
+        self._touch(self.values["window"], -1)
+
+        self.values |= self.graph.initialisers
+        self._fold(self.graph.nodes)
+        constants = {name: value for name, value in self.values.items() if not self._moves(value)}
+        joined = (
+            join_depthwise(self.graph, constants, spec.layers, spec.kernel - 1, spec.hidden) if spec.layers else None
+        )
+        nodes = joined or self.graph.nodes
+        columns = bool(spec.layers) and joined is None
+        wanted = ["frames", *(["activity"] if spec.activity else [])]
+        sinks = [*(["next_state"] if spec.state else []), *(["column"] if columns else [])]
+        nodes = needed([node for node in nodes if id(node) not in self.done], wanted + sinks)
+        self._count(nodes)
+        self.uses.update(wanted + sinks)
+
+        sources = {*(["state"] if spec.state else []), *(["taps"] if columns else []), "phase"}
+        before, within, after = hop_by_hop(nodes, sources, set(sinks))
+        segments = [0]
+        if spec.condition:
+            self._memory(records.RECALL, "condition", self.values["condition"])
+        self._nodes(before)
+        segments.append(len(self.records))
+        if spec.state:
+            self._memory(records.RECALL, "state", self.values["state"])
+        if columns:
+            self._history(records.TAPS, self.values["taps"])
+        self._nodes(within)
+        if columns:
+            self._history(records.COLUMN, self._side_by_side(self._value("column")))
+        if spec.state:
+            self._memory(records.KEEP, "state", self._side_by_side(self._value("next_state")))
+        segments.append(len(self.records))
+        self._nodes(after)
+        for name in wanted:
+            places[name] = self._side_by_side(self._value(name))
+        segments.append(len(self.records))
+        places["window"] = self.values["window"]
+        for array in places.values():
+            self._touch(array, ALWAYS)
+        return self._finished(segments, places)
+
+    def _finished(self, segments: list[int], places: dict[str, Array]) -> Program:
+        offsets, total = plan(self.lives)
+
+        def moved(offset: int) -> int:
+            piece = self.rows.piece(offset)
+            return offsets[piece] + offset - self.rows.starts[piece]
+
+        lines = np.array(self.records, np.int64).reshape(-1, records.WORDS)
+        for operand in self.operands:
+            if operand.space == ROW:
+                lines[operand.record, operand.word] = moved(int(lines[operand.record, operand.word]))
+        weights = aligned(self.weights.used)
+        weights[:] = self.weights.values[: self.weights.used]
+        parts = [(a, b, mode) for a, b, mode in zip(segments, segments[1:], (0, 1, 0), strict=False) if b > a]
+        return Program(
+            self.spec,
+            lines,
+            np.array(parts, np.int64).reshape(-1, records.SEGMENT_WORDS),
+            tuple(self.operands),
+            weights,
+            total,
+            {name: (moved(self.rows.offset(array)), array.shape) for name, array in places.items()},
+            self.kept,
+            self.kept_values,
+        )
+
+    def _keep(self, name: str, count: int) -> None:
+        self.kept[name] = (self.kept_values, count)
+        self.kept_values += -(-count // VECTOR) * VECTOR
+
+    def _count(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            for name in node.inputs:
+                self.uses[name] += 1
+                self.takers.setdefault(name, []).append(node)
+            for value in node.attributes.values():
+                if isinstance(value, Graph):
+                    self._count(value.nodes)
+                    self.uses.update(output.name for output in value.outputs)
+
+    # Values.
+
+    def _moves(self, value: Any) -> bool:
+        """Whether a value is one that changes from hop to hop."""
+        return isinstance(value, PhaseTest) or self.rows.holds(value)
+
+    def _value(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise UnsupportedError(f"value {name!r} is not known where it is needed") from None
+
+    def _constant(self, value: Array) -> Array:
+        """A constant's copy among the weights."""
+        if id(value) not in self.placed:
+            if np.asarray(value).dtype != np.float32:
+                raise UnsupportedError("numbers other than float32 are not compiled where they meet signals")
+            # A view that says the same value again and again is one value.
+            base = value[tuple(slice(0, 1) if step == 0 else slice(None) for step in value.strides)]
+            place = self.weights.new(base.shape)
+            place[...] = base
+            self.placed[id(value)] = (value, np.broadcast_to(place, value.shape))
+        return self.placed[id(value)][1]
+
+    def _number(self, value: float) -> Array:
+        return self._constant(np.array([value], np.float32))
+
+    def _touch(self, array: Array, record: int) -> None:
+        piece = self.rows.piece(self.rows.offset(array))
+        ends = [*self.rows.starts, self.rows.used]
+        life = self.lives.setdefault(piece, Life(ends[piece + 1] - ends[piece], record, record))
+        life.first, life.last = min(life.first, record), max(life.last, record)
+
+    def _side_by_side(self, x: Array) -> Array:
+        """`x`, or a copy, as contiguous memory of a row."""
+        if self.rows.holds(x) and x.flags.c_contiguous:
+            return x
+        y = self.rows.new(x.shape)
+        self._elementwise(records.UNARY, kernels.COPY, [x], y)
+        return y
+
+    # Records.
+
+    def _record(self, kind: int, function: int = 0, **words: int) -> int:
+        line = np.zeros(records.WORDS, np.int64)
+        line[records.KIND], line[records.FUNCTION] = kind, function
+        for name, value in words.items():
+            line[getattr(records, name)] = value
+        self.records.append(line)
+        return len(self.records) - 1
+
+    def _operand(self, record: int, word: int, array: Array, row_word: int = -1) -> None:
+        """Write the place of `array`, a row's value or a constant, into a record."""
+        space, memory = (ROW, self.rows) if self.rows.holds(array) else (WEIGHTS, self.weights)
+        if space == WEIGHTS and not self.weights.holds(array):
+            array = self._constant(np.ascontiguousarray(array))
+        self.records[record][word] = memory.offset(array)
+        self.operands.append(Operand(record, word, row_word, space))
+        if space == ROW:
+            self._touch(array, record)
+
+    def _elementwise(self, kind: int, function: int, inputs: list[Array], y: Array) -> None:
+        if y.size == 0:
+            return
+        arrays = [x if self.rows.holds(x) else self._constant(x) for x in inputs]
+        arrays = [np.broadcast_to(x, y.shape) for x in arrays]
+        sizes, steps = merged(y.shape, [_steps(x) for x in (*arrays, y)])
+        self._loops(kind, function, [*arrays, y], sizes, steps)
+
+    def _loops(self, kind: int, function: int, arrays: list[Array], sizes: list[int], steps: list[list[int]]) -> None:
+        """A record over all axes, of which there are at most four; `arrays` ends with what is written."""
+        if len(sizes) > 4:
+            raise UnsupportedError("arrays with more than four axes that do not join are not compiled")
+        record = self._record(kind, function)
+        line = self.records[record]
+        missing = 4 - len(sizes)
+        line[records.SIZES : records.SIZES + 4] = [1] * missing + sizes
+        words = (records.A, records.A_ROW, records.A_STEPS), (records.B, records.B_ROW, records.B_STEPS)
+        last = (records.Y, records.Y_ROW, records.Y_STEPS)
+        for array, kept, (word, row_word, at) in zip(arrays, steps, (*words[: len(arrays) - 1], last), strict=True):
+            line[at : at + 4] = [0] * missing + kept
+            self._operand(record, word, array, row_word)
+
+    def _memory(self, kind: int, name: str, array: Array) -> None:
+        at, count = self.kept[name]
+        record = self._record(kind, OFFSET=at, COUNT=count)
+        self._operand(record, records.A, array, records.A_ROW)
+
+    def _history(self, kind: int, array: Array) -> None:
+        """TAPS or COLUMN: a record for each layer."""
+        spec = self.spec
+        for layer, dilation in enumerate(spec.dilations):
+            words = {"OFFSET": int(self.rings[layer]), "COUNT": spec.hidden, "DILATION": dilation}
+            record = self._record(kind, REACH=spec.kernel - 1, **words)
+            self._operand(record, records.A, array.reshape(spec.layers, -1)[layer], records.A_ROW)
+
+    # Nodes.
+
+    def _fold(self, nodes: list[Node]) -> None:
+        """Compute what needs nothing but constants."""
+        for node in nodes:
+            known = all(name in self.values and not self._moves(self.values[name]) for name in node.inputs if name)
+            if known and node.op in OPERATORS and not any(isinstance(v, Graph) for v in node.attributes.values()):
+                inputs = [self.values[name] if name else None for name in node.inputs]
+                made = OPERATORS[node.op](*inputs, **node.attributes)
+                self.values |= zip(node.outputs, made, strict=True)
+                self.done.add(id(node))
+
+    def _nodes(self, nodes: list[Node]) -> None:
+        here = {id(node) for node in nodes}
+        for node in nodes:
+            self._fold([node])
+            if id(node) not in self.done:
+                self._node(node, here)
+
+    def _node(self, node: Node, here: set[int]) -> None:
+        op = node.op
+        if op == "If":
+            return self._if(node)
+        if op == "Equal" and "phase" in node.inputs:
+            other = self._value(next(name for name in node.inputs if name != "phase"))
+            self.values[node.outputs[0]] = PhaseTest(int(np.reshape(other, ())))
+            return None
+        inputs: list[Any] = [self._value(name) if name else None for name in node.inputs]
+        if op == "Where" and isinstance(inputs[0], PhaseTest):
+            return self._where(node, inputs)
+        if any(isinstance(value, PhaseTest) for value in inputs):
+            raise UnsupportedError(f"operator {op} of the phase is not compiled")
+        if op == "Shape":
+            self.values[node.outputs[0]] = OPERATORS[op](inputs[0])[0]
+        elif op in VIEWS:
+            self._view(node, inputs)
+        elif op in ("Gemm", "MatMul"):
+            self._product(node, inputs, here)
+        elif op in UNARY or op in BINARY:
+            y = self.rows.new(np.broadcast_shapes(*(x.shape for x in inputs)))
+            self._elementwise(records.UNARY if op in UNARY else records.BINARY, FUNCTIONS[op], inputs, y)
+            self.values[node.outputs[0]] = y
+        elif op == "Concat":
+            self._concat(node, inputs)
+        elif op == "ReduceSum":
+            self._total(node, inputs)
+        elif op == "LayerNormalization":
+            self._norm(node, inputs)
+        elif op == DEPTHWISE:
+            self._depthwise(node, inputs[0])
+        else:
+            raise UnsupportedError(f"operator {op} is not compiled")
+        return None
+
+    def _view(self, node: Node, inputs: list[Any]) -> None:
+        x, *rest = inputs
+        if any(value is not None and self._moves(value) for value in rest):
+            raise UnsupportedError(f"operator {node.op} by what changes is not compiled")
+        made = OPERATORS[node.op](x, *rest, **node.attributes)
+        if not all(self.rows.holds(y) or y.size == 0 for y in made):
+            if node.op not in ("Reshape", "Flatten"):
+                raise UnsupportedError(f"operator {node.op} with several indices is not compiled")
+            made = OPERATORS[node.op](self._side_by_side(x), *rest, **node.attributes)
+        for name, y in zip(node.outputs, made, strict=True):
+            self.values[name] = y if y.size else self.rows.new(y.shape)
+
+    def _concat(self, node: Node, inputs: list[Array]) -> None:
+        axis = node.attributes["axis"] % inputs[0].ndim
+        shape = list(inputs[0].shape)
+        shape[axis] = sum(x.shape[axis] for x in inputs)
+        y = self.values[node.outputs[0]] = self.rows.new(tuple(shape))
+        at = 0
+        for x in inputs:
+            piece = y[(slice(None),) * axis + (slice(at, at + x.shape[axis]),)]
+            self._elementwise(records.UNARY, kernels.COPY, [x], piece)
+            at += x.shape[axis]
+
+    def _total(self, node: Node, inputs: list[Any]) -> None:
+        x, axes = inputs[0], inputs[1] if len(inputs) > 1 else None
+        keepdims = bool(node.attributes.get("keepdims", 1))
+        if axes is None:
+            axes = [] if node.attributes.get("noop_with_empty_axes") else range(x.ndim)
+        summed = sorted({int(axis) % x.ndim for axis in axes})
+        kept = [axis for axis in range(x.ndim) if axis not in summed]
+        result = self.rows.new(tuple(1 if axis in summed else size for axis, size in enumerate(x.shape)))
+        y = np.squeeze(result, tuple(summed))
+        self.values[node.outputs[0]] = result if keepdims else y
+        lines = x.transpose(*summed, *kept)
+        count = int(np.prod(lines.shape[: len(summed)]))
+        if count <= FEW:
+            parts = [lines[index] for index in np.ndindex(lines.shape[: len(summed)])]
+            self._elementwise(records.UNARY, kernels.COPY, parts[:1], y) if count == 1 else None
+            for number, part in enumerate(parts[1:]):
+                self._elementwise(records.BINARY, kernels.ADD, [y if number else parts[0], part], y)
+            return
+        sizes, (step,) = merged(lines.shape[: len(summed)], [_steps(lines)[: len(summed)]])
+        if len(sizes) > 1:
+            raise UnsupportedError("sums over several axes that do not join are not compiled")
+        outer, steps = merged(y.shape, [_steps(x.transpose(*kept, *summed))[: len(kept)], _steps(y)])
+        self._loops(records.TOTAL, 0, [x, y], [*outer, sizes[0]], [[*steps[0], step[0]], [*steps[1], 0]])
+
+    def _norm(self, node: Node, inputs: list[Any]) -> None:
+        x, gain = inputs[0], inputs[1]
+        if node.attributes.get("axis", -1) % x.ndim != x.ndim - 1 or self._moves(gain) or len(node.outputs) > 1:
+            raise UnsupportedError("operator LayerNormalization is compiled for the last axis and fixed gains")
+        count = x.shape[-1]
+        offset = inputs[2] if len(inputs) > 2 else np.zeros(count, np.float32)
+        x = self._side_by_side(x)
+        y = self.values[node.outputs[0]] = self.rows.new(x.shape)
+        record = self._record(records.NORM, COUNT=count, INNER_ROWS=x.size // count)
+        self.records[record][records.A_STEPS + 2] = self.records[record][records.Y_STEPS + 2] = count
+        self._operand(record, records.A, x, records.A_ROW)
+        self._operand(record, records.Y, y, records.Y_ROW)
+        self._operand(record, records.B, np.broadcast_to(gain, (count,)))
+        self._operand(record, records.OFFSET, np.broadcast_to(offset, (count,)))
+        self._operand(record, records.EPSILON, self._number(node.attributes.get("epsilon", 1e-5)))
+
+    def _depthwise(self, node: Node, x: Array) -> None:
+        spec, attributes = self.spec, node.attributes
+        layer, x = attributes["layer"], self._side_by_side(x)
+        y = self.values[node.outputs[0]] = self.rows.new((1, spec.hidden))
+        record = self._record(
+            records.DEPTHWISE,
+            **{"COUNT": spec.hidden, "OFFSET": int(self.rings[layer])},
+            **{"DILATION": spec.dilations[layer], "REACH": spec.kernel - 1},
+        )
+        self._operand(record, records.A, x, records.A_ROW)
+        self._operand(record, records.Y, y, records.Y_ROW)
+        self._operand(record, records.B, attributes["weights"])
+        self._operand(record, records.BIAS, attributes["bias"])
+        self._operand(record, records.SLOPE, self._number(attributes["slope"]))
+
+    def _product(self, node: Node, inputs: list[Any], here: set[int]) -> None:
+        attributes = node.attributes
+        x, matrix = inputs[0], inputs[1]
+        if self._moves(matrix) or matrix.ndim != 2 or not self._moves(x) or attributes.get("transA"):
+            raise UnsupportedError(f"operator {node.op} is compiled for a signal times fixed weights of two axes")
+        matrix = np.float32(attributes.get("alpha", 1.0)) * (matrix.T if attributes.get("transB") else matrix)
+        depth, outputs = matrix.shape
+        bias = None
+        if len(inputs) > 2:
+            if self._moves(inputs[2]) or inputs[2].size not in (1, outputs):
+                raise UnsupportedError("operator Gemm is compiled for one bias an output")
+            scaled = np.float32(attributes.get("beta", 1.0)) * inputs[2].reshape(-1)
+            bias = np.broadcast_to(scaled, (outputs,))
+        leading = x.shape[:-1]
+        vectors = -(-outputs // VECTOR)
+        y = self.rows.new((*leading, vectors * VECTOR))[..., :outputs]
+        sizes, steps = merged(leading, [_steps(x)[:-1], _steps(y)[:-1]])
+        if len(sizes) > 1:
+            x = self._side_by_side(x)
+            sizes, steps = merged(leading, [_steps(x)[:-1], _steps(y)[:-1]])
+        inner = sizes[0] if sizes else 1
+        record = self._record(
+            records.PRODUCT, **{"COUNT": outputs, "DEPTH": depth, "VECTORS": vectors, "INNER_ROWS": inner}
+        )
+        line = self.records[record]
+        line[records.A_STEPS + 3] = _steps(x)[-1]
+        line[records.A_STEPS + 2], line[records.Y_STEPS + 2] = (steps[0][0], steps[1][0]) if sizes else (0, 0)
+        self._operand(record, records.A, x, records.A_ROW)
+        self._operand(record, records.Y, y, records.Y_ROW)
+        self._operand(record, records.B, pack(matrix))
+        self._finish(node.outputs[0], record, y, bias, here)
+
+    def _finish(self, name: str, record: int, y: Array, bias: Array | None, here: set[int]) -> None:
+        """What follows a product and can be done with it: a bias, and then a PReLU of one slope or a sum."""
+        kind, slope = kernels.PLAIN if bias is None else kernels.WITH_BIAS, 1.0
+        while follower := self._follower(name, here):
+            other = self.values.get(next((each for each in follower.inputs if each != name), ""))
+            if other is None or isinstance(other, PhaseTest):
+                break
+            fixed = not self._moves(other)
+            if (
+                follower.op == "Add"
+                and bias is None
+                and fixed
+                and other.size in (1, y.shape[-1])
+                and other.ndim <= y.ndim
+            ):
+                bias, kind = np.broadcast_to(other.reshape(-1), (y.shape[-1],)), kernels.WITH_BIAS
+            elif follower.op == "PRelu" and follower.inputs[0] == name and fixed and other.size == 1:
+                kind, slope = kernels.WITH_PRELU, float(other.reshape(()))
+            elif (
+                follower.op == "Add"
+                and not fixed
+                and other.shape == y.shape
+                and y.size == y.shape[-1]
+                and other.flags.c_contiguous
+            ):
+                kind = kernels.WITH_SUM
+                self._operand(record, records.OFFSET, other, records.B_ROW)
+            else:
+                break
+            self.done.add(id(follower))
+            name = follower.outputs[0]
+            if kind != kernels.WITH_BIAS:
+                break
+        self.records[record][records.FUNCTION] = kind
+        self._operand(record, records.BIAS, np.zeros(y.shape[-1], np.float32) if bias is None else bias)
+        self._operand(record, records.SLOPE, self._number(slope))
+        self.values[name] = y
+
+    def _follower(self, name: str, here: set[int]) -> Node | None:
+        """The only node that takes a value, if it is among those that are compiled now."""
+        found = self.takers.get(name, [])
+        return found[0] if self.uses[name] == 1 and len(found) == 1 and id(found[0]) in here else None
+
+    # Branches.
+
+    def _if(self, node: Node) -> None:
+        test = self._value(node.inputs[0])
+        if not isinstance(test, PhaseTest):
+            raise UnsupportedError("operator If is compiled for the phase alone")
+        outside = dict(self.values)
+        places: list[Array] = []
+        skip = self._record(records.UNLESS_PHASE, PHASE=test.phase)
+        for branch in ("then_branch", "else_branch"):
+            graph: Graph = node.attributes[branch]
+            self.values = outside | graph.initialisers
+            self._nodes(graph.nodes)
+            made = [self._value(output.name) for output in graph.outputs]
+            places = places or [self.rows.new(value.shape) for value in made]
+            for value, place in zip(made, places, strict=True):
+                self._elementwise(records.UNARY, kernels.COPY, [value], place)
+            if branch == "then_branch":
+                leave = self._record(records.GO_TO)
+                self.records[skip][records.TARGET] = len(self.records)
+        self.records[leave][records.TARGET] = len(self.records)
+        self.values = outside | dict(zip(node.outputs, places, strict=True))
+
+    def _where(self, node: Node, inputs: list[Any]) -> None:
+        test, yes, no = inputs
+        y = self.rows.new(np.broadcast_shapes(yes.shape, no.shape))
+        skip = self._record(records.UNLESS_PHASE, PHASE=test.phase)
+        self._elementwise(records.UNARY, kernels.COPY, [yes], y)
+        leave = self._record(records.GO_TO)
+        self.records[skip][records.TARGET] = len(self.records)
+        self._elementwise(records.UNARY, kernels.COPY, [no], y)
+        self.records[leave][records.TARGET] = len(self.records)
+        self.values[node.outputs[0]] = y

@@ -1,0 +1,338 @@
+"""What the records of a program do: kernels over float32 memory, called with addresses (int64).
+
+Each stands for an operator of ONNX, or for a few in one; `operators` has them in numpy, and tests hold both together.
+Lengths and strides count values, not bytes. Rows are hops or streams; each has a region of its own, `row` values apart.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+from numba import float32, int64, void
+
+from rtsep.engine.compiled.memory import (
+    exponent_of,
+    floats,
+    has_avx512,
+    mantissa_of,
+    power_of_two,
+    read,
+    tile,
+    write,
+)
+from rtsep.engine.framing import TINY
+from rtsep.engine.numba_cache import compiled as _compiled
+
+# A sum may be taken in any order and a product be fused with it, but NaN and infinity stay what they are.
+FAST = {"reassoc", "contract", "arcp", "nsz"}
+FUSED = {"contract"}
+compiled = partial(_compiled, error_model="numpy")
+
+VECTOR = 16
+BLOCK_VECTORS = 4  # the weights of so many vectors of outputs lie together
+TILE_ROWS = 4
+TILE_VECTORS = 4 if has_avx512() else 1  # of several rows at once; TILE_ROWS times as many sums stay in registers
+
+ADD, SUBTRACT, MULTIPLY, DIVIDE, PRELU, MAXIMUM, MINIMUM = range(7)
+COPY, SIGMOID, TANH, LOG, EXP, SQRT, RECIPROCAL, NEGATIVE, RELU, ABSOLUTE = range(10)
+PLAIN, WITH_BIAS, WITH_PRELU, WITH_SUM = range(4)  # what follows a product
+
+_one_by_1, _one_by_2, _one_by_3, _one_by_4 = (tile(1, vectors) for vectors in (1, 2, 3, 4))
+_rows_by_1, _rows_by_2, _rows_by_3, _rows_by_4 = (tile(TILE_ROWS, vectors) for vectors in (1, 2, 3, 4))
+
+
+@compiled(float32(float32), fastmath=FUSED)
+def exponential(x):
+    """e^x within two units in the last place, never a denormal; the polynomial of Cephes' expf."""
+    inside = np.float32(-87.3)
+    if x > inside:
+        inside = x
+    if inside > np.float32(88.37):
+        inside = np.float32(88.37)
+    n = np.floor(inside * np.float32(1.44269504) + np.float32(0.5))
+    r = inside - n * np.float32(0.693359375)
+    r = r - n * np.float32(-2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * (r * r) + (r + np.float32(1.0))
+    p = p * power_of_two(n)
+    return p if x == x else x
+
+
+@compiled(float32(float32), fastmath=FUSED)
+def logarithm(x):
+    """The natural logarithm; below the smallest normal value that of 0; the polynomial of Cephes' logf."""
+    e, m = exponent_of(x), mantissa_of(x)
+    low = m < np.float32(0.70710678)
+    e = e - np.float32(1.0) if low else e
+    m = m + m - np.float32(1.0) if low else m - np.float32(1.0)
+    z = m * m
+    p = np.float32(7.0376836292e-2)
+    p = p * m + np.float32(-1.1514610310e-1)
+    p = p * m + np.float32(1.1676998740e-1)
+    p = p * m + np.float32(-1.2420140846e-1)
+    p = p * m + np.float32(1.4249322787e-1)
+    p = p * m + np.float32(-1.6668057665e-1)
+    p = p * m + np.float32(2.0000714765e-1)
+    p = p * m + np.float32(-2.4999993993e-1)
+    p = p * m + np.float32(3.3333331174e-1)
+    y = p * m * z
+    y = y + e * np.float32(-2.12194440e-4)
+    y = y - np.float32(0.5) * z
+    y = m + y + e * np.float32(0.693359375)
+    if x < np.float32(1.17549435e-38):
+        y = np.float32(-np.inf) if x >= np.float32(0.0) else np.float32(np.nan)
+    return y if x < np.float32(np.inf) else x
+
+
+@compiled(float32(float32), fastmath=FUSED)
+def sigmoid(x):
+    """1 / (1 + e^-x)."""
+    return np.float32(1.0) / (np.float32(1.0) + exponential(-x))
+
+
+@compiled(float32(float32), fastmath=FUSED)
+def tangent(x):
+    """The hyperbolic tangent, within 1e-7; 0 of 0."""
+    return np.float32(1.0) - np.float32(2.0) / (np.float32(1.0) + exponential(x + x))
+
+
+@compiled(void(int64, int64, int64, int64))
+def _unary_side_by_side(function, x_at, y_at, count):
+    x, y = floats(x_at, count), floats(y_at, count)
+    if function == COPY:
+        for i in range(count):
+            y[i] = x[i]
+    elif function == SIGMOID:
+        for i in range(count):
+            y[i] = sigmoid(x[i])
+    elif function == TANH:
+        for i in range(count):
+            y[i] = tangent(x[i])
+    elif function == LOG:
+        for i in range(count):
+            y[i] = logarithm(x[i])
+    elif function == EXP:
+        for i in range(count):
+            y[i] = exponential(x[i])
+    elif function == SQRT:
+        for i in range(count):
+            y[i] = np.sqrt(x[i])
+    elif function == RECIPROCAL:
+        for i in range(count):
+            y[i] = np.float32(1.0) / x[i]
+    elif function == NEGATIVE:
+        for i in range(count):
+            y[i] = -x[i]
+    elif function == RELU:
+        for i in range(count):
+            y[i] = max(x[i], np.float32(0.0))
+    elif function == ABSOLUTE:
+        for i in range(count):
+            y[i] = abs(x[i])
+
+
+@compiled(void(int64, int64, int64, int64, int64, int64))
+def unary(function, x, x_step, y, y_step, count):
+    """y[i] = function(x[i]) for i < ``count``; ``x_step`` and ``y_step`` values lie between neighbours."""
+    if x_step == 1 and y_step == 1:
+        _unary_side_by_side(function, x, y, count)
+    elif function == COPY:
+        for i in range(count):
+            write(y + 4 * i * y_step, read(x + 4 * i * x_step))
+    else:
+        for i in range(count):
+            _unary_side_by_side(function, x + 4 * i * x_step, y + 4 * i * y_step, 1)
+
+
+@compiled(float32(int64, float32, float32))
+def _pair(function, a, b):
+    if function == ADD:
+        return a + b
+    if function == SUBTRACT:
+        return a - b
+    if function == MULTIPLY:
+        return a * b
+    if function == DIVIDE:
+        return a / b
+    if function == PRELU:
+        return a if a >= np.float32(0.0) else a * b
+    if function == MAXIMUM:
+        return max(a, b)
+    return min(a, b)
+
+
+@compiled(void(int64, int64, int64, int64, int64))
+def _binary_side_by_side(function, a_at, b_at, y_at, count):
+    a, b, y = floats(a_at, count), floats(b_at, count), floats(y_at, count)
+    if function == ADD:
+        for i in range(count):
+            y[i] = a[i] + b[i]
+    elif function == SUBTRACT:
+        for i in range(count):
+            y[i] = a[i] - b[i]
+    elif function == MULTIPLY:
+        for i in range(count):
+            y[i] = a[i] * b[i]
+    else:
+        for i in range(count):
+            y[i] = _pair(function, a[i], b[i])
+
+
+@compiled(void(int64, int64, float32, int64, int64))
+def _binary_with_scalar(function, a_at, b, y_at, count):
+    a, y = floats(a_at, count), floats(y_at, count)
+    if function == ADD:
+        for i in range(count):
+            y[i] = a[i] + b
+    elif function == MULTIPLY:
+        for i in range(count):
+            y[i] = a[i] * b
+    elif function == PRELU:
+        for i in range(count):
+            y[i] = a[i] if a[i] >= np.float32(0.0) else a[i] * b
+    else:
+        for i in range(count):
+            y[i] = _pair(function, a[i], b)
+
+
+@compiled(void(int64, int64, int64, int64, int64, int64, int64, int64))
+def binary(function, a, a_step, b, b_step, y, y_step, count):
+    """y[i] = function(a[i], b[i]) for i < ``count``; a step of 0 takes the same value again."""
+    if y_step == 1 and a_step == 1 and b_step == 1:
+        _binary_side_by_side(function, a, b, y, count)
+    elif y_step == 1 and a_step == 1 and b_step == 0:
+        _binary_with_scalar(function, a, read(b), y, count)
+    else:
+        for i in range(count):
+            write(y + 4 * i * y_step, _pair(function, read(a + 4 * i * a_step), read(b + 4 * i * b_step)))
+
+
+@compiled(void(int64, int64, int64, int64, int64, float32), fastmath=FAST)
+def layer_norm(x_at, gain_at, offset_at, y_at, count, epsilon):
+    """(x - mean) / sqrt(variance + epsilon) × gain + offset over ``count`` values (Ba et al. 2016)."""
+    x, y = floats(x_at, count), floats(y_at, count)
+    gain, offset = floats(gain_at, count), floats(offset_at, count)
+    total = np.float32(0.0)
+    for i in range(count):
+        total += x[i]
+    mean = total / np.float32(count)
+    square = np.float32(0.0)
+    for i in range(count):
+        square += (x[i] - mean) * (x[i] - mean)
+    scale = np.float32(1.0) / np.float32(math.sqrt(square / np.float32(count) + epsilon))
+    for i in range(count):
+        y[i] = (x[i] - mean) * scale * gain[i] + offset[i]
+
+
+@compiled(float32(int64, int64, int64), fastmath=FAST)
+def total(x, step, count):
+    """The sum of ``count`` values, ``step`` apart."""
+    result = np.float32(0.0)
+    if step == 1:
+        values = floats(x, count)
+        for i in range(count):
+            result += values[i]
+    else:
+        for i in range(count):
+            result += read(x + 4 * i * step)
+    return result
+
+
+@compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))
+def product(weights, x, x_step, x_row, y, y_row, rows, depth, vectors):
+    """y[r] = W x[r] for ``rows`` rows, the weights packed as `program.pack` does it.
+
+    Blocks of BLOCK_VECTORS × VECTOR outputs; in a block all weights of x[0], then those of x[1] and so on: they are
+    read as they lie. Writes ``vectors`` × VECTOR values a row. One row or many: the same bits.
+    """
+    step, row, out = 4 * x_step, 4 * x_row, 4 * y_row
+    begin = 0
+    while begin < vectors:
+        wide = min(BLOCK_VECTORS, vectors - begin)
+        pitch = 4 * VECTOR * wide
+        to = y + 4 * VECTOR * begin
+        r = 0
+        while r + TILE_ROWS <= rows:
+            a, b = x + r * row, to + r * out
+            if wide > TILE_VECTORS:
+                for v in range(wide):
+                    _rows_by_1(weights + 4 * VECTOR * v, pitch, a, step, row, b + 4 * VECTOR * v, out, depth)
+            elif wide == 4:
+                _rows_by_4(weights, pitch, a, step, row, b, out, depth)
+            elif wide == 3:
+                _rows_by_3(weights, pitch, a, step, row, b, out, depth)
+            elif wide == 2:
+                _rows_by_2(weights, pitch, a, step, row, b, out, depth)
+            else:
+                _rows_by_1(weights, pitch, a, step, row, b, out, depth)
+            r += TILE_ROWS
+        while r < rows:
+            a, b = x + r * row, to + r * out
+            if wide == 4:
+                _one_by_4(weights, pitch, a, step, row, b, out, depth)
+            elif wide == 3:
+                _one_by_3(weights, pitch, a, step, row, b, out, depth)
+            elif wide == 2:
+                _one_by_2(weights, pitch, a, step, row, b, out, depth)
+            else:
+                _one_by_1(weights, pitch, a, step, row, b, out, depth)
+            r += 1
+        weights += pitch * depth
+        begin += wide
+
+
+@compiled(void(int64, int64, int64, float32, int64, int64), fastmath=FUSED)
+def finish_product(kind, y_at, bias_at, slope, other_at, count):
+    """What follows a product, in place: + bias, and then a PReLU of one ``slope``, or + what lies at ``other_at``."""
+    y, bias = floats(y_at, count), floats(bias_at, count)
+    if kind == WITH_BIAS:
+        for i in range(count):
+            y[i] += bias[i]
+    elif kind == WITH_PRELU:
+        for i in range(count):
+            value = y[i] + bias[i]
+            y[i] = value if value >= np.float32(0.0) else value * slope
+    elif kind == WITH_SUM:
+        other = floats(other_at, count)
+        for i in range(count):
+            y[i] = (y[i] + bias[i]) + other[i]
+
+
+@compiled(void(int64, int64, int64, int64, float32, int64, int64, int64, int64, int64), fastmath=FUSED)
+def depthwise(x_at, weights_at, bias_at, y_at, slope, history, dilation, reach, hop, count):
+    """A causal dilated depthwise convolution, then a PReLU: newest x and what it was ``dilation``, 2 × ... hops ago.
+
+    ``history`` is the ring of this layer, [reach × dilation, count]: x takes the place of its oldest row, in hop number
+    ``hop``. ``weights`` is [reach + 1, count], oldest first.
+    """
+    x, y, bias = floats(x_at, count), floats(y_at, count), floats(bias_at, count)
+    length = reach * dilation
+    newest = history + 4 * count * (hop % length)
+    if reach == 2:
+        middle = floats(history + 4 * count * ((hop + dilation) % length), count)
+        oldest, w = floats(newest, count), floats(weights_at, 3 * count)
+        for i in range(count):
+            past = oldest[i] * w[i] + middle[i] * w[count + i] + bias[i]
+            value = x[i] * w[2 * count + i] + past
+            y[i] = value if value >= np.float32(0.0) else value * slope
+            oldest[i] = x[i] if abs(x[i]) >= TINY else np.float32(0.0)
+        return
+    for i in range(count):
+        y[i] = bias[i]
+    for tap in range(reach):
+        row = floats(history + 4 * count * ((hop + tap * dilation) % length), count)
+        w = floats(weights_at + 4 * count * tap, count)
+        for i in range(count):
+            y[i] += row[i] * w[i]
+    w, row = floats(weights_at + 4 * count * reach, count), floats(newest, count)
+    for i in range(count):
+        value = x[i] * w[i] + y[i]
+        y[i] = value if value >= np.float32(0.0) else value * slope
+        row[i] = x[i] if abs(x[i]) >= TINY else np.float32(0.0)

@@ -1,0 +1,134 @@
+"""NativeStep: wave in, wave out, one hop a call, by a C function that needs neither Python nor its lock.
+
+    int32 step(int64 context, float32 *input, float32 *output)
+
+`input` and `output` are `hop` frames of interleaved channels, full scale 1, and may be the same. 0 is returned when all
+is well. When something that is no number comes out, the output is silence, the overlap is forgotten, and 1 is returned.
+The delay is that of a Stream with blocks of whole hops: synthesis window + look-ahead - hop.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray, float32, int32, int64, types
+from numpy.typing import NDArray
+
+from rtsep.engine.compiled.interpreter import ROWS, run
+from rtsep.engine.compiled.memory import call, floats, integers
+from rtsep.engine.compiled.program import Program, Workspace, aligned
+from rtsep.engine.compiled.records import ROW_WORDS
+from rtsep.engine.framing import LIMIT, TINY
+from rtsep.engine.numba_cache import c_function
+
+Floats = NDArray[np.float32]
+
+# Words of the context, after those of `interpreter.run`: its address, sizes, and the addresses of the first row's
+# window, of its frames of the target, and of what earlier frames still owe ([channels, synthesis window]).
+RUN, USED, HOP, CHANNELS, OWN_CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ROW_BYTES, TAIL, WORDS = range(5, 17)
+_LIMIT = np.float32(LIMIT)
+
+
+def _step(context_at, source, target):
+    word = integers(context_at, WORDS)
+    hop, channels, own, window = word[HOP], word[CHANNELS], word[OWN_CHANNELS], word[WINDOW]
+    rows, width = word[USED], word[WIDTH]
+    heard, made = carray(source, (hop * channels,)), carray(target, (hop * channels,))
+    for row in range(rows):
+        for c in range(own):
+            memory = floats(word[WINDOW_AT] + row * word[ROW_BYTES] + 4 * c * window, window)
+            for i in range(window - hop):
+                memory[i] = memory[i + hop]
+            channel = row * own + c if channels > 1 else 0
+            for i in range(hop):
+                value = heard[i * channels + channel]
+                if not np.isfinite(value) or abs(value) < TINY:
+                    value = np.float32(0.0)
+                memory[window - hop + i] = min(_LIMIT, max(-_LIMIT, value))
+    call(word[RUN], context_at, rows)
+    table = integers(word[ROWS], ROW_WORDS * rows)
+    sound = np.float32(0.0)
+    for row in range(rows):
+        table[ROW_WORDS * row + 1] += 1
+        for c in range(own):
+            frame = floats(word[FRAMES_AT] + row * word[ROW_BYTES] + 4 * c * width, width)
+            tail = floats(word[TAIL] + 4 * (row * own + c) * width, width)
+            for i in range(width - hop):
+                tail[i] = tail[i + hop] + frame[i]
+            for i in range(width - hop, width):
+                tail[i] = frame[i]
+    for i in range(hop):
+        for channel in range(channels):
+            value = floats(word[TAIL] + 4 * channel * width, width)[i]
+            if channels < own:  # one channel went in as several: their mean comes out
+                for c in range(1, own):
+                    value += floats(word[TAIL] + 4 * c * width, width)[i]
+                value /= np.float32(own)
+            made[i * channels + channel] = value
+            sound += value * np.float32(0.0)
+    if sound == np.float32(0.0):
+        return np.int32(0)
+    made[:] = np.float32(0.0)
+    floats(word[TAIL], rows * own * width)[:] = np.float32(0.0)
+    return np.int32(1)
+
+
+step = c_function(_step, int32(int64, types.CPointer(float32), types.CPointer(float32)))
+
+
+class NativeStep:
+    """One stream of one or several channels as a C function; owns all memory that it works on.
+
+    `address` and `context` are what a callback needs: `step(context, input, output)`. `hop` is in frames at the model's
+    rate. A mono model runs once a channel, all channels in one product. Belongs to one thread at a time.
+    """
+
+    address: int = step.address
+
+    def __init__(self, program: Program, channels: int = 1) -> None:
+        """channels: of input and output. Raises InputError when the model cannot run on so many."""
+        from rtsep.engine.stream import check_channels
+
+        spec = self.spec = program.spec
+        self.channels, self.hop = check_channels(channels, spec), spec.hop
+        rows = max(1, self.channels // spec.channels)
+        self._workspace = Workspace(program, rows)
+        self._kept = [aligned(program.kept_values) for _ in range(rows)]
+        self._workspace.table[:, 0] = [kept.ctypes.data for kept in self._kept]
+        self._tail = aligned(rows * spec.channels * spec.synthesis_window)
+        words = np.zeros(WORDS, np.int64)
+        words[: len(self._workspace.context)] = self._workspace.context
+        words[RUN], words[USED], words[HOP] = run.address, rows, spec.hop
+        words[CHANNELS], words[OWN_CHANNELS] = self.channels, spec.channels
+        words[WINDOW], words[WIDTH] = spec.analysis_window, spec.synthesis_window
+        words[WINDOW_AT] = self._workspace.view("window").ctypes.data
+        words[FRAMES_AT] = self._workspace.view("frames")[spec.target_index].ctypes.data
+        words[ROW_BYTES], words[TAIL] = 4 * self._workspace.stride, self._tail.ctypes.data
+        self._words = words
+        self.context = int(words.ctypes.data)
+        silence = np.zeros(self.hop * self.channels, np.float32)
+        for _ in range(2 * spec.slow_rate):  # touches all memory
+            self.step(silence)
+        self.reset()
+
+    def step(self, hop: Floats) -> tuple[Floats, int]:
+        """One hop from Python, [hop × channels] float32 interleaved: what comes out, and what the function returns."""
+        out = np.empty_like(hop)
+        pointer = np.ctypeslib.as_ctypes
+        return out, int(step.ctypes(self.context, pointer(hop), pointer(out)))
+
+    @property
+    def activity(self) -> float | None:
+        """Probability that the target was active in the newest hop (the most of all channels), if the model says."""
+        if not self.spec.activity:
+            return None
+        views = [self._workspace.view("activity", row) for row in range(self._workspace.rows)]
+        return float(max(view[self.spec.target_index] for view in views))
+
+    def reset(self) -> None:
+        """Forget all sound, as if the step were new."""
+        for kept in self._kept:
+            kept[:] = 0
+        self._tail[:] = 0
+        self._workspace.table[:, 1] = 0
+        for row in range(self._workspace.rows):
+            self._workspace.view("window", row)[:] = 0

@@ -1,0 +1,26 @@
+"""A record: one kernel and what it works on, as a line of int64 numbers that `interpreter` reads.
+
+An operand is an address and, beside it, the bytes from one row's to the next row's (0 for weights). Which words a kind
+of record has is written where `interpreter` runs it.
+"""
+
+from __future__ import annotations
+
+WORDS = 32
+
+UNARY, BINARY, PRODUCT, NORM, DEPTHWISE, TOTAL, RECALL, KEEP, TAPS, COLUMN, UNLESS_PHASE, GO_TO = range(12)
+
+# Words of a record.
+KIND, FUNCTION = 0, 1
+A, A_ROW, B, B_ROW, Y, Y_ROW = range(2, 8)
+SIZES = 8  # of up to four axes, the last the innermost
+COUNT = 11
+A_STEPS, B_STEPS, Y_STEPS = 12, 16, 20  # an axis each
+# of products, norms and convolutions
+DEPTH, VECTORS, INNER_ROWS = 8, 9, 10
+BIAS, SLOPE, OFFSET, DILATION, REACH = 24, 25, 26, 27, 28
+EPSILON = SLOPE
+PHASE, TARGET = 8, 9
+
+SEGMENT_WORDS = 3
+ROW_WORDS = 2  # of the table of rows: the address of a stream's memory, and the number of the hop

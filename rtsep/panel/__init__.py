@@ -1,0 +1,5 @@
+"""The panel: a page in the browser that drives the same sessions as the terminal does.
+
+``server`` hands out the page and carries messages over one WebSocket; ``commands`` are what a page may ask for; the
+tabs' controllers (``microphone``) do it and say what is so. The server is the one truth: every page shows the same.
+"""

@@ -1,0 +1,42 @@
+// The one way to the server: commands go out, parts of the state and frames come in. Comes back by itself.
+
+const AGAIN_MS = 1000;
+
+export class Connection {
+  // state(news), refused(sentence), frame(DataView), there(boolean): what is called when such a thing comes.
+  constructor(on) {
+    this.on = on;
+    this.connect();
+    document.addEventListener("visibilitychange", () => this.watch());
+  }
+
+  connect() {
+    const address = new URL("socket", location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    this.socket = new WebSocket(address);
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onopen = () => {
+      this.on.there(true);
+      this.watch();
+    };
+    this.socket.onmessage = ({ data }) => {
+      if (typeof data !== "string") return this.on.frame(new DataView(data));
+      const message = JSON.parse(data);
+      if ("refused" in message) this.on.refused(message.refused);
+      else this.on.state(message);
+    };
+    this.socket.onclose = () => {
+      this.on.there(false);
+      setTimeout(() => this.connect(), AGAIN_MS);
+    };
+  }
+
+  // Frames are for pages that are seen.
+  watch() {
+    this.send("Watch", { on: document.visibilityState === "visible" });
+  }
+
+  send(what, values = {}) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ do: what, ...values }));
+  }
+}

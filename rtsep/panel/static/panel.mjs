@@ -1,0 +1,46 @@
+// The page: one connection, the tabs, and keys that work wherever one is.
+
+import { Connection } from "./connection.mjs";
+import { element } from "./controls.mjs";
+import { Microphone } from "./microphone.mjs";
+
+const tabs = {};
+const connection = new Connection({
+  state: (news) => Object.entries(news).forEach(([tab, values]) => tabs[tab]?.update(values)),
+  frame: (view) => tabs.microphone.frame(view),
+  refused: (sentence) => {
+    Object.values(tabs).forEach((tab) => tab.refused());
+    tabs.microphone.tell(sentence, "problem");
+  },
+  there: (on) => (element("offline").hidden = on),
+});
+tabs.microphone = new Microphone(connection);
+
+// Single keys are for those who want them (they get in the way of speech input, for one).
+
+const singleKeys = element("single-keys");
+try {
+  singleKeys.checked = localStorage.getItem("single-keys") !== "off";
+} catch {
+  // a browser that keeps nothing
+}
+singleKeys.addEventListener("change", () => {
+  try {
+    localStorage.setItem("single-keys", singleKeys.checked ? "on" : "off");
+  } catch {
+    // as above
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (!singleKeys.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const typing = event.target.closest("input[type=text], select, textarea");
+  const pressing = event.key === " " && event.target.closest("button, input[type=checkbox], a");
+  if (typing || pressing) return;
+  if (tabs.microphone.key(event.key.toLowerCase())) event.preventDefault();
+});
+
+// After a click of the mouse the space bar is for comparing, not for pressing the same button again.
+document.addEventListener("click", (event) => {
+  if (event.detail > 0) event.target.closest("button")?.blur();
+});

@@ -1,0 +1,230 @@
+"""Every operator that is compiled against its twin in numpy and against onnxruntime, on views of all kinds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from graphs import Network
+from onnx import TensorProto, helper, numpy_helper
+
+from rtsep.engine.compiled import kernels
+from rtsep.engine.compiled.compiler import UnsupportedError, compile_model, pack
+from rtsep.engine.compiled.onnx_file import read
+from rtsep.engine.compiled.operators import OPERATORS
+from rtsep.engine.compiled.step import CompiledStep
+from rtsep.model_spec import ModelSpec
+
+SIZE = 240  # of the window
+Nodes = list[tuple[str, list[Any], dict[str, Any]]]
+rng = np.random.default_rng(0)
+
+
+def values(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def whole(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def graph_of(nodes: Nodes) -> tuple[onnx.ModelProto, int]:
+    """A model: the nodes one after the other, `"x"` being what the one before made, then all in one row as `frames`."""
+    made, constants = [], []
+    last = "window"
+    for number, (op, inputs, attributes) in enumerate([*nodes, ("Reshape", ["x", whole(1, 1, -1)], {})]):
+        names = []
+        for place, value in enumerate(inputs):
+            if isinstance(value, np.ndarray):
+                constants.append(numpy_helper.from_array(value, f"c{number}_{place}"))
+                names.append(constants[-1].name)
+            else:
+                names.append(last if value == "x" else value)
+        last = "frames" if number == len(nodes) else f"y{number}"
+        made.append(
+            helper.make_node(op, names, [last, *(f"more{number}_{i}" for i in range(attributes.pop("more", 0)))])
+        )
+        made[-1].attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+    window = helper.make_tensor_value_info("window", TensorProto.FLOAT, [1, SIZE])
+    free = helper.make_tensor_value_info("frames", TensorProto.FLOAT, [1, 1, "size"])
+    graph = helper.make_graph(made, "one", [window], [free], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return model, session.run(None, {"window": np.zeros((1, SIZE), np.float32)})[0].size
+
+
+def spec_of(size: int, models: Any) -> ModelSpec:
+    plain = models(Network(hop=16, analysis_window=64, synthesis_window=32, sources=("speech",))).spec
+    return replace(plain, hop=size, analysis_window=SIZE, synthesis_window=size, dilations=(), hidden=0)
+
+
+def in_numpy(model: onnx.ModelProto, window: np.ndarray) -> np.ndarray:
+    graph = read(model.SerializeToString()).graph
+    known: dict[str, Any] = {"window": window, **graph.initialisers}
+    for node in graph.nodes:
+        found = OPERATORS[node.op](*(known[name] for name in node.inputs), **node.attributes)
+        known |= dict(zip(node.outputs, found, strict=True))
+    return known["frames"]
+
+
+TURNED: Nodes = [("Reshape", ["x", whole(4, 6, 10)], {}), ("Transpose", ["x"], {"perm": [2, 0, 1]})]
+BACKWARDS: Nodes = [("Slice", ["x", whole(-1), whole(-(2**63) + 1), whole(1), whole(-1)], {})]
+EVERY_THIRD: Nodes = [("Slice", ["x", whole(1), whole(2**63 - 1), whole(1), whole(3)], {})]
+ROWS: Nodes = [("Reshape", ["x", whole(8, 30)], {})]
+VIEWS = {"as it is": [], "turned": TURNED, "backwards": BACKWARDS, "every third": EVERY_THIRD, "rows": ROWS}
+POSITIVE: Nodes = [("Mul", ["x", "x"], {}), ("Add", ["x", np.array(1e-3, np.float32)], {})]
+
+CASES: dict[str, Nodes] = {}
+for name, view in VIEWS.items():
+    for op in ("Sigmoid", "Tanh", "Exp", "Neg", "Relu", "Abs"):
+        CASES[f"{op}, {name}"] = [*view, (op, ["x"], {})]
+    for op in ("Log", "Sqrt", "Reciprocal"):
+        CASES[f"{op}, {name}"] = [*POSITIVE, *view, (op, ["x"], {})]
+    for op in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
+        CASES[f"{op} of a number, {name}"] = [*view, (op, ["x", np.array(1.25, np.float32)], {})]
+    CASES[f"PRelu, {name}"] = [*view, ("PRelu", ["x", np.array([0.3], np.float32)], {})]
+    CASES[f"Mul by itself, {name}"] = [*view, ("Mul", ["x", "x"], {})]
+    CASES[f"Div of 1, {name}"] = [*POSITIVE, *view, ("Div", [np.ones(1, np.float32), "x"], {})]
+CASES |= {
+    "Mul along the last axis": [*TURNED, ("Mul", ["x", values(6)], {})],
+    "Add along a middle axis": [*TURNED, ("Add", ["x", values(4, 1)], {})],
+    "Sub along the first axis": [*TURNED, ("Sub", [values(10, 1, 1), "x"], {})],
+    "PRelu, a slope a channel": [*ROWS, ("PRelu", ["x", values(30)], {})],
+    "outer sum": [*ROWS, ("Slice", ["x", whole(0), whole(1), whole(0)], {}), ("Add", ["x", values(5, 1)], {})],
+    "LayerNormalization": [("LayerNormalization", ["x", values(SIZE), values(SIZE)], {"epsilon": 1e-3})],
+    "LayerNormalization of rows": [*ROWS, ("LayerNormalization", ["x", values(30), values(30)], {})],
+    "LayerNormalization, turned, no offset": [*TURNED, ("LayerNormalization", ["x", values(6)], {"axis": -1})],
+    "ReduceSum of two": [("Reshape", ["x", whole(2, 120)], {}), ("ReduceSum", ["x", whole(0)], {"keepdims": 0})],
+    "ReduceSum of a middle axis": [*TURNED, ("ReduceSum", ["x", whole(1)], {"keepdims": 1})],
+    "ReduceSum of two axes": [("Reshape", ["x", whole(2, 30, 4)], {}), ("ReduceSum", ["x", whole(0, -1)], {})],
+    "ReduceSum of many": [*ROWS, ("ReduceSum", ["x", whole(1)], {"keepdims": 0})],
+    "ReduceSum of many, turned": [*TURNED, ("ReduceSum", ["x", whole(0)], {"keepdims": 1})],
+    "ReduceSum of all": [*ROWS, ("ReduceSum", ["x"], {})],
+    "ReduceSum of one": [("Unsqueeze", ["x", whole(0)], {}), ("ReduceSum", ["x", whole(0)], {"keepdims": 0})],
+    "Concat": [*ROWS, ("Concat", ["x", values(2, 30), "x"], {"axis": 0})],
+    "Concat of the last axis": [*TURNED, ("Concat", ["x", values(10, 4, 3)], {"axis": -1}), ("Neg", ["x"], {})],
+    "Split": [*ROWS, ("Split", ["x", whole(11, 0, 19)], {"axis": 1, "more": 2}), ("Neg", ["x"], {})],
+    "Gather": [*TURNED, ("Gather", ["x", np.array(-2, np.int64)], {"axis": 1}), ("Neg", ["x"], {})],
+    "Squeeze": [("Squeeze", ["x", whole(0)], {}), ("Neg", ["x"], {})],
+    "Expand": [("Reshape", ["x", whole(24, 1, 10)], {}), ("Expand", ["x", whole(24, 3, 10)], {}), ("Neg", ["x"], {})],
+    "Flatten": [*TURNED, ("Flatten", ["x"], {"axis": 2})],
+    "MatMul": [("MatMul", ["x", values(SIZE, 17)], {})],
+    "MatMul of rows": [*ROWS, ("MatMul", ["x", values(30, 50)], {})],
+    "MatMul, turned": [*TURNED, ("MatMul", ["x", values(6, 65)], {})],
+    "MatMul, backwards": [*BACKWARDS, ("MatMul", ["x", values(SIZE, 129)], {})],
+    "MatMul and a sum": [("MatMul", ["x", values(SIZE, 40)], {}), ("Add", ["x", values(40)], {})],
+    "MatMul, a sum and a PRelu": [
+        *ROWS,
+        ("MatMul", ["x", values(30, 40)], {}),
+        ("Add", [values(1, 40), "x"], {}),
+        ("PRelu", ["x", np.array([[-0.2]], np.float32)], {}),
+    ],
+    "MatMul and a residual": [("MatMul", ["x", values(SIZE, SIZE)], {}), ("Add", ["window", "x"], {})],
+    "Gemm": [("Gemm", ["x", values(SIZE, 33), values(33)], {"alpha": 0.5, "beta": -2.0})],
+    "Gemm, weights turned": [*ROWS, ("Gemm", ["x", values(48, 30), values(48)], {"transB": 1})],
+    "Gemm, one bias, a PRelu": [
+        ("Gemm", ["x", values(SIZE, 100), values(1)], {}),
+        ("PRelu", ["x", np.array([0.1], np.float32)], {}),
+    ],
+    "Gemm, a bias and a residual": [
+        ("Gemm", ["x", values(SIZE, SIZE), values(SIZE)], {}),
+        ("Add", ["x", "window"], {}),
+    ],
+    "Gemm and a sum of another shape": [("Gemm", ["x", values(SIZE, 8)], {}), ("Add", ["x", values(3, 8)], {})],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_node_gives_what_numpy_and_onnxruntime_give(models: Any, name: str) -> None:
+    model, size = graph_of([(op, inputs, dict(attributes)) for op, inputs, attributes in CASES[name]])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    step = CompiledStep(compile_model(read(model.SerializeToString()), spec_of(size, models)))
+    for scale in (1.0, 0.01, 30.0):
+        window = scale * values(1, SIZE)
+        expected = session.run(None, {"window": window})[0]
+        found = step.step(window)
+        bound = 2e-6 * max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(in_numpy(model, window), expected, rtol=1e-5, atol=bound)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=bound)
+
+
+def test_functions_over_all_they_meet() -> None:
+    x = np.concatenate([np.linspace(-120, 120, 200_001), [0.0, -0.0, np.nan, np.inf, -np.inf]]).astype(np.float32)
+    exact = x.astype(np.float64)
+    with np.errstate(all="ignore"):
+        for function, expected in (
+            (kernels.SIGMOID, 1 / (1 + np.exp(-exact))),
+            (kernels.TANH, np.tanh(exact)),
+        ):
+            np.testing.assert_allclose(computed(function, x), expected, rtol=0, atol=3e-7)
+        inside = (np.abs(x) < 87) | np.isnan(x)
+        np.testing.assert_allclose(computed(kernels.EXP, x[inside]), np.exp(exact[inside]), rtol=3e-7)
+        positive = np.exp(np.linspace(-87, 88, 100_001)).astype(np.float32)
+        np.testing.assert_allclose(
+            computed(kernels.LOG, positive), np.log(positive.astype(np.float64)), rtol=2e-7, atol=1e-7
+        )
+        ends = np.array([0.0, -1.0, np.nan, np.inf, 1.0], np.float32)
+        np.testing.assert_array_equal(computed(kernels.LOG, ends), np.log(ends))
+    assert computed(kernels.TANH, np.zeros(20, np.float32)).tolist() == [0.0] * 20
+
+
+def computed(function: int, x: np.ndarray) -> np.ndarray:
+    y = np.empty_like(x)
+    kernels.unary(function, x.ctypes.data, 1, y.ctypes.data, 1, len(x))
+    return y
+
+
+@pytest.mark.parametrize("depth", [1, 2, 129, 260])
+@pytest.mark.parametrize("outputs", [1, 15, 16, 17, 33, 49, 64, 80, 129])
+def test_a_product_has_the_same_bits_for_any_number_of_rows(depth: int, outputs: int) -> None:
+    matrix, x = values(depth, outputs), values(11, depth)
+    packed, vectors = pack(matrix), -(-outputs // kernels.VECTOR)
+    width = vectors * kernels.VECTOR
+
+    def product(rows: np.ndarray) -> np.ndarray:
+        y = np.full((len(rows), width), np.nan, np.float32)
+        kernels.product(
+            *(packed.ctypes.data, rows.ctypes.data, 1, depth, y.ctypes.data, width),
+            *(len(rows), depth, vectors),
+        )
+        return y[:, :outputs]
+
+    whole_ = product(x)
+    np.testing.assert_allclose(whole_, x.astype(np.float64) @ matrix, rtol=0, atol=1e-6 * depth)
+    for count in range(1, 11):
+        np.testing.assert_array_equal(product(np.ascontiguousarray(x[:count])), whole_[:count])
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_a_depthwise_convolution_equals_its_twin(reach: int) -> None:
+    hidden, dilation, hops, slope = 37, 3, 25, np.float32(0.2)
+    x, weights, bias = values(hops, hidden), values(reach + 1, hidden), values(hidden)
+    history, y = np.zeros((reach * dilation, hidden), np.float32), np.empty((hops, hidden), np.float32)
+    for hop in range(hops):
+        kernels.depthwise(
+            *(x[hop].ctypes.data, weights.ctypes.data, bias.ctypes.data, y[hop].ctypes.data, slope),
+            *(history.ctypes.data, dilation, reach, hop, hidden),
+        )
+    past = np.concatenate([np.zeros((reach * dilation, hidden), np.float32), x])
+    summed = bias + sum(past[tap * dilation :][:hops] * weights[tap] for tap in range(reach + 1))
+    np.testing.assert_allclose(y, np.where(summed >= 0, summed, summed * slope), rtol=0, atol=2e-6)
+
+
+REFUSED: dict[str, Nodes] = {
+    "operator Softmax": [("Softmax", ["x"], {})],
+    "fixed weights": [*ROWS, ("MatMul", [values(5, 8), "x"], {})],
+    "several indices": [("Gather", ["x", whole(3, 1)], {"axis": 1})],
+    "last axis": [*ROWS, ("LayerNormalization", ["x", values(8, 30)], {"axis": 0})],
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_is_not_compiled_is_named(models: Any, words: str) -> None:
+    model, size = graph_of([(op, inputs, dict(attributes)) for op, inputs, attributes in REFUSED[words]])
+    with pytest.raises(UnsupportedError, match=words):
+        compile_model(read(model.SerializeToString()), spec_of(size, models))

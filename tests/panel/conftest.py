@@ -1,0 +1,125 @@
+"""One panel, one browser and one private sound server for all tests of the page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from rtsep.live.engine import live_supervisor
+from rtsep.live.engine.governor import Governor
+from rtsep.live.engine.live_engine import LiveEngine
+from rtsep.live.engine.supervisor import Supervisor
+from rtsep.panel.microphone import Microphone
+from rtsep.panel.server import Panel, run
+from tests.live.servers import PulseServer, install
+
+PATIENCE_S = 60.0
+
+
+class Site:
+    """A panel that serves. address: of its page. folder: that it records to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.panel = Panel(lambda changed: Microphone(changed, str(folder)))
+        self.microphone = self.panel.microphone
+        self._quit, there, found = threading.Event(), threading.Event(), []
+
+        def ready(address: str) -> None:
+            found.append(address)
+            there.set()
+
+        work = run(self.panel, "127.0.0.1", 0, self._quit, ready)
+        self._thread = threading.Thread(target=lambda: asyncio.run(work), daemon=True)
+        self._thread.start()
+        assert there.wait(PATIENCE_S)
+        self.address: str = found[0]
+
+    def end(self) -> None:
+        self._quit.set()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+    def until(self, condition: Callable[[LiveEngine], Any]) -> LiveEngine:
+        """The engine whose sound runs, once ``condition`` holds for it."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            engine = self.microphone.engine
+            if engine is not None and engine.state == "running" and condition(engine):
+                return engine
+            if time.monotonic() > end:
+                pytest.fail(f"it never came to that: {self.microphone.state()}")
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A private PulseAudio whose microphone hears noise; no machine is too slow, and no device lost for slowness."""
+    folder = tmp_path_factory.mktemp("panel")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(48000 * 300)
+    soundfile.write(folder / "noise.wav", noise, 48000)
+    with pytest.MonkeyPatch.context() as patch, PulseServer():
+        patch.setattr(Supervisor, "patience_s", lambda self: 30.0)
+        patch.setattr(live_supervisor, "_STUCK_S", 30.0)
+        patch.setattr(Governor, "judge", lambda *_: None)
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        root = str(Path(__file__).parents[2])
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
+        player = subprocess.Popen(["paplay", "-d", "micfeed", str(folder / "noise.wav")])
+        yield
+        player.kill()
+        player.wait()
+
+
+@pytest.fixture(scope="module")
+def site(pulse: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    made = Site(tmp_path_factory.mktemp("recordings"))
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    install("chromium", program="chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
+    """``opened(**context)``: another page of the panel, whose errors fail the test."""
+    contexts: list[BrowserContext] = []
+    errors: list[str] = []
+
+    def open_page(**options: Any) -> Page:
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(site.address)
+        expect(page.locator("#find")).to_have_text("Look again", timeout=1000 * PATIENCE_S)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def page(opened: Callable[..., Page]) -> Page:
+    return opened()

@@ -1,0 +1,155 @@
+"""Who may talk to the panel, and what it makes of what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from rtsep.errors import InputError
+from rtsep.panel.commands import Bypass, Choose, FindDevices, parse
+from rtsep.panel.microphone import Microphone
+from rtsep.panel.server import STATIC, Panel, run
+from tests.program import assert_one_sentence, command, environment, spawn
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    panel, quit, there = Panel(Microphone), threading.Event(), threading.Event()
+    found: list[str] = []
+
+    def ready(where: str) -> None:
+        found.append(where)
+        there.set()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run(panel, "127.0.0.1", 0, quit, ready)), daemon=True)
+    thread.start()
+    assert there.wait(60)
+    yield found[0]
+    quit.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def answer(address: str, **headers: str) -> tuple[int, Any]:
+    request = urllib.request.Request(address, headers={key.capitalize(): value for key, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.status, response.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers
+
+
+def test_only_those_who_know_the_token_see_anything(address: str) -> None:
+    token = address.rstrip("/").rpartition("/")[2]
+    assert len(token) >= 32
+    status, headers = answer(address)
+    assert status == 200 and "default-src 'none'" in headers["Content-Security-Policy"]
+    for wrong in ("", "x" * len(token) + "/", token[:-1] + "/", "panel.css", f"{token}/../{token}/"):
+        assert answer(address.replace(f"{token}/", wrong))[0] in (403, 404), wrong
+    for file in STATIC.iterdir():
+        if file.suffix != ".html":
+            assert answer(address + file.name)[0] == 200, file
+            assert answer(address.replace(token, "0" * len(token)) + file.name)[0] == 404
+    assert answer(address + "..%2Fserver.py")[0] == 404
+
+
+def test_other_sites_are_refused(address: str) -> None:
+    assert answer(address, origin="http://evil.example")[0] == 403
+    assert answer(address, host="evil.example")[0] == 403, "a name that was pointed at this machine"
+    assert answer(address, host="localhost:1")[0] == 200
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "null"])
+def test_sockets_of_other_pages_are_refused(address: str, origin: str | None) -> None:
+    async def connect() -> int:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.ws_connect(f"{address}socket", headers={"Origin": origin} if origin else {}):
+                    return 101
+            except aiohttp.WSServerHandshakeError as error:
+                return error.status
+
+    assert asyncio.run(connect()) == 403
+
+
+def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
+    said = ["", "[]", '{"do": "Explode"}', '{"do": "Bypass", "on": 1}', '{"do": "Choose", "values": {"x": 1}}']
+    said += ['{"do": "Choose", "values": {"slack": "many"}}', '{"do": "Choose", "values": {"slack": 99}}']
+    said += ['{"do": "Choose", "values": {"model": "karaoke"}}', '{"do": "LoadPreset", "name": "../x"}']
+
+    async def talk() -> list[str]:
+        origin = "/".join(address.split("/")[:3])
+        headers, refusals = {"Origin": origin}, []
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{address}socket", headers=headers) as page,
+        ):
+            for text in said:
+                await page.send_str(text)
+                while "refused" not in (message := await page.receive_json(timeout=30)):
+                    pass
+                refusals.append(message["refused"])
+        return refusals
+
+    refusals = asyncio.run(talk())
+    assert len(refusals) == len(said) and all(text.endswith(".") for text in refusals)
+    assert "x" in refusals[4] and "from 1 to 16" in refusals[6] and "not speech" in refusals[7]
+
+
+def test_commands_are_typed() -> None:
+    assert parse({"do": "Bypass", "on": True}) == Bypass(True)
+    assert parse({"do": "Choose", "values": {"slack": 2}}) == Choose({"slack": 2})
+    assert parse({"do": "FindDevices"}) == FindDevices()
+    for wrong in (
+        None,
+        {},
+        {"do": "Bypass"},
+        {"do": "Bypass", "on": True, "off": False},
+        {"do": "Choose", "values": 3},
+    ):
+        with pytest.raises(InputError):
+            parse(wrong)
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    for file in STATIC.iterdir():
+        text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "://" not in text and "eval(" not in text and "innerHTML" not in text, file
+
+
+def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "env": environment()}
+    with subprocess.Popen(command("panel", "--no-browser"), **options) as program:
+        assert program.stderr is not None
+        said = program.stderr.readline()
+        address = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
+        assert answer(address)[0] == 200
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(60) == 0
+        assert program.stderr.read() == ""
+
+
+def test_a_port_that_is_taken_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = spawn("panel", "--no-browser", "--port", taken.getsockname()[1])
+    assert done.returncode == 2
+    assert_one_sentence(done, "--port")
+
+
+def test_without_the_extra_there_is_one_sentence() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; sys.argv = ['rtsep', 'panel']; "
+    code += "from rtsep.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "rtsep[panel]" in done.stderr
