@@ -129,9 +129,10 @@ def test_vocals_louder_than_they_are_make_no_sense(decibels) -> None:
 
 
 def test_karaoke_in_pieces_is_as_long_as_the_song(model) -> None:
-    karaoke, sound = Karaoke(rtsep.load(model), 44100, 2, vocals=-6.0), song(44100)
+    loaded, sound = rtsep.load(model), song(44100)
+    karaoke = Karaoke(loaded, 44100, 2, vocals=-6.0)
     made = np.concatenate([*(karaoke.process(piece) for piece in np.array_split(sound, 7)), karaoke.flush()])
-    accompaniment = enhance(sound, 44100, model)
+    accompaniment = enhance(sound, 44100, loaded)
     gain = np.float32(10 ** (-6 / 20))
     assert np.array_equal(made, accompaniment + gain * (sound - accompaniment))
 
