@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtsep.engine.spectral_spec import FORM, SpectralSpec
 from rtsep.errors import InputError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
 if TYPE_CHECKING:
     from rtsep.engine.inference import Step
+    from rtsep.engine.segment_separator import SegmentSeparator
     from rtsep.engine.stream import Stream
 
 __all__ = [
@@ -19,9 +21,12 @@ __all__ = [
     "Baseline",
     "Model",
     "ModelSpec",
+    "SpectralModel",
     "baselines",
+    "installed",
     "is_mono",
     "load",
+    "models_folder",
     "shipped",
 ]
 
@@ -33,15 +38,20 @@ class Model:
     """
 
     spatial = False  # whether it can do nothing with channels that are the same
+    streams = True  # whether it works on sound that is still being made
+    spec: ModelSpec
 
-    def __init__(self, path: str | Path) -> None:
-        """Open ``path``. Raises InputError when it cannot be read, is no ONNX file or no rtsep model."""
+    def __init__(self, path: str | Path, session: Any = None) -> None:
+        """Open ``path``. Raises InputError when it cannot be read, is no ONNX file or no rtsep model.
+
+        session: onnxruntime's, when the file is open already.
+        """
         self.path = Path(path)
-        self.session = _session(self.path)
+        self.session = _session(self.path) if session is None else session
         metadata = self.session.get_modelmeta().custom_metadata_map
-        self.spec = ModelSpec.parse(
-            metadata, self.session.get_inputs(), self.session.get_outputs(), where=self.path.name
-        )
+        self.spec = self._parse(metadata, self.session.get_inputs(), self.session.get_outputs(), self.path.name)
+
+    _parse = ModelSpec.parse
 
     def step(self) -> Step:
         """A new step on this model, with a state of its own: ``step(window) -> frames``, hop after hop."""
@@ -89,6 +99,32 @@ class Model:
             f"Model({spec.name} {spec.version}: {spec.target} of {', '.join(spec.sources)}, {spec.sample_rate} Hz, "
             f"{1000 * spec.algorithmic_latency / spec.sample_rate:.2f} ms)"
         )
+
+
+class SpectralModel(Model):
+    """A separator that sees whole segments of a song (form ``spectral``, see SpectralSpec): for files, not for streams."""
+
+    streams = False
+    spec: SpectralSpec  # type: ignore[assignment]
+    _parse = SpectralSpec.parse  # type: ignore[assignment]
+
+    def segment_separator(self, sample_rate: int) -> SegmentSeparator:
+        """What separates the segments of songs at ``sample_rate`` (Hz)."""
+        from rtsep.engine.segment_separator import SegmentSeparator
+
+        return SegmentSeparator(self.spec, self.session, sample_rate)
+
+    def step(self) -> Step:
+        """Raises InputError: it has none."""
+        raise InputError(
+            f"{self.spec.name} sees {self.spec.segment / self.spec.sample_rate:.0f} s of a song at once; it separates "
+            "songs in files, and for sound that is still being made there are other models, see `rtsep models`."
+        )
+
+    def stream(self, *_: Any, **__: Any) -> Stream:
+        """Raises InputError: it has none."""
+        self.step()
+        raise AssertionError
 
 
 class Baseline(Model):
@@ -148,6 +184,18 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.onnx"))}
 
 
+def models_folder() -> Path:
+    """Where models lie that a person added (`rtsep models add`): in the user's data folder."""
+    import platformdirs
+
+    return platformdirs.user_data_path("rtsep", appauthor=False) / "models"
+
+
+def installed() -> dict[str, Path]:
+    """The models that were added: name to path of the .onnx."""
+    return {path.stem: path for path in sorted(models_folder().glob("*.onnx")) if not path.name.startswith(".")}
+
+
 def baselines() -> tuple[str, ...]:
     """Names of the methods that need no training; `load` takes them too."""
     from rtsep.baselines import SPECS
@@ -156,7 +204,8 @@ def baselines() -> tuple[str, ...]:
 
 
 def load(name_or_path: str | Path) -> Model:
-    """Load a shipped model ("denoise") or a baseline ("mid-side") by its name, or any rtsep model by its .onnx's path.
+    """Load a shipped model ("denoise"), one that was added ("spleeter") or a baseline ("mid-side") by its name, or any
+    rtsep model by its .onnx's path.
 
     Raises:
         InputError: there is no such model, or the file is not one.
@@ -165,13 +214,22 @@ def load(name_or_path: str | Path) -> Model:
         raise InputError(f"A model is named by a str or a Path, not by {type(name_or_path).__name__}.")
     ships = shipped()
     if str(name_or_path) in ships:
-        return Model(ships[str(name_or_path)])
+        return _opened(ships[str(name_or_path)])
     if str(name_or_path) in baselines():
         return Baseline(str(name_or_path))
+    added = installed()
+    if str(name_or_path) in added:
+        return _opened(added[str(name_or_path)])
     path = Path(name_or_path)
     if path.exists() or path.suffix == ".onnx":
-        return Model(path)
+        return _opened(path)
     raise InputError(
         f"There is no model {str(name_or_path)!r}; give the path of an .onnx file or one of: "
-        f"{', '.join([*ships, *baselines()])}."
+        f"{', '.join([*ships, *added, *baselines()])}."
     )
+
+
+def _opened(path: Path) -> Model:
+    session = _session(path)
+    form = session.get_modelmeta().custom_metadata_map.get("rtsep.form")
+    return (SpectralModel if form == FORM else Model)(path, session)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.enhance import Enhancer
+from rtsep.engine.enhance import new_enhancer
 from rtsep.errors import InputError
 from rtsep.karaoke.pitch_shift import Shifter, check_key
 from rtsep.model import Model, load, shipped
@@ -64,7 +64,7 @@ class Separator:
 
         Raises InputError for values outside these, and for a spatial baseline on one channel.
         """
-        self._enhancer = Enhancer(model, sample_rate, channels)
+        self._enhancer = new_enhancer(model, sample_rate, channels)
         self._shifters = [Shifter(sample_rate, channels, check_key(key)) for _ in range(2)] if key else []
         self._channels = channels
         self._clear()
