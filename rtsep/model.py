@@ -102,7 +102,7 @@ class Model:
 
 
 class SpectralModel(Model):
-    """A separator that sees whole segments of a song (form ``spectral``, see SpectralSpec): for files, not for streams."""
+    """A separator that sees whole segments of a song (form ``spectral``, see SpectralSpec): no streams, only files."""
 
     streams = False
     spec: SpectralSpec  # type: ignore[assignment]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models
+from rtsep.cli import bench, denoise, devices, karaoke, models, separate
 from rtsep.cli.shared import ready_standard_streams
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("denoise")(denoise.denoise)
 app.command("karaoke")(karaoke.karaoke)
+app.command("separate")(separate.separate)
 app.command("models")(models.models)
 app.command("devices")(devices.devices)
 app.command("doctor")(devices.doctor)

@@ -42,7 +42,7 @@ def run_jobs(
 
     if as_json and any(job.to_standard_output for job in jobs):
         raise InputError("--json and the sound cannot both go to standard output; name a file with -o.")
-    signal.signal(signal.SIGTERM, _interrupt)
+    terminate_like_interrupt()
     skip_existing = skip_existing or len(jobs) > 1
     options: dict[str, Any] = {"salvage": salvage, "skip_existing": skip_existing, "raw": raw}
     with _Bar(jobs, quiet) as progress:
@@ -83,8 +83,12 @@ def _tell(outcome: Outcome, quiet: bool) -> None:
         typer.echo(printable(line), err=True)
 
 
-def _interrupt(*_: object) -> None:
+def terminate_like_interrupt() -> None:
     """Kill cleans up like Ctrl-C, also where Ctrl-C is ignored, as in the background of a script."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 

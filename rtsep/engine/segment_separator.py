@@ -1,9 +1,9 @@
 """SegmentSeparator: one segment of a song through an STFT, a spectral graph and the inverse STFT.
 
-A graph that sees only the lower ``bins`` would leave every hiss of the voice above them in the accompaniment, or take
-every cymbal out of it. With ``above = follow`` a source gets there, frame by frame and channel by channel, its share of
-the power in the octave below the ceiling: consonants go with their voice, and cymbals stay while nobody sings. (Spleeter
-calls the like "average", over all bins: bass and vowels, which know nothing of hiss, then decide about it.)
+What lies above the ``bins`` that a graph sees would stay in the accompaniment, hiss of the voice and all, or be missing
+in it, cymbals and all. With ``above = follow`` a source gets there, frame by frame and channel by channel, its share of
+the power in the octave below the ceiling: consonants go with their voice, and cymbals stay while nobody sings. Spleeter
+has the like over all bins ("average"), where vowels and basses, which know nothing of hiss, decide about it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class SegmentSeparator:
         x = np.zeros((spec.segment, spec.channels), np.float32)
         came = _resampled(segment, self._rate, spec.sample_rate)[: spec.segment]
         x[: len(came)] = came
-        made = self.estimate(np.ascontiguousarray(x.T))[..., : segment.shape[1], :]
+        made = self.estimate(np.ascontiguousarray(x.T))
+        if segment.shape[1] < spec.channels:
+            made = made.mean(axis=1, keepdims=True)
         out = np.zeros((len(made), self.length, segment.shape[1]), np.float32)
         for place, source in zip(out, made, strict=True):
             back = _resampled(np.ascontiguousarray(source.T), spec.sample_rate, self._rate)[: self.length]
@@ -49,10 +51,7 @@ class SegmentSeparator:
         spec = self.spec
         spectra = self._spectra(x)
         low = spectra[..., : spec.bins]
-        if spec.input == "magnitudes":
-            given = np.abs(low)
-        else:
-            given = np.stack([low.real, low.imag], axis=1)
+        given = np.abs(low) if spec.input == "magnitudes" else np.stack([low.real, low.imag], axis=1)
         (found,) = self._session.run(None, {spec.input: np.ascontiguousarray(given, np.float32)})
         made = []
         for one in found:
@@ -80,7 +79,8 @@ class SegmentSeparator:
         """The inverse: least squares over the windows (Griffin and Lim 1984)."""
         frames = np.fft.irfft(spectra, self.spec.window, axis=-1).astype(np.float32) * self._window
         half = self.spec.window // 2
-        return (self._overlap_add(frames) / np.maximum(self._envelope, 1e-8))[:, half : half + self.spec.segment]
+        sound = self._overlap_add(frames) / np.maximum(self._envelope, np.float32(1e-8))
+        return sound[:, half : half + self.spec.segment].astype(np.float32, copy=False)
 
     def _overlap_add(self, frames: Floats) -> Floats:
         """[channels, frames, window] to [channels, samples]."""

@@ -53,7 +53,8 @@ class Segments:
 
         get: (segment, from, to) to its samples, [..., to - from, channels]; see ``needed`` for which are asked for.
         """
-        pieces, place, end = [], at, at + count
+        pieces: list[Floats] = []
+        place, end = at, at + count
         while place < end or not pieces:
             until = min(end, self._until(place))
             numbers = self.needed(place)

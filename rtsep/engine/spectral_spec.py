@@ -3,19 +3,16 @@
 Form ``spectral``. The host cuts a song into overlapping segments, and the graph sees the spectra of a whole segment at
 once, past and future, so it is none for sound that is still being made. Metadata, every key ``rtsep.*``:
 
-| key | meaning |
-|---|---|
-| ``format``, ``name``, ``version``, ``licence``, ``trained_on``, ``weights_sha256`` | as in every model |
-| ``form`` | ``spectral`` |
-| ``sample_rate``, ``channels`` | of what goes in; other rates are converted, one channel is doubled |
-| ``sources``, ``target`` | the graph gives every source but the target, in this order; the target is what is left |
-| ``window``, ``hop`` | of the STFT, samples: periodic Hann, frames centred on multiples of the hop, zeros around |
-| ``bins`` | how many, from 0 Hz on, go in and come out |
-| ``frames`` | in a segment |
-| ``overlap`` | frames that a segment shares with the next |
-| ``input`` | ``magnitudes``: [channels, frames, bins]; or ``spectra``: [channels, 2, frames, bins], real and imaginary |
-| ``output`` | ``masks``: [sources - 1, channels, frames, bins]; or ``separated``: [sources - 1, channels, 2, frames, bins] |
-| ``above`` | what lies above ``bins``: ``follow`` gives each source its share in the octave below, ``target`` all to it |
+- ``format``, ``name``, ``version``, ``licence``, ``trained_on``, ``weights_sha256``: as in every model.
+- ``form``: ``spectral``.
+- ``sample_rate``, ``channels``: of what goes in; songs at other rates are converted, one channel is doubled.
+- ``sources``, ``target``: the graph gives every source but the target, in this order; the target is what is left.
+- ``window``, ``hop``: of the STFT in samples; periodic Hann, frames centred on multiples of the hop, zeros around.
+- ``bins``: how many, from 0 Hz on, go in and come out. ``frames``: in a segment.
+- ``overlap``: frames that a segment shares with the next one.
+- ``input``: ``magnitudes`` [channels, frames, bins], or ``spectra`` [channels, 2, frames, bins], real and imaginary.
+- ``output``: ``masks`` [sources - 1, channels, frames, bins], or ``separated`` [sources - 1, channels, 2, frames, bins].
+- ``above``: what lies above the bins. ``follow``: each source gets its share of the octave below; ``target``: it has all.
 """
 
 from __future__ import annotations

