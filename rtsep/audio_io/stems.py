@@ -29,8 +29,30 @@ class SourcesProcessor(Protocol):
     def flush_sources(self) -> Floats: ...
 
 
+class _TargetAndRest:
+    """The two sources of a model that streams: its target, and what is left of the signal; so they add up to it."""
+
+    def __init__(self, model: Model, sample_rate: int, channels: int) -> None:
+        from rtsep.engine.enhance import Enhancer
+
+        self._enhancer = Enhancer(model, sample_rate, channels)
+        self._dry = np.zeros((0, channels), np.float32)
+        self._first = model.spec.target_index == 0
+
+    def process_sources(self, block: Floats) -> Floats:
+        self._dry = np.concatenate([self._dry, block])
+        return self._split(self._enhancer.process(block))
+
+    def flush_sources(self) -> Floats:
+        return self._split(self._enhancer.flush())
+
+    def _split(self, wet: Floats) -> Floats:
+        dry, self._dry = self._dry[: len(wet)], self._dry[len(wet) :]
+        return np.stack([wet, dry - wet] if self._first else [dry - wet, wet])
+
+
 class _EachByItself:
-    """The sources of a model that streams, with an enhancer for each."""
+    """The sources of a model that streams, with an enhancer for each; they may not add up to all of the signal."""
 
     def __init__(self, model: Model, sample_rate: int, channels: int) -> None:
         from rtsep.engine.enhance import Enhancer
@@ -52,7 +74,8 @@ def sources_processor(model: Model, sample_rate: int, channels: int) -> SourcesP
         from rtsep.engine.song_enhancer import SongEnhancer
 
         return SongEnhancer(model, sample_rate, channels)
-    return _EachByItself(model, sample_rate, channels)
+    kind = _TargetAndRest if len(model.spec.sources) == 2 else _EachByItself
+    return kind(model, sample_rate, channels)
 
 
 def stem_targets(source: Path, folder: Path, model: Model) -> dict[str, Path]:

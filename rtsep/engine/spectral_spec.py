@@ -11,8 +11,8 @@ once, past and future, so it is none for sound that is still being made. Metadat
 - ``bins``: how many, from 0 Hz on, go in and come out. ``frames``: in a segment.
 - ``overlap``: frames that a segment shares with the next one.
 - ``input``: ``magnitudes`` [channels, frames, bins], or ``spectra`` [channels, 2, frames, bins], real and imaginary.
-- ``output``: ``masks`` [sources - 1, channels, frames, bins], or ``separated`` [sources - 1, channels, 2, frames, bins].
-- ``above``: what lies above the bins. ``follow``: each source gets its share of the octave below; ``target``: it has all.
+- ``output``: the same for each source but the target, [sources - 1, ...]: ``masks``, or ``separated`` spectra.
+- ``above``: where what lies above the bins goes. ``follow``: a source's share is as in the octave below; ``target``.
 """
 
 from __future__ import annotations

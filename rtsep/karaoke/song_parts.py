@@ -53,8 +53,9 @@ def good_for(model: Model) -> str:
     """One sentence on which model is at work and what it is good for."""
     spec = model.spec
     if isinstance(model, SpectralModel):
+        seen = model.spec.segment / spec.sample_rate
         return (
-            f"{spec.name} is at work: for songs in files, it sees {model.spec.segment / spec.sample_rate:.0f} s at once; "
+            f"{spec.name} is at work: for songs in files, it sees {seen:.0f} s at once; "
             f"--model {DEFAULT} is the one for live sound."
         )
     late = f"{1000 * spec.algorithmic_latency / spec.sample_rate:.0f} ms"
