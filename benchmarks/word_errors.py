@@ -26,8 +26,8 @@ from rich.table import Table
 
 import rtsep
 from benchmarks.machine import environment
-from rtsep.cli.shared import parse_strength
 from rtsep.errors import InputError
+from rtsep.live.choices import parse_strength
 from training.evaluation.evaluate import Pair, Streamed, describe, find_pairs, write_json
 from training.evaluation.speech_metrics import bootstrap
 from training.evaluation.word_errors import WordErrors

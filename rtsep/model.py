@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rtsep.engine.spectral_spec import FORM, SpectralSpec
 from rtsep.errors import InputError, RtsepError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mono
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rtsep.engine.compiled.program import Program
     from rtsep.engine.inference import Step
     from rtsep.engine.native.step import NativeStep
+    from rtsep.engine.segment_separator import SegmentSeparator
     from rtsep.engine.stream import Stream
 
 __all__ = [
@@ -25,9 +27,12 @@ __all__ = [
     "Baseline",
     "Model",
     "ModelSpec",
+    "SpectralModel",
     "baselines",
+    "installed",
     "is_mono",
     "load",
+    "models_folder",
     "shipped",
 ]
 
@@ -44,9 +49,13 @@ class Model:
     """
 
     spatial = False  # whether it can do nothing with channels that are the same
+    streams = True  # whether it works on sound that is still being made
+    spec: ModelSpec
 
-    def __init__(self, path: str | Path, backend: str = "onnxruntime") -> None:
+    def __init__(self, path: str | Path, backend: str = "onnxruntime", session: Any = None) -> None:
         """Open ``path``. Raises InputError when it cannot be read, is no ONNX file or no rtsep model.
+
+        session: onnxruntime's, when the file is open already.
 
         A graph that cannot be compiled runs in onnxruntime, with a warning that says why.
         """
@@ -55,13 +64,15 @@ class Model:
         self.path = Path(path)
         self.backend = "onnxruntime"
         self._program: Program | None = None
+        if session is not None:
+            self.session = session
         if backend == "compiled":
             self._compile()
         if self._program is None:
             metadata = self.session.get_modelmeta().custom_metadata_map
-            self.spec = ModelSpec.parse(
-                metadata, self.session.get_inputs(), self.session.get_outputs(), where=self.path.name
-            )
+            self.spec = self._parse(metadata, self.session.get_inputs(), self.session.get_outputs(), self.path.name)
+
+    _parse = ModelSpec.parse
 
     def _compile(self) -> None:
         from rtsep.engine.compiled.compiler import UnsupportedError, compile_model
@@ -163,6 +174,32 @@ class Model:
         )
 
 
+class SpectralModel(Model):
+    """A separator that sees whole segments of a song (form ``spectral``, see SpectralSpec): no streams, only files."""
+
+    streams = False
+    spec: SpectralSpec  # type: ignore[assignment]
+    _parse = SpectralSpec.parse  # type: ignore[assignment]
+
+    def segment_separator(self, sample_rate: int) -> SegmentSeparator:
+        """What separates the segments of songs at ``sample_rate`` (Hz)."""
+        from rtsep.engine.segment_separator import SegmentSeparator
+
+        return SegmentSeparator(self.spec, self.session, sample_rate)
+
+    def step(self, hops: int = 1) -> Step:
+        """Raises InputError: it has none."""
+        raise InputError(
+            f"{self.spec.name} sees {self.spec.segment / self.spec.sample_rate:.0f} s of a song at once; it separates "
+            "songs in files, and for sound that is still being made there are other models, see `rtsep models`."
+        )
+
+    def stream(self, *_: Any, **__: Any) -> Stream:
+        """Raises InputError: it has none."""
+        self.step()
+        raise AssertionError
+
+
 class Baseline(Model):
     """A method without weights in the place of a model: same spec, same streams, nothing to open.
 
@@ -233,6 +270,18 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.onnx"))}
 
 
+def models_folder() -> Path:
+    """Where models lie that a person added (`rtsep models add`): in the user's data folder."""
+    import platformdirs
+
+    return platformdirs.user_data_path("rtsep", appauthor=False) / "models"
+
+
+def installed() -> dict[str, Path]:
+    """The models that were added: name to path of the .onnx."""
+    return {path.stem: path for path in sorted(models_folder().glob("*.onnx")) if not path.name.startswith(".")}
+
+
 def baselines() -> tuple[str, ...]:
     """Names of the methods that need no training; `load` takes them too."""
     from rtsep.baselines import SPECS
@@ -241,7 +290,8 @@ def baselines() -> tuple[str, ...]:
 
 
 def load(name_or_path: str | Path, backend: str = "onnxruntime") -> Model:
-    """Load a shipped model ("denoise") or a baseline ("mid-side") by its name, or any rtsep model by its .onnx's path.
+    """Load a shipped model ("denoise"), one that was added ("spleeter") or a baseline ("mid-side") by its name, or any
+    rtsep model by its .onnx's path.
 
     Args:
         name_or_path: what to load.
@@ -257,12 +307,15 @@ def load(name_or_path: str | Path, backend: str = "onnxruntime") -> Model:
         return Model(ships[str(name_or_path)], backend)
     if str(name_or_path) in baselines():
         return Baseline(str(name_or_path))
+    added = installed()
+    if str(name_or_path) in added:
+        return _opened(added[str(name_or_path)], backend)
     path = Path(name_or_path)
     if path.exists() or path.suffix == ".onnx":
-        return Model(path, backend)
+        return _opened(path, backend)
     raise InputError(
         f"There is no model {str(name_or_path)!r}; give the path of an .onnx file or one of: "
-        f"{', '.join([*ships, *baselines()])}."
+        f"{', '.join([*ships, *added, *baselines()])}."
     )
 
 
@@ -271,3 +324,10 @@ def check_target(name: str | Path, target: str) -> None:
     spec = load(name).spec
     if spec.target != target:
         raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")
+
+
+def _opened(path: Path, backend: str) -> Model:
+    session = _session(path)
+    if session.get_modelmeta().custom_metadata_map.get("rtsep.form") == FORM:
+        return SpectralModel(path, session=session)
+    return Model(path, backend, session)

@@ -136,7 +136,7 @@ class ModelSpec:
         """
         if not any(key.startswith("rtsep.") for key in metadata):
             raise InputError(f"{where} carries no rtsep metadata; use a model written by `python -m training.export`.")
-        read = _Metadata(metadata, where)
+        read = Metadata(metadata, where)
         if read.text("format") != FORMAT:
             raise read.wrong("format", f"must be {FORMAT}; update rtsep or export the model again")
         form = read.text("form")
@@ -176,12 +176,12 @@ class ModelSpec:
             activity=form == "step" and any(node.name == "activity" for node in found_out),
             **values,
         )
-        _compare(spec.inputs(), found_in, "input", where)
-        _compare(spec.outputs(), found_out, "output", where)
+        compare_shapes(spec.inputs(), found_in, "input", where)
+        compare_shapes(spec.outputs(), found_out, "output", where)
         return spec
 
 
-class _Metadata:
+class Metadata:
     """Typed reading of the rtsep keys; every refusal names its key."""
 
     def __init__(self, metadata: Mapping[str, str], where: str) -> None:
@@ -230,7 +230,8 @@ class _Metadata:
         return tuple(values)
 
 
-def _compare(promised: Shapes, found: list[Any], side: str, where: str) -> None:
+def compare_shapes(promised: Shapes, found: list[Any], side: str, where: str) -> None:
+    """Hold onnxruntime's ``NodeArg`` s against what the metadata promise; raises InputError naming the tensor."""
     nodes = {node.name: node for node in found}
     for name, shape in promised.items():
         if name not in nodes:
@@ -262,6 +263,10 @@ _SHAPED_BY = {
     "next_state": "rtsep.state",
     "activity": "rtsep.sources",
     "audio": "rtsep.sources, rtsep.channels, rtsep.hop",
+    "magnitudes": "rtsep.channels, rtsep.frames, rtsep.bins",
+    "masks": "rtsep.sources, rtsep.channels, rtsep.frames, rtsep.bins",
+    "spectra": "rtsep.channels, rtsep.frames, rtsep.bins",
+    "separated": "rtsep.sources, rtsep.channels, rtsep.frames, rtsep.bins",
 }
 
 

@@ -58,12 +58,12 @@ def make_processor(
     model: Model, sample_rate: int, channels: int, strength: float | None, make: MakeProcessor | None, name: str
 ) -> Processor:
     """What processes a sound: ``make``'s, or an Enhancer with this strength; raises InputError about ``name``."""
-    from rtsep.engine.enhance import Enhancer
+    from rtsep.engine.enhance import new_enhancer
 
     try:
         if make is not None:
             return make(model, sample_rate, channels)
-        return Enhancer(model, sample_rate, channels, strength)
+        return new_enhancer(model, sample_rate, channels, strength)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
 

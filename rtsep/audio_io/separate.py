@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtsep.engine.separate import Separation
+    from rtsep.engine.song_enhancer import SongEnhancer
     from rtsep.model import Model
 
 Progress = Callable[[int, int], Any]
@@ -45,7 +46,7 @@ def separate_file(
     writes as many files as it found (see rtsep.engine.separate). Raises InputError or RtsepError; of the files that
     were not complete none then exists.
     """
-    from rtsep.engine.separate import MOST, ONE_AND_REST, something_left
+    from rtsep.engine.separate import MOST, ONE_AND_REST, Separation, something_left
 
     place = source.parent if folder is None else folder
     if not place.is_dir():
@@ -82,6 +83,7 @@ def separate_file(
                 hurt, run = _run(left, sound, model, condition, write, progress)
             damage = damage or hurt
             ready.append(sinks)
+            assert isinstance(run, Separation)  # of a model that streams
             whole = run.heard if whole is None else whole
             if not something_left(run, whole):
                 break
@@ -98,24 +100,31 @@ def _run(
     condition: NDArray[Any] | str | None,
     write: Callable[[np.ndarray], None],
     progress: Progress | None,
-) -> tuple[str | None, Separation]:
+) -> tuple[str | None, Separation | SongEnhancer]:
     """All blocks of ``sound`` through the model; what is wrong with the file, and what was done."""
     from rtsep.engine.separate import Separation
+    from rtsep.engine.song_enhancer import SongEnhancer
+    from rtsep.model import SpectralModel
 
+    run: Separation | SongEnhancer
     try:
-        run = Separation(model, about.sample_rate, about.channels, condition)
+        if isinstance(model, SpectralModel):
+            run = SongEnhancer(model, about.sample_rate, about.channels)
+        else:
+            run = Separation(model, about.sample_rate, about.channels, condition)
     except InputError as error:
         raise InputError(f"{about.path}: {error}") from None
+    process = run.process if isinstance(run, Separation) else run.process_sources
     done, damage = 0, None
     try:
         for block in sound.blocks():
-            write(run.process(block))
+            write(process(block))
             done += len(block)
             if progress is not None:
                 progress(done, about.samples)
     except DamagedError as error:
         damage = str(error)
-    write(run.flush())
+    write(run.flush() if isinstance(run, Separation) else run.flush_sources())
     return damage, run
 
 

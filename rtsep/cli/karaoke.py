@@ -37,7 +37,8 @@ def karaoke(
     solo: Annotated[bool, flag("--solo", help="Only the vocals.")] = False,
     key: Annotated[int, typer.Option(metavar="N", help="Semitones up or down, -6 to 6.")] = 0,
     model: Annotated[
-        str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="karaoke, else mid-side")
+        str | None,
+        typer.Option(metavar="M", help=MODEL_HELP, show_default="spleeter for files if it was added, else karaoke"),
     ] = None,
     out: Annotated[
         str | None,
@@ -204,17 +205,21 @@ def _check_key(key: int) -> None:
 
 
 def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> str:
-    """The model to use, checked; says so when it is the fallback, or comes late where sound is ``live``.
+    """The model to use, checked; says which it is when none was named, or that it comes late where sound is ``live``.
 
-    Raises InputError for one that is not for karaoke.
+    Raises InputError for one that is not for karaoke, or for ``live`` sound.
     """
-    from rtsep.karaoke.song_parts import FALLBACK, default_model, load_karaoke
+    from rtsep.karaoke.song_parts import FALLBACK, default_model, good_for, load_karaoke
 
-    chosen = name or default_model()
-    spec = load_karaoke(chosen).spec
-    late = 1000 * spec.algorithmic_latency / spec.sample_rate
-    if live and late > LIVE_MS and not quiet:
-        complain(f"The sound of {spec.name} comes {late:.0f} ms late; without --model it comes sooner.")
-    if name is None and chosen == FALLBACK and not quiet:
+    chosen = name or default_model(live)
+    model = load_karaoke(chosen, live)
+    late = 1000 * model.spec.algorithmic_latency / model.spec.sample_rate
+    if quiet:
+        return chosen
+    if live and late > LIVE_MS:
+        complain(f"The sound of {model.spec.name} comes {late:.0f} ms late; without --model it comes sooner.")
+    if name is None and chosen == FALLBACK:
         complain(f"This version ships no karaoke model; {FALLBACK} is used, which needs a voice in the middle.")
+    elif name is None:
+        complain(good_for(model))
     return chosen

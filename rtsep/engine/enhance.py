@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rtsep.engine.checks import checked_signal
 from rtsep.errors import InputError
-from rtsep.model import Model, load
+from rtsep.model import Model, SpectralModel, load
 from rtsep.model_spec import MAX_CHANNELS, is_mono
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from rtsep.engine.song_enhancer import SongEnhancer
 
 BACKEND = "compiled"  # of whole signals and files
 HOPS = 8  # computed at once: the weights are read once for all of them, and what they need fits into the cache
@@ -83,7 +86,7 @@ class Enhancer:
 
         Raises InputError for another shape or type, or samples that are not finite.
         """
-        dry = checked(block, self.channels, self._taken)
+        dry = checked_signal(block, self.channels, self._taken)
         self._taken += len(dry)
         if self.model.spatial:
             self._mid += float(np.sum(np.square(dry[:, 0] + dry[:, 1], dtype=np.float64)))
@@ -132,6 +135,17 @@ class Enhancer:
         return (1 - self._gain) * wet + np.float32(self._gain) * dry
 
 
+def new_enhancer(
+    model: Model, sample_rate: int, channels: int = 1, strength: float | None = None, source: str | None = None
+) -> Enhancer | SongEnhancer:
+    """The enhancer for the kind of model that it is; arguments and errors are Enhancer's."""
+    if isinstance(model, SpectralModel):
+        from rtsep.engine.song_enhancer import SongEnhancer
+
+        return SongEnhancer(model, sample_rate, channels, strength, source)
+    return Enhancer(model, sample_rate, channels, strength, source)
+
+
 def enhance(
     x: NDArray[Any], sample_rate: int, model: Model | str | Path = "denoise", strength: float | None = None
 ) -> NDArray[np.float32]:
@@ -159,25 +173,8 @@ def enhance(
         hint = " (it looks like channels first: hand over x.T)" if 1 <= x.shape[0] <= MAX_CHANNELS else ""
         raise InputError(f"x has shape {list(x.shape)}; it must be [samples, 1 to {MAX_CHANNELS} channels]{hint}.")
     signal = x[:, None] if x.ndim == 1 else x
-    signal = checked(signal, signal.shape[1])
-    enhancer = Enhancer(
-        model if isinstance(model, Model) else load(model, BACKEND), sample_rate, signal.shape[1], strength
-    )
+    signal = checked_signal(signal, signal.shape[1])
+    loaded = model if isinstance(model, Model) else load(model, BACKEND)
+    enhancer = new_enhancer(loaded, sample_rate, signal.shape[1], strength)
     pieces = [enhancer.process(signal[at : at + BLOCK]) for at in range(0, len(signal), BLOCK)]
     return np.concatenate([*pieces, enhancer.flush()]).reshape(x.shape)
-
-
-def checked(block: NDArray[Any], channels: int, begin: int = 0) -> NDArray[np.float32]:
-    """``block`` as float32 [samples, channels]; InputError for what it may not be. Its first sample is ``begin``."""
-    block = np.asarray(block)
-    if block.dtype not in (np.float32, np.float64):
-        raise InputError(f"The signal is {block.dtype}; convert it to float32 with full scale at 1.")
-    if block.ndim != 2 or block.shape[1] != channels:
-        raise InputError(f"The block has shape {list(block.shape)}; it must be [samples, {channels}].")
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
-        signal = block.astype(np.float32)
-    finite = np.isfinite(signal)
-    if not finite.all():
-        where = begin + int(np.argmin(finite.all(axis=1)))
-        raise InputError(f"The signal has a sample that is not finite (number {where}); repair it first.")
-    return signal

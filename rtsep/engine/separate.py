@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rtsep.engine.enhance import BLOCK, checked, mono_sentence
+from rtsep.engine.checks import checked_signal
+from rtsep.engine.enhance import BLOCK, mono_sentence
 from rtsep.errors import InputError
 from rtsep.model import Model, load
 
@@ -55,7 +56,7 @@ class Separation:
 
     def process(self, block: NDArray[Any]) -> NDArray[np.float32]:
         """The next piece [samples, channels] to what is ready, [sources, samples, channels]; see Enhancer.process."""
-        sound = checked(block, self.channels, self._taken)
+        sound = checked_signal(block, self.channels, self._taken)
         self._taken += len(sound)
         self.heard += float(np.sum(np.square(sound, dtype=np.float64)))
         return self._out(self._through(self._inward.process(sound)))

@@ -36,6 +36,7 @@ from rtsep.live.player.playlist import clock_text
 from rtsep.live.routing.devices import PLAYER_BLOCK
 from rtsep.live.ui.keys import DOWN, UP
 from rtsep.live.ui.player_view import line, player_view, screen, settings_text, strip
+from tests.spectral_graphs import SpectralNetwork
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -54,7 +55,13 @@ def stereo_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(STEREO.save(tmp_path_factory.mktemp("player") / "stereo.onnx"))
 
 
-def looking_ahead(samples: int, folder: Path) -> str:
+SEGMENTS = "segments"  # a model that sees whole segments, at another rate than the device
+
+
+def looking_ahead(samples: int | str, folder: Path) -> str:
+    if samples == SEGMENTS:
+        return str(SpectralNetwork().save(folder / "segments.onnx"))
+    assert isinstance(samples, int)
     network = replace(STEREO, lookahead=samples, analysis_window=STEREO.analysis_window + samples)
     return str(network.save(folder / "ahead.onnx"))
 
@@ -239,8 +246,8 @@ def tape(player: Player) -> np.ndarray:
     return player.block.samples_before(player.block.played[:2], end, end)
 
 
-@pytest.mark.parametrize("lookahead", [0, 12800])
-def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lookahead", [0, 12800, SEGMENTS])
+def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int | str, tmp_path: Path) -> None:
     stereo_model = looking_ahead(lookahead, tmp_path)
     first, second = tune(1.2, 1), tune(1.1, 2)
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
@@ -271,8 +278,8 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int, tmp_
     assert len(played) == len(wanted) + JOIN  # and then silence
 
 
-@pytest.mark.parametrize("lookahead", [0, 12800])
-def test_seek_key_and_volume_while_it_plays(lookahead: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lookahead", [0, 12800, SEGMENTS])
+def test_seek_key_and_volume_while_it_plays(lookahead: int | str, tmp_path: Path) -> None:
     stereo_model = looking_ahead(lookahead, tmp_path)
     sound = tune(20.0, 3)
     song = saved(tmp_path, "song.wav", sound)

@@ -37,8 +37,8 @@ from rich.console import Console
 from rich.progress import track
 
 import rtsep
-from rtsep.cli.shared import parse_strength
 from rtsep.errors import InputError, RtsepError
+from rtsep.live.choices import parse_strength
 from training.evaluation import distillmos, dnsmos, judges, speech_metrics, word_errors
 from training.evaluation.summary import MEASURES as MEASURES
 from training.evaluation.summary import cell as cell

@@ -49,6 +49,8 @@ class LiveEngine(Supervised):
         super().__init__(tell, opened, quit)
         self.settings = settings
         self.model: Model = load(settings.model)
+        if not self.model.streams:
+            self.model.step()  # says that it has none
         if settings.gate is not None:
             check_gate(self.model.spec)
         self.portable = sys.platform != "linux" if settings.portable is None else settings.portable

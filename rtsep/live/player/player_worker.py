@@ -27,8 +27,9 @@ from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.engine.processes import say
 from rtsep.live.player.playlist import Segment, locate
+from rtsep.live.player.separated_song import Ahead, SeparatedParts, SeparatedSong
 from rtsep.live.player.song import Song
-from rtsep.model import Model, load
+from rtsep.model import Model, SpectralModel, load
 
 AHEAD_S = 1.0
 _WARM_S = 0.3  # before the place of a seek, so that the model knows what it is in
@@ -68,11 +69,13 @@ class PlayerWorker:
         self._epoch, self._rate = -1, 0
         self._bad: set[int] = set()
         self._open: dict[int, Song] = {}
+        self._separated: dict[int, SeparatedSong] = {}  # of a model that sees whole segments
+        self._ahead = Ahead() if isinstance(model, SpectralModel) else None
         self._told: dict[int, int] = {}  # peaks were told when so much was ready
         self._segments: list[Segment] = []
         self._song: Song | None = None
         self._number = 0
-        self._separator: Separator | None = None
+        self._separator: Separator | SeparatedParts | None = None
         self._separates = (0, 0)  # rate and key it was made for
         self._cursor = 0  # sample of the song that is read next
         self._drop = 0  # samples to come that are only separated to warm up
@@ -106,7 +109,7 @@ class PlayerWorker:
                 song, sample = locate(self._segments, player.position)
                 self._begin = (song, sample / self._rate)
             for song in list(self._open):
-                self._open.pop(song).close()
+                self._close(song)
             self._rate = rate
             player.jump_version += player.jump_version % 2  # a worker before this one may have died over it
             self._go(self._begin[0], round(self._begin[1] * rate), state.processed if self._append else -1)
@@ -153,13 +156,24 @@ class PlayerWorker:
         self._drop = min(sample, self._samples(_WARM_S))
         self._cursor, self._put = sample - self._drop, sample
         if self._separator is None or self._separates != (self._rate, self._key):
-            self._separator = Separator(self._model, self._rate, 2, self._key)
-            self._separates = (self._rate, self._key)
+            kept = isinstance(self._model, SpectralModel)
+            made = SeparatedParts(self._rate, self._key) if kept else Separator(self._model, self._rate, 2, self._key)
+            self._separator, self._separates = made, (self._rate, self._key)
         else:
             self._separator.reset()
+        self._separate_from(self._cursor)
         player.end = 0
         self._base, self._jump = state.processed, at
         self._mark(sample)
+
+    def _separate_from(self, place: int) -> None:
+        """What is separated ahead goes on at sample ``place`` of the song, and after it with the next song."""
+        if self._ahead is None:
+            return
+        assert isinstance(self._separator, SeparatedParts)
+        self._separator.begin(self._separated[self._number], place)
+        following = self._separated.get(self._number + 1)
+        self._ahead.want([(self._separated[self._number], place), *([] if following is None else [(following, 0)])])
 
     def _load(self, number: int) -> bool:
         """Make ``number`` the song, or the next one that can be played; False when there is none."""
@@ -188,11 +202,18 @@ class PlayerWorker:
                 say("bad", song=number, sentence=str(error))
                 return None
             self._open[number] = song
+            if isinstance(self._model, SpectralModel):
+                self._separated[number] = SeparatedSong(song, self._model)
             say("song", song=number, title=song.title, seconds=song.expected / self._rate)
             for old in [key for key in self._open if not self._number - 1 <= key <= number]:
                 if len(self._open) > _KEPT and old != self._number:
-                    self._open.pop(old).close()
+                    self._close(old)
         return self._open[number]
+
+    def _close(self, number: int) -> None:
+        if number in self._separated:
+            self._separated.pop(number).close()
+        self._open.pop(number).close()
 
     def _mark(self, offset: int) -> None:
         state = self._state
@@ -213,19 +234,25 @@ class PlayerWorker:
                     say("bad", song=number, sentence=song.error)
         following = self._number + 1
         if self._song is not None and self._song.length is not None and following < len(self._songs):
-            self._opened(following)
+            new = following not in self._open
+            if self._opened(following) is not None and new:
+                self._separate_from(self._cursor)
 
     # Sound
 
     def _write_piece(self) -> bool:
         """One more piece into the rings; False when there is nothing to do."""
         state, player, song = self._state, self._player, self._song
+        if self._ahead is not None and self._ahead.failure is not None:
+            raise self._ahead.failure
         if song is None or self._separator is None:
             return False
         if state.processed - max(self._base, player.position) >= min(self._samples(AHEAD_S), self._block.length // 4):
             return False
         piece = song.read(self._cursor, _PIECE)
-        if len(piece) < _PIECE and song.length is None:
+        if isinstance(self._separator, SeparatedParts):
+            piece = piece[: self._separator.ready(len(piece))]
+        if len(piece) < _PIECE and self._cursor + len(piece) != song.length:
             return False
         began = time.monotonic_ns()
         self._cursor += len(piece)
@@ -252,6 +279,7 @@ class PlayerWorker:
             self._separator.reset()
         if self._load(self._number + 1):
             self._cursor = self._drop = self._put = 0
+            self._separate_from(0)
             self._mark(0)
 
     def _write(self, parts: Parts) -> None:

@@ -50,8 +50,7 @@ class Song:
             self._file = tempfile.TemporaryFile(prefix="rtsep-song-")  # noqa: SIM115 (closed in close)
         except OSError as error:
             self._source.__exit__()
-            why = error.strerror or error
-            raise RtsepError(f"{path} cannot be kept while it plays ({why}); set TMPDIR to a roomy folder.") from None
+            raise cannot_be_kept(path, error) from None
         self._thread = threading.Thread(target=self._decode, daemon=True, name="decoder")
         self._thread.start()
 
@@ -94,6 +93,12 @@ class Song:
         columns = np.minimum((self.ready + np.arange(len(block))) * COLUMNS // self.expected, COLUMNS - 1)
         np.maximum.at(self.peaks, columns, np.abs(stereo).max(axis=1))
         self.ready += len(block)
+
+
+def cannot_be_kept(path: Path, error: OSError) -> RtsepError:
+    """What to raise when there is no room for a temporary file."""
+    why = error.strerror or error
+    return RtsepError(f"{path} cannot be kept while it plays ({why}); set TMPDIR to a roomy folder.")
 
 
 def look_for_one(songs: Sequence[str]) -> None:
