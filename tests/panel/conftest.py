@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
 from rtsep.live.engine import live_supervisor
 from rtsep.live.engine.governor import Governor
 from rtsep.live.engine.live_engine import LiveEngine
@@ -25,7 +26,7 @@ from rtsep.panel.microphone import Microphone
 from rtsep.panel.server import Panel, run
 from tests.live.servers import PulseServer, install
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 class Site:
@@ -67,6 +68,8 @@ class Site:
 @pytest.fixture(scope="module")
 def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A private PulseAudio whose microphone hears noise; no machine is too slow, and no device lost for slowness."""
+    compile_callback()  # the caches are full before a child has to fill them while a test waits for its sound
+    compile_capturing_callback()
     folder = tmp_path_factory.mktemp("panel")
     noise = 0.1 * np.random.default_rng(0).standard_normal(48000 * 300)
     soundfile.write(folder / "noise.wav", noise, 48000)
