@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from rtsep.live.stop_signals import SIGNALS
+from rtsep.live.ui.stop_signals import SIGNALS
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from rtsep.live.live_engine import LiveEngine, LiveSettings
 from servers import delay_of, jack_server
 from test_device_names import listed
 from test_jack import wait
 
 from rtsep.live.backends.jack_client import JackClient
+from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.routing.devices import JACK
 
 pytestmark = pytest.mark.usefixtures("patient")
