@@ -109,6 +109,8 @@ def _run(
     run: Separation | SongEnhancer
     try:
         if isinstance(model, SpectralModel):
+            if condition is not None:
+                raise InputError(f"{model.spec.name} takes no condition.")
             run = SongEnhancer(model, about.sample_rate, about.channels)
         else:
             run = Separation(model, about.sample_rate, about.channels, condition)

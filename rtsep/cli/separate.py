@@ -53,18 +53,19 @@ def separate(
         return
     from rtsep.audio_io.separate import separate_file
     from rtsep.audio_io.side import read_side
+    from rtsep.engine.enhance import BACKEND
     from rtsep.model import load
 
     if class_name is not None and side is not None:
         raise InputError("--class and --side are for models of different kinds; choose one of them.")
-    chosen = load(chosen_model(None, quiet=quiet) if model is None else model)
+    folder = None if out is None else Path(out)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"The folder {folder} does not exist; create it first.")
+    chosen = load(chosen_model(None, quiet=quiet) if model is None else model, BACKEND)
     spec = chosen.spec
     if class_name is None and spec.classes:
         raise InputError(f"{spec.name} is told what to take out; give --class, one of {', '.join(spec.classes)}.")
     condition = read_side(Path(side)) if side is not None else class_name
-    folder = None if out is None else Path(out)
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"The folder {folder} does not exist; create it first.")
     told: list[dict[str, Any]] = []
     codes = set()
     with interrupted_by_signals():

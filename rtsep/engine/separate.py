@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rtsep.engine.checks import checked_signal
-from rtsep.engine.enhance import BLOCK, mono_sentence
+from rtsep.engine.enhance import BACKEND, BLOCK, mono_sentence
 from rtsep.errors import InputError
 from rtsep.model import Model, load
 
@@ -131,7 +131,7 @@ def separate(
     if signal.ndim not in (1, 2):
         raise InputError(f"x has shape {list(signal.shape)}; it must be [samples] or [samples, channels].")
     rows = signal[:, None] if signal.ndim == 1 else signal
-    found = load(model) if not isinstance(model, Model) else model
+    found = load(model, BACKEND) if not isinstance(model, Model) else model
     if found.spec.sources != ONE_AND_REST:
         made, _ = _whole(found, sample_rate, rows, condition)
         return {name: each.reshape(signal.shape) for name, each in zip(found.spec.sources, made, strict=True)}

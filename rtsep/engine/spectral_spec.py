@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rtsep.errors import InputError
 from rtsep.model_spec import FORMAT, MAX_RATE, MIN_RATE, Metadata, Shapes, compare_shapes
@@ -63,6 +63,8 @@ class SpectralSpec:
 
     form = FORM
     lookahead = 0  # no stream waits for it
+    condition = 0  # it is told nothing
+    classes: ClassVar[tuple[str, ...]] = ()
 
     @property
     def estimated(self) -> tuple[str, ...]:
