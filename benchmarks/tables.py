@@ -34,7 +34,8 @@ from training.evaluation.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "rtsep" / "models").glob("*.md")))
+CARDS = [file.with_suffix(".md") for file in sorted((ROOT / "rtsep" / "models").glob("*.onnx"))]  # of what ships
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", *CARDS)
 PLACE = re.compile(r"(<!-- table (\w+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -44,8 +44,8 @@ class Model:
     """A loaded model: its spec, and what runs its graph, which all its streams share and which holds no state.
 
     ``backend`` says what that is: a session of onnxruntime, or the graph compiled to a program of rtsep's own (several
-    times as fast; a model that takes a condition is not compiled). Streams of one backend give the same bits whatever
-    the blocks, the two agree within 1e-5. Any number of streams may run, each in its own thread.
+    times as fast). Streams of one backend give the same bits whatever the blocks, the two agree within 1e-5. Any
+    number of streams may run, each in its own thread.
     """
 
     spatial = False  # whether it can do nothing with channels that are the same
@@ -81,8 +81,7 @@ class Model:
         try:
             file = read(_bytes(self.path))
             self.spec = ModelSpec.parse(file.metadata, file.graph.inputs, file.graph.outputs, where=self.path.name)
-            if not self.spec.condition:  # onnxruntime has these, as Model says
-                self._program, self.backend = compile_model(file, self.spec), "compiled"
+            self._program, self.backend = compile_model(file, self.spec), "compiled"
         except (OnnxError, UnsupportedError) as error:
             warnings.warn(f"{self.path.name} runs in onnxruntime: {str(error).rstrip('.')}.", stacklevel=4)
 

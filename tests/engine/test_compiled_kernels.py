@@ -145,7 +145,7 @@ def test_a_node_gives_what_numpy_and_onnxruntime_give(models: Any, name: str) ->
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     step = CompiledStep(compile_model(read(model.SerializeToString()), spec_of(size, models)))
     for scale in (1.0, 0.01, 30.0):
-        window = scale * values(1, SIZE)
+        window = (scale * values(1, SIZE)).clip(-80, 80)  # exp: where infinity begins, two may differ by a bit
         expected = session.run(None, {"window": window})[0]
         found = step.step(window)
         bound = 2e-6 * max(1.0, float(np.abs(expected).max()))

@@ -106,7 +106,7 @@ def test_a_stereo_model_takes_mono(models):
 
 def test_a_model_by_its_path(models, tiny_path):
     x = noise(500)
-    expected = rtsep.enhance(x, 48000, rtsep.load(tiny_path))
+    expected = rtsep.enhance(x, 48000, rtsep.load(tiny_path, "compiled"))
     np.testing.assert_array_equal(rtsep.enhance(x, 48000, model=str(tiny_path)), expected)
     np.testing.assert_array_equal(rtsep.enhance(x.astype(np.float64), 48000, tiny_path), expected)
 

@@ -85,6 +85,6 @@ def test_children_run_nothing_of_the_current_folder(
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w').close()\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with jack_server(128), LiveEngine(LiveSettings(model=random_model)) as engine:
+    with jack_server(128), LiveEngine(LiveSettings(model=random_model, slack=2)) as engine:
         assert wait(lambda: engine.status()["callbacks"] > 20 and engine.status()["runs"] > 5)
     assert not (tmp_path / "was run").exists()

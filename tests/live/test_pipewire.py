@@ -24,7 +24,7 @@ def test_virtual_microphone_on_pipewire(identity_model: str, tmp_path_factory: p
         with VirtualMicrophone() as microphone:
             assert microphone.server == "pipewire" and microphone.source == "mic"
             assert SOURCE in pulse_list("sources")
-            settings = LiveSettings(model=identity_model, **microphone.settings())
+            settings = LiveSettings(model=identity_model, slack=2, **microphone.settings())
             with LiveEngine(settings, opened=microphone.pin) as live:
                 status = live.status()
                 assert status["host"] == "JACK Audio Connection Kit" and status["input"] == "Real Mic"

@@ -38,9 +38,9 @@ def karaoke(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            line = process.stdout.readline()
-            assert line, process.wait()
-            yield process, json.loads(line)
+            first = next((line for line in process.stdout if "event" not in json.loads(line)), "")
+            assert first, process.wait()
+            yield process, json.loads(first)
         finally:
             stopped(process)
 

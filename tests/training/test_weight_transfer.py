@@ -88,7 +88,10 @@ def test_optimizers_take_every_weight_once_and_learn(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_only_what_shall_learn_is_taken(name: str) -> None:
-    network, spec = Network(SHORT), TrainingSpec(optimizer=name, filterbank=0.05, only="head/")
+    network, spec = (
+        Network(SHORT),
+        TrainingSpec(optimizer=name, filterbank_learning_rate_share=0.05, train_only="head/"),
+    )
     freeze_weights(network, spec)
     optimizers = build_optimizers(network, spec)
     taken = {id(w) for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]}
@@ -152,7 +155,7 @@ def test_a_filterbank_learns_slower_or_not_at_all(name: str, share: float) -> No
     network = Network(SMALL)
     bank = {"encoder.long", "encoder.short", "decoder.basis"}
     before = {part: weight.detach().clone() for part, weight in network.named_parameters()}
-    spec = TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank=share)
+    spec = TrainingSpec(learning_rate=1e-2, weight_decay=0.0, optimizer=name, filterbank_learning_rate_share=share)
     freeze_weights(network, spec)
     optimizers = build_optimizers(network, spec)
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):

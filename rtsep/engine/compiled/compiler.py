@@ -62,8 +62,6 @@ def compile_model(file: OnnxFile, spec: ModelSpec) -> Program:
     """The program of the step graph in a file. Raises UnsupportedError."""
     if spec.form != "step":
         raise UnsupportedError(f"form {spec.form} is not compiled, only form step")
-    if spec.condition:
-        raise UnsupportedError("a condition is not compiled")
     if not OLDEST_OPSET <= file.opset <= NEWEST_OPSET:
         raise UnsupportedError(f"operators of version {file.opset} are not compiled")
     try:
