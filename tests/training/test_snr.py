@@ -82,6 +82,7 @@ def test_a_stretch_that_is_none_or_too_long_is_the_whole_piece() -> None:
     reference = torch.randn(1, 1, 2500, generator=torch.Generator().manual_seed(0))
     estimate = reference * torch.linspace(0, 1, 2500)
     whole = thresholded_snr(estimate[0], reference[0], reference[0]).item()
+    assert Snr(SETUP)(*contexts(estimate, reference)).item() == pytest.approx(whole, abs=1e-4)
     for stretch in (0.0, 2.5, 9.0):
         assert Snr(SETUP, stretch=stretch)(*contexts(estimate, reference)).item() == pytest.approx(whole, abs=1e-4)
 
