@@ -41,10 +41,13 @@ def test_the_servers_devices_are_listed_and_taken(random_model: str, pulse: Puls
     process = start("denoise", "--live", "--input", "mic", "--output", "speakers", *common)
     status = until_running(process)
     assert (status["input"], status["output"], status["host"]) == ("mic", "speakers", "PulseAudio")
-    recorded = subprocess.run(["pactl", "list", "source-outputs"], capture_output=True, text=True).stdout
     sources = subprocess.run(["pactl", "list", "short", "sources"], capture_output=True, text=True).stdout
     number = next(line.split("\t")[0] for line in sources.splitlines() if line.split("\t")[1] == "mic")
-    assert f"Source: {number}\n" in recorded
+
+    def recorded() -> str:
+        return subprocess.run(["pactl", "list", "source-outputs"], capture_output=True, text=True).stdout
+
+    assert wait(lambda: f"Source: {number}\n" in recorded()), recorded()
     process.terminate()
     assert ended(process) == 0
     soundfile.write(tmp_path / "song.wav", 0.1 * np.random.default_rng(0).standard_normal((48000 * 60, 2)), 48000)
