@@ -156,7 +156,7 @@ class Model:
         if self._program is not None:
             from rtsep.engine.compiled import native
 
-            return native.NativeStep(self._program, channels)
+            return native.CompiledNativeStep(self._program, channels)
         from rtsep.engine.native.onnx_frames import onnx_frames
         from rtsep.engine.native.step import FramedStep
 
