@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_entries_are_lines_of_json_and_curves(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     told = keep(tmp_path, terminal=False)
+    time.sleep(1.1)  # see the next test
     assert [json.loads(line) for line in told.splitlines()] == [ENTRY]  # plain lines and nothing else
     keep(tmp_path, terminal=False, steps=range(3, 5))
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -50,6 +52,7 @@ def test_a_session_begun_again_replaces_what_came_after_its_checkpoint(tmp_path:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     keep(tmp_path, terminal=False, steps=range(1, 9))
+    time.sleep(1.1)  # TensorBoard reads files by name, and a name holds the second in which its session began
     keep(tmp_path, terminal=False, steps=range(5, 7))
     curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in curves.Scalars("train/loss")] == [6]
