@@ -17,6 +17,7 @@ from training.losses.one_minus_estoi import OneMinusEstoi
 from training.losses.pesq_proxy import PesqProxyLoss
 from training.losses.pit import Pit
 from training.losses.quality_net import QualityNetLoss
+from training.losses.residual_noise import ResidualNoise
 from training.losses.si_sdr import SiSdr
 from training.losses.snr import Snr
 from training.losses.vocal_interference import VocalInterference
@@ -28,6 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
     "magnitude": Magnitude,
     "one_minus_estoi": OneMinusEstoi,
     "pesq_proxy": PesqProxyLoss,
+    "residual_noise": ResidualNoise,
     "metricgan": MetricGan,
     "vocal_interference": VocalInterference,
     "consistency": Consistency,
