@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec, is_mon
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rtsep.engine.compiled.native import NativeStep
+    from rtsep.engine.compiled.onnx_file import OnnxFile
     from rtsep.engine.compiled.program import Program
     from rtsep.engine.inference import Step
-    from rtsep.engine.native.step import NativeStep
     from rtsep.engine.segment_separator import SegmentSeparator
     from rtsep.engine.stream import Stream
 
@@ -26,12 +28,14 @@ __all__ = [
     "MIN_RATE",
     "Baseline",
     "Model",
+    "ModelFile",
     "ModelSpec",
     "SpectralModel",
     "baselines",
     "installed",
     "is_mono",
     "load",
+    "look_at",
     "models_folder",
     "shipped",
 ]
@@ -46,10 +50,13 @@ class Model:
     ``backend`` says what that is: a session of onnxruntime, or the graph compiled to a program of rtsep's own (several
     times as fast). Streams of one backend give the same bits whatever the blocks, the two agree within 1e-5. Any
     number of streams may run, each in its own thread.
+
+    ``not_compiled`` is a sentence where the compiled backend was asked for, and the graph cannot be.
     """
 
     spatial = False  # whether it can do nothing with channels that are the same
     streams = True  # whether it works on sound that is still being made
+    not_compiled: str | None = None
     spec: ModelSpec
 
     def __init__(self, path: str | Path, backend: str = "onnxruntime", session: Any = None) -> None:
@@ -83,7 +90,8 @@ class Model:
             self.spec = ModelSpec.parse(file.metadata, file.graph.inputs, file.graph.outputs, where=self.path.name)
             self._program, self.backend = compile_model(file, self.spec), "compiled"
         except (OnnxError, UnsupportedError) as error:
-            warnings.warn(f"{self.path.name} runs in onnxruntime: {str(error).rstrip('.')}.", stacklevel=4)
+            self.not_compiled = f"{self.path.name} runs in onnxruntime: {str(error).rstrip('.')}."
+            warnings.warn(self.not_compiled, stacklevel=4)
 
     @cached_property
     def session(self) -> Any:
@@ -107,7 +115,7 @@ class Model:
     def program(self) -> Program:
         """What the graph was compiled to. Raises InputError when it is not compiled."""
         if self._program is None:
-            raise InputError(f"{self.path.name} is not compiled; load it with backend='compiled'.")
+            raise InputError(self.not_compiled or f"{self.path.name} is not compiled; load it with backend='compiled'.")
         return self._program
 
     def stream(
@@ -149,18 +157,13 @@ class Model:
         )
 
     def native_step(self, channels: int = 1) -> NativeStep:
-        """A hop of a stream of ``channels`` channels as a C function without Python; see ``rtsep.engine.native.step``.
+        """A hop of a stream of ``channels`` channels as a C function without Python; see ``compiled.native``.
 
-        By the model's backend. Raises InputError as ``stream`` does, RtsepError with one sentence when there is none.
+        Raises InputError as ``stream`` does, and when the model is not compiled.
         """
-        if self._program is not None:
-            from rtsep.engine.compiled import native
+        from rtsep.engine.compiled.native import NativeStep
 
-            return native.CompiledNativeStep(self._program, channels)
-        from rtsep.engine.native.onnx_frames import onnx_frames
-        from rtsep.engine.native.step import FramedStep
-
-        return FramedStep(self.spec, onnx_frames(self.spec, self.path), channels)
+        return NativeStep(self.program, channels)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its path: whoever unpickles it opens the file anew."""
@@ -289,6 +292,19 @@ def baselines() -> tuple[str, ...]:
     return tuple(SPECS)
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """A model that was looked at and not opened: its path, as ``load`` takes it, and its spec."""
+
+    path: Path
+    spec: ModelSpec
+
+    @property
+    def streams(self) -> bool:
+        """See Model."""
+        return isinstance(self.spec, ModelSpec)
+
+
 def load(name_or_path: str | Path, backend: str = "onnxruntime") -> Model:
     """Load a shipped model ("denoise"), one that was added ("spleeter") or a baseline ("mid-side") by its name, or any
     rtsep model by its .onnx's path.
@@ -300,34 +316,64 @@ def load(name_or_path: str | Path, backend: str = "onnxruntime") -> Model:
     Raises:
         InputError: there is no such model or backend, or the file is not one.
     """
+    found = _find(name_or_path)
+    return found if isinstance(found, Baseline) else _opened(found, backend)
+
+
+def look_at(name_or_path: str | Path) -> ModelFile:
+    """What ``load`` would say of a model, far sooner than it can be run. Raises InputError as ``load`` does."""
+    from rtsep.engine.compiled.onnx_file import OnnxError, read
+
+    found = _find(name_or_path)
+    if isinstance(found, Baseline):
+        return ModelFile(found.path, found.spec)
+    try:
+        return ModelFile(found, _spec_in(read(_bytes(found)), found))
+    except OnnxError:  # onnxruntime reads more than is read here, and says what is wrong
+        return ModelFile(found, load(found).spec)
+
+
+def _find(name_or_path: str | Path) -> Path | Baseline:
+    """The path of a model's file, or a baseline. Raises InputError when there is none."""
     if not isinstance(name_or_path, str | Path):
         raise InputError(f"A model is named by a str or a Path, not by {type(name_or_path).__name__}.")
-    ships = shipped()
-    if str(name_or_path) in ships:
-        return Model(ships[str(name_or_path)], backend)
-    if str(name_or_path) in baselines():
-        return Baseline(str(name_or_path))
-    added = installed()
-    if str(name_or_path) in added:
-        return _opened(added[str(name_or_path)], backend)
+    name = str(name_or_path)
+    known, added = shipped(), installed()
+    if name in known:
+        return known[name]
+    if name in baselines():
+        return Baseline(name)
+    if name in added:
+        return added[name]
     path = Path(name_or_path)
     if path.exists() or path.suffix == ".onnx":
-        return _opened(path, backend)
+        return path
     raise InputError(
-        f"There is no model {str(name_or_path)!r}; give the path of an .onnx file or one of: "
-        f"{', '.join([*ships, *added, *baselines()])}."
+        f"There is no model {name!r}; give the path of an .onnx file or one of: "
+        f"{', '.join([*known, *added, *baselines()])}."
     )
 
 
 def check_target(name: str | Path, target: str) -> None:
     """Raises InputError for a model that does not put out ``target``, or is none at all."""
-    spec = load(name).spec
+    spec = look_at(name).spec
     if spec.target != target:
         raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")
 
 
+def _spec_in(file: OnnxFile, path: Path) -> ModelSpec:
+    """The spec of a model that was read. Raises InputError."""
+    spec = SpectralSpec if file.metadata.get("rtsep.form") == FORM else ModelSpec
+    return spec.parse(file.metadata, file.graph.inputs, file.graph.outputs, path.name)  # type: ignore[return-value]
+
+
 def _opened(path: Path, backend: str) -> Model:
-    session = _session(path)
-    if session.get_modelmeta().custom_metadata_map.get("rtsep.form") == FORM:
-        return SpectralModel(path, session=session)
-    return Model(path, backend, session)
+    from rtsep.engine.compiled.onnx_file import OnnxError, read_metadata
+
+    session = None
+    try:
+        form = read_metadata(_bytes(path)).get("rtsep.form")
+    except OnnxError:
+        session = _session(path)
+        form = session.get_modelmeta().custom_metadata_map.get("rtsep.form")
+    return SpectralModel(path, session=session) if form == FORM else Model(path, backend, session)

@@ -168,11 +168,11 @@ def denoise(
     limit, make = parse_strength(strength), None
     if gating["gate"] not in (None, "off"):
         from rtsep.engine.gate import GatedEnhancer, check_gate
-        from rtsep.model import load
+        from rtsep.model import look_at
 
         settings = parse_gate(gating, lookback=FILE_LOOKBACK_MS)
         assert settings is not None  # for it is not off
-        check_gate(load(model).spec)
+        check_gate(look_at(model).spec)
         make = functools.partial(GatedEnhancer, strength=limit, settings=settings)
     run_jobs(
         *(jobs, model, overwrite, workers or cores(), quiet, as_json, limit, make),

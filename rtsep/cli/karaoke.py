@@ -209,10 +209,10 @@ def chosen_model(name: str | None, live: bool = False, quiet: bool = False) -> s
 
     Raises InputError for one that is not for karaoke, or for ``live`` sound.
     """
-    from rtsep.karaoke.song_parts import FALLBACK, default_model, good_for, load_karaoke
+    from rtsep.karaoke.song_parts import FALLBACK, default_model, good_for, karaoke_model
 
     chosen = name or default_model(live)
-    model = load_karaoke(chosen, live)
+    model = karaoke_model(chosen, live)
     late = 1000 * model.spec.algorithmic_latency / model.spec.sample_rate
     if quiet:
         return chosen

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rtsep.engine.song_enhancer import SongEnhancer
 
-BACKEND = "compiled"  # of whole signals and files
+BACKEND = "compiled"  # of whole signals, files and live sound
 HOPS = 8  # computed at once: the weights are read once for all of them, and what they need fits into the cache
 BLOCK = 1 << 16  # samples a call that enhance() makes; memory, not result, depends on it
 

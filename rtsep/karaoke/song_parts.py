@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.engine.enhance import new_enhancer
+from rtsep.engine.spectral_spec import SpectralSpec
 from rtsep.errors import InputError
 from rtsep.karaoke.pitch_shift import Shifter, check_key
-from rtsep.model import Model, SpectralModel, installed, load, shipped
+from rtsep.model import Model, ModelFile, installed, look_at, shipped
 
 TARGET = "accompaniment"
 DEFAULT, FALLBACK = "karaoke", "mid-side"
@@ -35,9 +36,9 @@ def default_model(live: bool = False) -> str:
     return DEFAULT if DEFAULT in shipped() else FALLBACK
 
 
-def load_karaoke(name: str, live: bool = False) -> Model:
-    """`rtsep.load`, and an InputError for a model that puts out no accompaniment, or is none for ``live`` sound."""
-    model = load(name)
+def karaoke_model(name: str, live: bool = False) -> ModelFile:
+    """The model of that name; InputError for one that puts out no accompaniment, or is none for ``live`` sound."""
+    model = look_at(name)
     if model.spec.target != TARGET:
         raise InputError(
             f"The model {model.spec.name} puts out {model.spec.target}; karaoke needs one that puts out {TARGET}."
@@ -49,11 +50,11 @@ def load_karaoke(name: str, live: bool = False) -> Model:
     return model
 
 
-def good_for(model: Model) -> str:
+def good_for(model: ModelFile) -> str:
     """One sentence on which model is at work and what it is good for."""
     spec = model.spec
-    if isinstance(model, SpectralModel):
-        seen = model.spec.segment / spec.sample_rate
+    if isinstance(spec, SpectralSpec):
+        seen = spec.segment / spec.sample_rate
         return (
             f"{spec.name} is at work: for songs in files, it sees {seen:.0f} s at once; "
             f"--model {DEFAULT} is the one for live sound."

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rtsep.engine.enhance import BACKEND
 from rtsep.errors import InputError
-from rtsep.model import Model, load, shipped
+from rtsep.model import Model, ModelFile, load, look_at, shipped
 
 _HOPS, _WARM_UP = 300, 10
 _SHARE = 0.5  # of a hop that the slowest hundredth of the hops may take: the rest is for everything else
@@ -26,15 +27,15 @@ def choose(target: str = "speech", models: Mapping[str, Path] | None = None) -> 
     that need a condition or look ahead are left out. Raises InputError when no model for the target is shipped.
     """
     paths = shipped() if models is None else models
-    candidates = {name: load(path) for name, path in paths.items()}
+    files = {name: look_at(path) for name, path in paths.items()}
     able = {
-        name: m
-        for name, m in candidates.items()
-        if m.spec.target == target and not m.spec.condition and not m.spec.lookahead
+        name: file
+        for name, file in files.items()
+        if file.streams and file.spec.target == target and not file.spec.condition and not file.spec.lookahead
     }
     shares: dict[str, float] = {}
     for name in sorted(able, key=lambda name: -work(able[name])):
-        shares[name] = share_of_hop(able[name])
+        shares[name] = share_of_hop(load(able[name].path, BACKEND))
         if shares[name] <= _SHARE:
             return name
     if not shares:
@@ -42,7 +43,7 @@ def choose(target: str = "speech", models: Mapping[str, Path] | None = None) -> 
     return min(shares, key=lambda name: shares[name])
 
 
-def work(model: Model) -> float:
+def work(model: Model | ModelFile) -> float:
     """Multiply-adds a second, as far as the file tells: every weight, of 4 bytes, is used once a hop."""
     return model.path.stat().st_size / 4 * model.spec.sample_rate / model.spec.hop
 

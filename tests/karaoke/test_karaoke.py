@@ -17,7 +17,7 @@ from rtsep.cli.karaoke import chosen_model
 from rtsep.engine.enhance import enhance
 from rtsep.errors import InputError
 from rtsep.karaoke.pitch_shift import Shifter
-from rtsep.karaoke.song_parts import Karaoke, Separator, load_karaoke, vocals_gain
+from rtsep.karaoke.song_parts import Karaoke, Separator, karaoke_model, vocals_gain
 from tests.graphs import Network
 from tests.recordings import noisy
 
@@ -241,7 +241,7 @@ def test_key_without_its_library_is_one_sentence(here, model, monkeypatch) -> No
 def test_the_model_must_be_for_karaoke(tmp_path) -> None:
     path = Network(channels=2).save(tmp_path / "speech.onnx")
     with pytest.raises(InputError, match="puts out speech"):
-        load_karaoke(str(path))
+        karaoke_model(str(path))
 
 
 def test_baselines_render_and_say_that_they_cannot_help_with_mono(here) -> None:

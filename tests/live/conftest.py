@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from graphs import Network
 
+from rtsep.engine.enhance import BACKEND
 from rtsep.live.backends import player_callback
 from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
 from rtsep.live.engine import live_supervisor
@@ -73,7 +74,7 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     file, basis = tmp_path_factory.mktemp("live") / "slow.onnx", 32_000
     while True:
         Network(hop=128, analysis_window=512, synthesis_window=256, basis=basis).save(file)
-        stream, hop = load(str(file)).stream(), np.zeros((128, 1), np.float32)
+        stream, hop = load(file, BACKEND).stream(), np.zeros((128, 1), np.float32)
         stream.process(hop)
         began = time.process_time()
         for _ in range(10):

@@ -9,6 +9,7 @@ import numpy as np
 from servers import delay_of, probe
 
 import rtsep
+from rtsep.engine.enhance import BACKEND
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
 from rtsep.live.engine.live_engine import LiveEngine
 from rtsep.live.engine.status import gaps_ms
@@ -45,7 +46,7 @@ class Tape:
 
 def offline(model: str, tape: Tape, grain: int) -> np.ndarray:
     """What a Stream makes of what was heard, where it has to be played."""
-    stream = rtsep.load(model).stream(block_multiple=grain)
+    stream = rtsep.load(model, BACKEND).stream(block_multiple=grain)
     assert stream.latency == tape.latency
     made = stream.process(tape.heard[: len(tape.heard) // grain * grain])
     return np.concatenate([np.zeros(tape.delay, np.float32), made])[: tape.end]

@@ -12,8 +12,8 @@ from servers import jack_server, probe
 from tape import RING, Tape, carried, check_bits, noise, offline, wait
 
 import rtsep
+from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import GateSettings
-from rtsep.engine.native import onnxruntime_library
 from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
 from rtsep.live.engine import governor
@@ -52,7 +52,7 @@ def test_bits_of_shipped_models(name: str, channels: int) -> None:
         heard, played = (block.samples_before(ring, end, end) for ring in (block.heard, block.played))
         assert block.state.late_blocks == block.state.step_faults == 0
     assert np.abs(heard).max() > 0.1
-    made = rtsep.load(name).stream(channels=channels, block_multiple=256).process(heard[: end // 256 * 256])
+    made = rtsep.load(name, BACKEND).stream(channels=channels, block_multiple=256).process(heard[: end // 256 * 256])
     assert np.array_equal(played[: len(made)], made.reshape(len(made), -1))
 
 
@@ -81,7 +81,7 @@ def test_strength_is_that_of_a_stream(finite_model: str) -> None:
 def limited(live: LiveEngine, strength: float, end: int) -> np.ndarray:
     """What a Stream makes of all that was heard before ``end``."""
     heard = live.block.samples_before(live.block.heard, end, end)
-    return rtsep.load(live.model.path).stream(strength=strength, block_multiple=128).process(heard)
+    return rtsep.load(live.model.path, BACKEND).stream(strength=strength, block_multiple=128).process(heard)
 
 
 def test_from_the_callback_to_the_worker_and_back(finite_model: str) -> None:
@@ -153,7 +153,6 @@ def test_a_device_at_another_rate_or_a_gate_gets_the_worker(finite_model: str) -
 def test_what_has_no_step_of_its_own_gets_the_worker() -> None:
     with jack_server(128), LiveEngine(LiveSettings(model="mid-side", slack=0, channels=2)) as live:
         assert live.slack == 2 and "worker only" in live.status()["slack_reason"]
-    assert onnxruntime_library.library_path().exists()
 
 
 def test_auto_begins_inside_the_callback_and_not_again_there_where_it_was_killed(random_model: str) -> None:

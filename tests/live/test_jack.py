@@ -14,6 +14,7 @@ from servers import delay_of, jack_server, probe
 from tape import RING, Tape, carried, check_bits, noise, offline, wait
 
 import rtsep
+from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import Gated, GateSettings
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.live_callback import WAIT_VARIANT
@@ -124,7 +125,9 @@ def test_a_gate_moved_by_the_model(tmp_path: Path) -> None:
         status = live.status()
         tape = Tape(live)
     assert 0 <= status["activity"] <= 1 and -30.1 < status["gate_db"] <= 0
-    made = Gated(rtsep.load(model).stream(block_multiple=128), gate).process(tape.heard[: len(tape.heard) // 128 * 128])
+    made = Gated(rtsep.load(model, BACKEND).stream(block_multiple=128), gate).process(
+        tape.heard[: len(tape.heard) // 128 * 128]
+    )
     check_bits(tape, np.concatenate([np.zeros(tape.delay, np.float32), made])[: tape.end])
 
 
@@ -160,7 +163,7 @@ def test_waiting_for_results_loses_nothing(random_model: str) -> None:
     assert max(grown) < 2048  # kB
     begin = delay_of(sound[:48000], heard, tape_end)
     assert np.array_equal(heard[begin : begin + len(sound)], sound)
-    made = rtsep.load(random_model).stream(block_multiple=128).process(heard[: tape_end // 128 * 128])
+    made = rtsep.load(random_model, BACKEND).stream(block_multiple=128).process(heard[: tape_end // 128 * 128])
     inside = slice(begin, begin + len(sound))
     assert np.array_equal(played[256:][inside], made[inside])
 

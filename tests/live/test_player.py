@@ -21,7 +21,7 @@ from servers import JackServer, PulseServer, delay_of, install, jack_server
 from test_jack import wait
 
 import rtsep
-from rtsep.engine.enhance import enhance
+from rtsep.engine.enhance import BACKEND, enhance
 from rtsep.errors import InputError
 from rtsep.live.backends import player_callback
 from rtsep.live.backends.jack_client import JackClient
@@ -251,7 +251,7 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int | str
     stereo_model = looking_ahead(lookahead, tmp_path)
     first, second = tune(1.2, 1), tune(1.1, 2)
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
-    loaded = rtsep.load(stereo_model)  # with the backend of the player
+    loaded = rtsep.load(stereo_model, BACKEND)  # with the backend of the player
     wanted = np.concatenate([enhance(first, RATE, loaded), enhance(second, RATE, loaded)])
     faded, same = 960, 0.0  # it comes out of a pause
     tries: list[tuple[int, float]] = []

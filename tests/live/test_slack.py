@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numba import cfunc, njit, types
 
+from rtsep.engine.compiled.memory import call_step
 from rtsep.engine.gate import GateSettings
-from rtsep.engine.native.calls import call_step
 from rtsep.errors import InputError
 from rtsep.live.backends import denormals
 from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, SharedBlock

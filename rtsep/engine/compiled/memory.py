@@ -118,6 +118,19 @@ def call(typing: Any, address: Any, context: Any, rows: Any) -> Any:
     return types.void(int64, int64, int64), code
 
 
+@intrinsic
+def call_step(typing: Any, address: Any, context: Any, source: Any, target: Any) -> Any:
+    """Calls a native step (see `native`) at an address; source, target: addresses of the sound."""
+
+    def code(context_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sound = _FLOAT.as_pointer()
+        kind = ir.FunctionType(_INT32, [_INT64, sound, sound])
+        ends = [builder.inttoptr(argument, sound) for argument in arguments[2:]]
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [arguments[1], *ends])
+
+    return types.int32(*[int64] * 4), code
+
+
 def tile(rows: int, vectors: int) -> Any:
     """An intrinsic: `rows` rows of x times `vectors` vectors of columns of a weight block, kept in registers.
 

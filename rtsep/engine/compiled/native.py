@@ -1,4 +1,4 @@
-"""CompiledNativeStep: wave in, wave out, one hop a call, by a C function that needs neither Python nor its lock.
+"""NativeStep: wave in, wave out, one hop a call, by a C function that needs neither Python nor its lock.
 
     int32 step(int64 context, float32 *input, float32 *output)
 
@@ -132,7 +132,7 @@ class Rows:
             self.workspace.view(name, to)[:] = self.workspace.view(name, row)
 
 
-class CompiledNativeStep:
+class NativeStep:
     """One stream of one or several channels as a C function; owns all memory that it works on.
 
     `address` and `context` are what a callback needs: `step(context, input, output)`. `hop` is in frames at the model's

@@ -19,6 +19,7 @@ Fields = dict[int, list[Any]]
 # TensorProto.DataType: what a step graph is made of
 DTYPES: dict[int, Any] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_DAMAGE = (IndexError, KeyError, ValueError, TypeError, struct.error, OverflowError)  # what reading it raises
 
 
 class OnnxError(ValueError):
@@ -67,14 +68,27 @@ def read(data: bytes) -> OnnxFile:
     """The model in `data`. Raises OnnxError."""
     try:
         model = _fields(memoryview(data))
-        metadata = dict(_entry(entry) for entry in model.get(14, []))
         opsets = [_fields(item) for item in model.get(8, [])]
         versions = [_signed(item[2][0]) for item in opsets if not _text(item.get(1))]
-        return OnnxFile(_graph(model[7][0]), metadata, max(versions))
+        return OnnxFile(_graph(model[7][0]), _metadata(model), max(versions))
     except OnnxError:
         raise
-    except (IndexError, KeyError, ValueError, TypeError, struct.error, OverflowError) as error:
+    except _DAMAGE as error:
         raise OnnxError(f"The file is no ONNX model that can be read here ({error}).") from None
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Only the metadata of the model in `data`. Raises OnnxError."""
+    try:
+        return _metadata(_fields(memoryview(data)))
+    except OnnxError:
+        raise
+    except _DAMAGE as error:
+        raise OnnxError(f"The file is no ONNX model that can be read here ({error}).") from None
+
+
+def _metadata(model: Fields) -> dict[str, str]:
+    return dict(_entry(entry) for entry in model.get(14, []))
 
 
 def _fields(data: memoryview) -> Fields:

@@ -19,6 +19,7 @@ import threading
 import time
 from typing import Any
 
+from rtsep.engine.enhance import BACKEND
 from rtsep.errors import RtsepError
 from rtsep.live.backends import live_callback, passthrough_callback, player_callback, realtime
 from rtsep.live.backends.adaptive_resampler import table
@@ -35,10 +36,10 @@ from rtsep.live.backends.portaudio import (
 )
 from rtsep.live.backends.shared_state import Fields, SharedBlock
 from rtsep.live.backends.step_keeper import StepKeeper
-from rtsep.live.engine.processes import PASSTHROUGH, PLAYER, say
+from rtsep.live.engine.processes import PASSTHROUGH, PLAYER, say, say_not_compiled
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, player_block_size, two_clocks
 from rtsep.live.routing.sound_server import devices_of_server
-from rtsep.model import MAX_RATE, MIN_RATE
+from rtsep.model import MAX_RATE, MIN_RATE, load
 
 _PATIENCE_S = 15.0  # until the first callbacks must have come
 _STEADY = 4  # callbacks of one size that settle what the block is
@@ -164,14 +165,18 @@ def run(handle: str, settings: dict[str, Any]) -> None:
     realtime.lock_memory()
     state.step_running = state.step_busy = 0
     streams = Streams(PortAudio(settings["client"]), block, settings)
-    keeper = None
+    keeper, model = None, None
     hosts = settings.get("step_hosts", [])
-    if hosts is None or streams.target.host in hosts:
-        keeper = StepKeeper(block, None if state.without_model else settings["model"])
-    if settings.get("threaded_worker"):  # the portable way: the worker is a thread of this process
+    inside, threaded = hosts is None or streams.target.host in hosts, settings.get("threaded_worker")
+    if (inside and not state.without_model) or threaded:
+        model = load(settings["model"], BACKEND)
+    if inside:
+        keeper = StepKeeper(block, None if state.without_model else model)
+    if threaded and model is not None:  # the portable way: the worker is a thread of this process
         from rtsep.live.engine import worker
 
-        worker.thread(block, settings["model"])
+        say_not_compiled(model)
+        worker.thread(block, model)
     before = state.callbacks, block.clocks.callbacks
     streams.start()
     frames = _settled_block(state, before[0])

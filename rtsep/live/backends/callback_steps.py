@@ -1,4 +1,5 @@
-"""The network inside the callback (slack 0): hops that have come whole are stepped at once, by a native step.
+"""The network inside the callback (slack 0): hops that have come whole are stepped at once, by a native step
+(``rtsep.engine.compiled.native``).
 
 What a step makes goes into the ring ``stepped``, at the positions at which a worker's Stream would have put it: the
 stream's latency later. Where the device's block is no whole number of hops, that latency holds the waiting for one.
@@ -9,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, float64, int64, void
+from numba import float64, int64, void
 
+from rtsep.engine.compiled.memory import call_step, floats
 from rtsep.engine.framing import mix
-from rtsep.engine.native.calls import call_step, pointer
 from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import RAMP_S
 from rtsep.live.backends.denormals import flush, restore
@@ -65,7 +66,7 @@ def run_steps(state, gain, heard, stepped, most):
     hop, channels = state.step_hop, heard.shape[0]
     size = hop * channels
     mask = heard.shape[1] - 1
-    scratch = carray(pointer(state.step_scratch), (3 * size,), np.float32)
+    scratch = floats(state.step_scratch, 3 * size)
     block = scratch[:size].reshape((hop, channels))
     made = scratch[size : 2 * size].reshape((hop, channels))
     wet = scratch[2 * size :].reshape((channels, hop))

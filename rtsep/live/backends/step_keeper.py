@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 import numpy as np
 
-from rtsep.engine.native.step import process
+from rtsep.engine.compiled.native import NativeStep, step
 from rtsep.errors import RtsepError
 from rtsep.live.backends.callback_steps import run_steps, settle_strength
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.model import load
+from rtsep.model import Model
 
 HISTORY_S = 1.0  # of what was heard that a step is brought up with, so that it knows what it is in
 _MEASURED_HOPS = 300
@@ -22,43 +21,34 @@ _BUSY_S = 0.0005
 class StepKeeper:
     """Lives in the audio process, because the callback does.
 
-    refusal: one sentence when there is no native step, else None. step_ms: p99 of the time of a step, by the clock of
-    the thread that measured: what other programs took meanwhile is no part of it.
+    refusal: one sentence when the model is not compiled, and runs in a worker only, else None. step_ms: p99 of the time
+    of a step, by the clock of the thread that measured: what other programs took meanwhile is no part of it.
     """
 
-    def __init__(self, block: SharedBlock, model: str | None) -> None:
-        """model: path; None for measurements without one, where the callback copies."""
+    def __init__(self, block: SharedBlock, model: Model | None) -> None:
+        """model: None for measurements without one, where the callback copies."""
         self._block, self._state = block, block.state
         self._state.step_running = self._state.step_busy = 0
         self.refusal: str | None = None
         self.step_ms = 0.0
-        self._step: Any = None
+        self._step: NativeStep | None = None
         self._unit = 1  # samples, so that hops are those of who stepped before, and their turns
         if model is None:
             return
         try:
-            opened = load(model)
-            self._step = step = opened.native_step(block.channels)
+            native = model.native_step(block.channels)
         except RtsepError as error:
             self.refusal = str(error)
             return
         state = self._state
-        self._scratch = np.zeros(3 * step.hop * step.channels, np.float32)
-        state.step_address, state.step_context, state.step_hop = step.address, step.context, step.hop
+        self._step = native
+        self._scratch = np.zeros(3 * native.hop * native.channels, np.float32)
+        state.step_address, state.step_context, state.step_hop = native.address, native.context, native.hop
         state.step_scratch = self._scratch.ctypes.data
-        state.step_latency = opened.spec.algorithmic_latency
-        self._unit = step.hop * opened.spec.slow_rate
-        self._measure()
-
-    def _measure(self) -> None:
-        step, times = self._step, []
-        sound = (0.03 * np.random.default_rng(0).standard_normal((step.hop, step.channels))).astype(np.float32)
-        for _ in range(_MEASURED_HOPS):
-            began = time.thread_time()
-            process(step, sound)
-            times.append(time.thread_time() - began)
-        self.step_ms = 1000 * float(np.percentile(times, 99))
-        step.reset()
+        state.step_latency = model.spec.algorithmic_latency
+        self._unit = native.hop * model.spec.slow_rate
+        self.step_ms = _measured_ms(native)
+        native.reset()
 
     def look(self) -> None:
         """Call this every now and then: begins and ends the callback's steps as the parent wants them."""
@@ -95,3 +85,15 @@ class StepKeeper:
             if state.without_model:
                 break
         state.step_epoch, state.step_running = epoch, 1
+
+
+def _measured_ms(native: NativeStep) -> float:
+    """p99 of its time."""
+    sound = (0.03 * np.random.default_rng(0).standard_normal(native.hop * native.channels)).astype(np.float32)
+    source, target = np.ctypeslib.as_ctypes(sound), np.ctypeslib.as_ctypes(np.empty_like(sound))
+    times = []
+    for _ in range(_MEASURED_HOPS):
+        began = time.thread_time()
+        step.ctypes(native.context, source, target)
+        times.append(time.thread_time() - began)
+    return 1000 * float(np.percentile(times, 99))

@@ -24,7 +24,7 @@ from rtsep.live.engine.settings import DEFAULT_SLACK, MAX_BLOCK, LiveSettings
 from rtsep.live.engine.slack_control import SlackControl
 from rtsep.live.engine.status import LiveStatus, live_status
 from rtsep.live.engine.supervisor import Supervised
-from rtsep.model import MAX_RATE, Model, load
+from rtsep.model import MAX_RATE, load, look_at
 
 __all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "LiveEngine", "LiveSettings"]
 
@@ -32,7 +32,7 @@ __all__ = ["DEFAULT_SLACK", "MAX_BLOCK", "LiveEngine", "LiveSettings"]
 class LiveEngine(Supervised):
     """See the module. Every method may be called from any thread of the parent, and none waits for sound.
 
-    state, device, restarts, events: see Supervised.
+    model: the file of the one that runs. state, device, restarts, events: see Supervised.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class LiveEngine(Supervised):
         """
         super().__init__(tell, opened, quit)
         self.settings = settings
-        self.model: Model = load(settings.model)
+        self.model = look_at(settings.model)
         if not self.model.streams:
-            self.model.step()  # says that it has none
+            load(settings.model).step()  # says that it has none
         if settings.gate is not None:
             check_gate(self.model.spec)
         self.portable = sys.platform != "linux" if settings.portable is None else settings.portable

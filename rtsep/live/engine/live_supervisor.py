@@ -80,7 +80,9 @@ class LiveSupervisor(Supervisor):
         known = self._slack.refusal
         self._slack.decide(self._engine.device, rate, block)
         if self._engine.settings.slack == 0 and self._slack.refusal not in (None, known):
-            self._engine.say(f"{self._slack.refusal} The model runs in a worker, with slack {self._slack.slack}.")
+            why = "" if self._slack.refusal in self.told else f"{self._slack.refusal} "
+            self.told.add(str(self._slack.refusal))
+            self._engine.say(f"{why}The model runs in a worker, with slack {self._slack.slack}.")
         super().configure(rate, block, period)
         self._slack.set_place()
 

@@ -13,12 +13,16 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtsep.live.backends.shared_state import SharedBlock
 
+if TYPE_CHECKING:
+    from rtsep.model import Model
+
 AUDIO, WORKER = "audio", "worker"
 LIVE, PLAYER, PASSTHROUGH = "live", "player", "passthrough"  # callbacks that an audio process can run
+NOT_COMPILED = "not compiled"  # an event of children
 _AUDIO_MODULE = "rtsep.live.backends.audio_process"
 _PR_SET_PDEATHSIG = 1
 _CHILD_MAIN = Path(__file__).with_name("child_main.py")
@@ -34,6 +38,12 @@ def child_command(module: str, *arguments: str) -> list[str]:
 def say(event: str, **values: Any) -> None:
     """In a child: tell the parent, whose ``Children.messages`` it comes to."""
     print(json.dumps({"event": event, **values}), flush=True)
+
+
+def say_not_compiled(model: Model) -> None:
+    """In a child: tell the parent if a model was to be compiled and could not be."""
+    if model.not_compiled is not None:
+        say(NOT_COMPILED, sentence=model.not_compiled)
 
 
 def end(process: subprocess.Popen[bytes], patience: float) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.live.engine.processes import AUDIO, Children, how_ended
+from rtsep.live.engine.processes import AUDIO, NOT_COMPILED, Children, how_ended
 from rtsep.live.routing.devices import silent_s
 
 TICK_S = 0.05
@@ -138,7 +138,10 @@ class Supervised(ABC):
 
 
 class Supervisor(ABC):
-    """Watches one session from ``start`` to ``stop``. refusal: why sound could not begin, None as long as it may."""
+    """Watches one session from ``start`` to ``stop``.
+
+    refusal: why sound could not begin, None as long as it may. told: sentences that are told once.
+    """
 
     threaded_worker = False  # the worker is a thread of the audio process, and there is no worker process
 
@@ -146,6 +149,7 @@ class Supervisor(ABC):
         self._session = session
         self._block, self._state, self._children = session.block, session.block.state, session.children
         self.refusal: RtsepError | None = None
+        self.told: set[str] = set()
         self._over = threading.Event()
         self._worker_began = 0.0
         self._worker_back = -SETTLE_S  # when a worker was last started because one was lost
@@ -265,7 +269,11 @@ class Supervisor(ABC):
 
     def _dispatch(self, role: str, message: dict[str, Any]) -> None:
         session = self._session
-        if role != AUDIO or message["event"] not in ("opened", "error"):
+        if message["event"] == NOT_COMPILED:
+            if message["sentence"] not in self.told:  # every worker says so
+                self.told.add(message["sentence"])
+                session.say(message["sentence"])
+        elif role != AUDIO or message["event"] not in ("opened", "error"):
             self.receive(role, message)
         elif message["event"] == "opened":
             session.was_opened(message)

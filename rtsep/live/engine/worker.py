@@ -15,6 +15,7 @@ import numpy as np
 from numba import float32, int64, void
 from numpy.typing import NDArray
 
+from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import Gated, GateSettings
 from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import Stream
@@ -22,6 +23,7 @@ from rtsep.live.backends import realtime
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import STATE_TYPE, SharedBlock
 from rtsep.live.backends.step_keeper import HISTORY_S
+from rtsep.live.engine.processes import say_not_compiled
 from rtsep.model import Model, load
 
 _WARM_UP = 50  # blocks run before the first one counts: allocators, caches and clocks settle
@@ -170,7 +172,9 @@ class Worker:
 def serve(handle: str, model_name: str) -> None:
     """The worker process: real-time where allowed, nothing collected, gone with its parent."""
     block = SharedBlock.attach(handle)
-    worker = Worker(block, load(model_name))
+    model = load(model_name, BACKEND)
+    say_not_compiled(model)
+    worker = Worker(block, model)
     realtime.end_with_parent(sys.stdin.buffer)
     locked = realtime.lock_memory()
     fifo = realtime.raise_priority()
@@ -181,12 +185,12 @@ def serve(handle: str, model_name: str) -> None:
 
 def _main(arguments: list[str]) -> None:
     serve(*arguments)
-    os._exit(0)  # nothing to tidy, and onnxruntime's own tidying takes its time
+    os._exit(0)  # nothing to tidy
 
 
-def thread(block: SharedBlock, model_name: str) -> threading.Thread:
+def thread(block: SharedBlock, model: Model) -> threading.Thread:
     """The same as an ordinary daemon thread of this process: no priority, no eventfd; started."""
-    worker = Worker(block, load(model_name))
+    worker = Worker(block, model)
     running = threading.Thread(target=worker.run, daemon=True, name="worker")
     running.start()
     return running

@@ -18,7 +18,7 @@ from typing import Any
 
 from rtsep.errors import InputError, RtsepError
 from rtsep.karaoke.pitch_shift import check_key
-from rtsep.karaoke.song_parts import GUIDE_DB, load_karaoke, vocals_gain
+from rtsep.karaoke.song_parts import GUIDE_DB, karaoke_model, vocals_gain
 from rtsep.live.backends.player_callback import new_player_block
 from rtsep.live.backends.shared_state import counters, ring_length
 from rtsep.live.engine.processes import Children
@@ -80,7 +80,7 @@ class Player(Supervised):
         if not settings.songs:
             raise InputError("There is no song to play; name one.")
         self.settings = settings
-        self.model = load_karaoke(settings.model)
+        self.model = karaoke_model(settings.model)
         self.vocals, self.solo, self.key, self.volume = settings.vocals, settings.solo, check_key(settings.key), 0.0
         vocals_gain(settings.vocals)
         self.paused = self.comparing = False

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numba import void
 
-from rtsep.engine.enhance import mono_sentence
+from rtsep.engine.enhance import BACKEND, mono_sentence
 from rtsep.engine.numba_cache import compiled
 from rtsep.errors import InputError, RtsepError
 from rtsep.karaoke.song_parts import Parts, Separator
 from rtsep.live.backends import realtime
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.live.engine.processes import say
+from rtsep.live.engine.processes import say, say_not_compiled
 from rtsep.live.player.playlist import Segment, locate
 from rtsep.live.player.separated_song import Ahead, SeparatedParts, SeparatedSong
 from rtsep.live.player.song import Song
@@ -314,7 +314,9 @@ def _main(arguments: list[str]) -> None:
     settings = json.loads(arguments[1])
     block = SharedBlock.attach(arguments[0])
     realtime.lock_memory()
-    worker = PlayerWorker(block, load(settings.pop("model")), **settings)
+    model = load(settings.pop("model"), BACKEND)
+    say_not_compiled(model)
+    worker = PlayerWorker(block, model, **settings)
 
     def listen() -> None:
         for line in sys.stdin:
