@@ -1,7 +1,7 @@
 """Hours of live sound on a private JACK server: late blocks, xruns, memory, and the bits against the offline result.
 
-    python -m benchmarks.soak [--model NAME|M.onnx] [--minutes 30] [--slack 2] [--json PATH]
-    python -m benchmarks.soak --freewheel RECORDING ... [--minutes 10] [--slack 2]
+    python -m benchmarks.soak [--model NAME|M.onnx] [--minutes 30] [--slack 0] [--json PATH]
+    python -m benchmarks.soak --freewheel RECORDING ... [--minutes 10] [--slack 0]
 
 The first runs in real time and reports once a minute. The second lets the server run as fast as it can while the
 callback waits for its results (a variant for measurements), feeds real speech, compares every bit, and watches memory.
@@ -23,12 +23,13 @@ from rich.table import Table
 
 from benchmarks.machine import environment
 from rtsep.cli.shared import check_writable, verb, write_json
+from rtsep.engine.enhance import BACKEND
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.jack_probe import probe
 from rtsep.live.backends.jack_server import JackServer
 from rtsep.live.backends.live_callback import WAIT_VARIANT
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
-from rtsep.model import load
+from rtsep.model import load, look_at
 
 RATE = 48_000
 PERIOD = 128
@@ -48,7 +49,8 @@ def memory(live: LiveEngine) -> float:
 def soak(model: str, slack: int, seconds: float, every: float = 60.0) -> list[dict[str, Any]]:
     """Real time: one row every ``every`` seconds, counters since the start."""
     rows = []
-    with JackServer(PERIOD, RATE), LiveEngine(LiveSettings(model=model, slack=slack)) as live:
+    settings = LiveSettings(model=model, slack=slack, channels=look_at(model).spec.channels)
+    with JackServer(PERIOD, RATE), LiveEngine(settings) as live:
         began = time.monotonic()
         while (past := time.monotonic() - began) < seconds:
             time.sleep(min(every, seconds - past))
@@ -71,11 +73,13 @@ def soak(model: str, slack: int, seconds: float, every: float = 60.0) -> list[di
 def freewheel(model: str, slack: int, speech: NDArray[np.float32], seconds: float) -> list[dict[str, Any]]:
     """As fast as it goes, a minute of ``speech`` [samples] at a time: bits that differ, and memory after each."""
     rows = []
-    loaded = load(model)
-    settings = LiveSettings(model=model, slack=slack, ring=1 << 23, callback_variant=WAIT_VARIANT)
+    loaded = load(model, BACKEND)
+    channels, hop = loaded.spec.channels, loaded.spec.hop
+    settings = LiveSettings(model=model, slack=slack, ring=1 << 23, callback_variant=WAIT_VARIANT, channels=channels)
     with JackServer(PERIOD, RATE), LiveEngine(settings) as live:
         block = live.block
-        stream, at, late = loaded.stream(block_multiple=loaded.spec.hop), 0, np.zeros(0, np.float32)
+        stream, at = loaded.stream(channels=channels, block_multiple=hop), 0
+        late = np.zeros((0, channels), np.float32)
         for turn in range(max(1, round(seconds / _RUN_S))):
             size = round(_RUN_S * RATE)
             sound = np.take(speech, np.arange(turn * size, (turn + 1) * size), mode="wrap")
@@ -86,11 +90,11 @@ def freewheel(model: str, slack: int, speech: NDArray[np.float32], seconds: floa
             if end - at > block.length - RATE:
                 raise RtsepError("The machine is so busy that the ring went round between two looks; try again later.")
             rings = (block.heard, block.played)
-            heard, played = (block.samples_before(ring, end, end - at)[:, 0] for ring in rings)
+            heard, played = (block.samples_before(ring, end, end - at) for ring in rings)
             # What is played is the result of DELAY samples ago, so the newest results wait for the next turn.
             made = np.concatenate([late, stream.process(heard)])
             if turn == 0:
-                made = np.concatenate([np.zeros(block.state.delay, np.float32), made])
+                made = np.concatenate([np.zeros((block.state.delay, channels), np.float32), made])
             differing = int(np.sum(played != made[: len(played)]))
             late, at = made[len(played) :], end
             rows.append(
@@ -105,13 +109,13 @@ def main(
     speech: Annotated[list[Path] | None, typer.Argument(metavar="[RECORDING]...", help="For --freewheel.")] = None,
     model: Annotated[str, typer.Option(metavar="NAME|M.onnx")] = "denoise",
     minutes: Annotated[float, typer.Option(min=0.1)] = 30.0,
-    slack: Annotated[int, typer.Option(min=0, max=16, help="Blocks; 0 is inside the callback.")] = 2,
+    slack: Annotated[int, typer.Option(min=0, max=16, help="Blocks; 0 is inside the callback.")] = 0,
     free: Annotated[bool, typer.Option("--freewheel", help="As fast as it goes, every bit compared.")] = False,
     beside: Annotated[str, typer.Option(metavar="TEXT", help="What else this machine was doing.")] = "nothing else",
     json: Annotated[str | None, typer.Option("--json", metavar="PATH|-")] = None,
 ) -> None:
     """Print one row a minute; see the module."""
-    spec, before = load(model).spec, os.getloadavg()[0]
+    spec, before = look_at(model).spec, os.getloadavg()[0]
     if json not in (None, "-"):
         check_writable(json)
     if free:

@@ -91,7 +91,7 @@ class Model:
             self._program, self.backend = compile_model(file, self.spec), "compiled"
         except (OnnxError, UnsupportedError) as error:
             self.not_compiled = f"{self.path.name} runs in onnxruntime: {str(error).rstrip('.')}."
-            warnings.warn(self.not_compiled, stacklevel=4)
+            warnings.warn(self.not_compiled, stacklevel=5)
 
     @cached_property
     def session(self) -> Any:

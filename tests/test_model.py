@@ -11,10 +11,11 @@ import onnx
 import pytest
 from graphs import Network
 from onnx import TensorProto, helper
+from spectral_graphs import SpectralNetwork
 
 import rtsep
 from rtsep.errors import InputError
-from rtsep.model import shipped
+from rtsep.model import look_at, shipped
 
 FULL = Network(state=5, condition=3, activity=True, lookahead=4, channels=2)
 
@@ -174,6 +175,18 @@ def test_what_is_no_model_is_refused(tmp_path, tiny_path):
         with pytest.raises(InputError, match=re.escape(str(tmp_path / name))) as refusal:
             rtsep.load(tmp_path / name)
         assert refusal.value.exit_code == 2 and "\n" not in str(refusal.value)
+
+
+def test_to_look_at_a_model_is_to_load_it_without_onnxruntime(tmp_path, monkeypatch):
+    files = [FULL.save(tmp_path / "m.onnx"), Network().save(tmp_path / "f.onnx", "flat")]
+    files.append(SpectralNetwork().save(tmp_path / "s.onnx"))
+    specs = {name: rtsep.load(name).spec for name in (*shipped(), "mid-side", *files)}
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name, spec in specs.items():
+        found = look_at(name)
+        assert found.spec == spec and found.streams == (found.path.stem != "s")
+    with pytest.raises(InputError, match=r"m.onnx: metadata key rtsep.hop is missing"):
+        look_at(Network().save(tmp_path / "m.onnx", "step", hop=None))
 
 
 def test_an_unknown_name_lists_what_there_is():

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 import rtsep
-from rtsep import InputError
+from rtsep import InputError, RtsepError
 from rtsep.engine.compiled.step import CompiledStep
 from tests.engine.test_inference import NETWORKS as STEPS
 from tests.engine.test_inference import overlapped
@@ -257,8 +257,17 @@ def test_an_unknown_operator_falls_back_to_onnxruntime_with_a_sentence(tmp_path:
     with pytest.warns(UserWarning, match=r"odd.onnx runs in onnxruntime: operator HardSwish is not compiled\.$"):
         loaded = rtsep.load(tmp_path / "odd.onnx", backend="compiled")
     assert loaded.backend == "onnxruntime"
+    with pytest.raises(InputError, match="HardSwish is not compiled"):
+        loaded.native_step()
     x = noise(1000)
     np.testing.assert_array_equal(loaded.stream().process(x), rtsep.load(tmp_path / "odd.onnx").stream().process(x))
+
+
+def test_who_has_no_native_step_says_so() -> None:
+    with pytest.raises(InputError, match="load it with backend='compiled'"):
+        rtsep.load("denoise").native_step()
+    with pytest.raises(RtsepError, match="mid-side is no network, and runs in a worker only"):
+        rtsep.load("mid-side", backend="compiled").native_step()
 
 
 def test_the_flat_form_falls_back_too(models) -> None:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from graphs import Network
 from servers import jack_server, probe
@@ -153,6 +154,27 @@ def test_a_device_at_another_rate_or_a_gate_gets_the_worker(finite_model: str) -
 def test_what_has_no_step_of_its_own_gets_the_worker() -> None:
     with jack_server(128), LiveEngine(LiveSettings(model="mid-side", slack=0, channels=2)) as live:
         assert live.slack == 2 and "worker only" in live.status()["slack_reason"]
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_what_is_not_compiled_runs_in_onnxruntime_in_the_worker_and_one_sentence_says_so(
+    tmp_path: Path, portable: bool
+) -> None:
+    model = onnx.load(Network(hop=128, analysis_window=512, synthesis_window=256).save(tmp_path / "odd.onnx"))
+    last = next(node for node in model.graph.node if "frames" in node.output)
+    last.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("HardSwish", ["before"], ["frames"]))
+    odd = str(tmp_path / "odd.onnx")
+    onnx.save(model, odd)
+    with jack_server(128), LiveEngine(LiveSettings(model=odd, slack=0, ring=RING, portable=portable)) as live:
+        assert live.slack == 2
+        probe(noise(0.5, 1), "rtsep:in_0", "rtsep:out_0")
+        told = " ".join(sentence for _, sentence in live.events)
+        tape = Tape(live)
+    assert told.count("odd.onnx runs in onnxruntime: operator HardSwish is not compiled.") == 1
+    assert told.count("The model runs in a worker, with slack 2.") == 1
+    with pytest.warns(UserWarning, match="HardSwish"):
+        check_bits(tape, offline(odd, tape, 128))
 
 
 def test_auto_begins_inside_the_callback_and_not_again_there_where_it_was_killed(random_model: str) -> None:
