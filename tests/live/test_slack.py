@@ -9,15 +9,19 @@ import pytest
 from numba import cfunc, njit, types
 
 from rtsep.engine.compiled.memory import call_step
+from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import GateSettings
 from rtsep.errors import InputError
 from rtsep.live.backends import denormals
+from rtsep.live.backends.callback_steps import run_steps
 from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, SharedBlock
+from rtsep.live.backends.step_keeper import StepKeeper
 from rtsep.live.choices import parse_slack
 from rtsep.live.engine.governor import DRY, MAX_SLACK, WINDOW_S, Governor, caused_xruns, window_s
 from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.engine.slack_control import SlackControl
 from rtsep.live.routing.devices import JACK
+from rtsep.model import load
 
 RATE = 48000
 
@@ -79,6 +83,8 @@ OPENED = {"step_ms": 0.4, "step_refusal": None, "host": JACK}
         ({}, {"step_ms": 0.94}, RATE, 512, 2, "takes 3.76 ms of a block's 10.67 ms"),
         ({}, {}, RATE, 64, 0, None),
         ({}, {"step_ms": 0.5}, RATE, 64, 2, "takes 0.50 ms of a block's 1.33 ms"),
+        ({}, {"step_ms": 0.49, "host": "PulseAudio"}, RATE, 480, 0, None),
+        ({}, {"step_ms": 0.51, "host": "PulseAudio"}, RATE, 480, 2, "takes 2.04 ms of a block's 10.00 ms"),
         ({}, {"step_ms": None}, RATE, 128, 2, "not started for it"),
         ({}, {}, 44100, 128, 2, "runs at 44100 Hz"),
         ({}, {"step_refusal": "No library."}, RATE, 128, 2, "No library."),
@@ -107,10 +113,27 @@ def test_where_the_model_begins_to_run(
 
 def test_which_audio_systems_get_a_step() -> None:
     assert SlackControl(LiveSettings(slack=0), RATE).step_hosts is None
-    assert SlackControl(LiveSettings(), RATE).step_hosts == [JACK]
+    hosts = SlackControl(LiveSettings(), RATE).step_hosts
+    assert hosts is not None and set(hosts) == {JACK, "ALSA", "PulseAudio", "PipeWire"}
     for settings in (LiveSettings(slack=2), LiveSettings(gate=GateSettings(20.0))):
         assert SlackControl(settings, RATE).step_hosts == []
     assert SlackControl(LiveSettings(), RATE, portable=True).step_hosts == []
+
+
+@pytest.mark.parametrize(
+    "host,name,slack", [(JACK, "system", 1), ("ALSA", "USB (hw:1,0)", 1), ("ALSA", "pulse", 2), ("PipeWire", "mic", 2)]
+)
+def test_a_worker_that_takes_over_gets_one_period_or_two_where_they_come_in_bursts(
+    host: str, name: str, slack: int
+) -> None:
+    block = SharedBlock.create()
+    control = SlackControl(LiveSettings(slack=0), RATE)
+    control.attach(block)
+    control.decide(OPENED | {"host": host, "input": name, "output": name}, RATE, 128)
+    assert control.worker_slack == slack
+    control.leave_callback()
+    assert control.slack == slack and not block.state.inside
+    block.close()
 
 
 @pytest.mark.parametrize("text,slack", [(None, None), ("auto", None), ("0", 0), ("3", 3), (3, 3)])
@@ -175,7 +198,47 @@ def test_changes_of_slack_wait_for_who_takes_over() -> None:
     assert state.step_wanted == 1 and not control.settle(1.1) and state.inside == 0
     state.step_running, state.step_taken = 1, 99_904
     assert control.settle(1.2) and (state.inside, state.worker_paused, state.delay) == (1, 1, 0)
+    control.change(1, now=1.3)
+    state.processed = 100_000
+    assert control.settle(1.4)
+    state.step_running = 0  # a machine that never catches up leaves it where it is, and is judged there again
+    control.change(0, now=1.5)
+    assert not control.settle(3.4) and control.changing
+    assert not control.settle(3.6) and not control.changing
+    assert (control.slack, state.inside, state.step_wanted, state.worker_paused) == (1, 0, 0, 0)
+    assert control.refusal == "This machine is too busy for that."
+    control.change(0, now=3.7)
+    state.step_running = 1
+    assert control.settle(3.8)
     state.epoch = 2  # a worker that is not there keeps nobody waiting for ever
-    control.change(2, now=2.0)
-    assert not control.settle(3.9) and control.settle(4.1) and control.slack == 2
+    control.change(2, now=4.0)
+    assert not control.settle(5.9) and control.settle(6.1) and control.slack == 2
+    block.close()
+
+
+def test_steps_that_were_stalled_for_longer_than_the_ring_begin_anew(random_model: str) -> None:
+    """What lies in the ring then is another sound: it is not taken for the one that was missed."""
+    block = SharedBlock.create(1, 1 << 14)
+    state = block.state
+    keeper = StepKeeper(block, load(random_model, BACKEND))
+    assert keeper.refusal is None and 0 < keeper.step_ms < 100
+    block.configure(RATE, 128, 0)
+    state.epoch = state.step_wanted = state.step_busy = 1
+    keeper.look()
+    assert not state.step_running  # who is in a step, perhaps for ever, keeps nobody waiting
+    state.step_busy = 0
+    keeper.look()
+    assert state.step_running
+    block.heard[:] = 0.1 * np.random.default_rng(0).standard_normal(block.heard.shape)
+    state.position = 1280
+    run_steps(state.record, state.step_gain, block.heard, block.stepped, 4)
+    assert state.step_taken == 512
+    state.position = 512 + block.length // 2 + 128
+    run_steps(state.record, state.step_gain, block.heard, block.stepped, 4)
+    assert state.step_taken == 512 and state.step_position == 512
+    keeper.look()
+    assert not state.step_running
+    keeper.look()
+    assert state.step_running and state.position - state.step_taken < 128
+    assert state.step_valid_from > block.length // 4
     block.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float64, int64, void
+from numba import boolean, float64, int64, void
 
 from rtsep.engine.compiled.memory import call_step, floats
 from rtsep.engine.framing import mix
@@ -54,11 +54,18 @@ def _copy(state, heard, stepped):
     state.step_taken = state.step_position = state.position
 
 
+@compiled(boolean(STATE_TYPE, int64))
+def overrun(state, length):
+    """Whether so much waits to be stepped that a ring of ``length`` samples will not hold it until then."""
+    return state.position - state.step_taken > length // 2
+
+
 @compiled(void(STATE_TYPE, float64[::1], SOUND, SOUND, int64))
 def run_steps(state, gain, heard, stepped, most):
     """Step the hops of ``heard`` that have come whole, ``most`` of them at most, into ``stepped``.
 
-    gain: of the dry signal, as ``framing.mix`` has it: ``state.step_gain``.
+    gain: of the dry signal, as ``framing.mix`` has it: ``state.step_gain``. Nothing is done once the ring has gone
+    round before it was stepped: what lies there is another sound, and ``StepKeeper`` begins anew.
     """
     if state.without_model == 1:
         _copy(state, heard, stepped)
@@ -73,7 +80,7 @@ def run_steps(state, gain, heard, stepped, most):
     _follow_strength(state, gain)
     for _ in range(most):
         taken = state.step_taken
-        if taken + hop > state.position:
+        if taken + hop > state.position or overrun(state, heard.shape[1]):
             break
         for i in range(hop):
             for channel in range(channels):

@@ -9,13 +9,13 @@ import numpy as np
 
 from rtsep.engine.compiled.native import NativeStep, step
 from rtsep.errors import RtsepError
-from rtsep.live.backends.callback_steps import run_steps, settle_strength
+from rtsep.live.backends.callback_steps import overrun, run_steps, settle_strength
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.model import Model
 
 HISTORY_S = 1.0  # of what was heard that a step is brought up with, so that it knows what it is in
 _MEASURED_HOPS = 300
-_BUSY_S = 0.0005
+_AT_ONCE = 64  # hops, between looks at whether it is still wanted
 
 
 class StepKeeper:
@@ -60,14 +60,16 @@ class StepKeeper:
             state.activity = math.nan if activity is None else activity
         if state.step_wanted and not state.step_running:
             self._begin()
-        elif state.step_running and (not state.step_wanted or state.step_epoch != state.epoch):
-            state.step_running = 0
+        elif state.step_running:
+            lost = state.step_epoch != state.epoch or overrun(state.record, self._block.length)
+            if lost or not state.step_wanted:
+                state.step_running = 0
 
     def _begin(self) -> None:
         """From a new step to one that has heard the last second, then over to the callback."""
         block, state = self._block, self._state
-        while state.step_busy:  # still in the last one
-            time.sleep(_BUSY_S)
+        if state.step_busy:  # still in the last one, or never to come back from it
+            return
         if self._step is not None:
             self._step.reset()
         epoch, grain = state.epoch, math.gcd(state.block, state.step_hop)
@@ -81,7 +83,9 @@ class StepKeeper:
         state.step_gain = 0.0
         settle_strength(state.record, state.step_gain)
         while state.position - state.step_taken >= max(1, state.step_hop):
-            run_steps(state.record, state.step_gain, block.heard, block.stepped, 1 << 20)
+            if state.stop or not state.step_wanted or state.epoch != epoch or overrun(state.record, block.length):
+                return  # this machine does not catch up, or need not
+            run_steps(state.record, state.step_gain, block.heard, block.stepped, _AT_ONCE)
             if state.without_model:
                 break
         state.step_epoch, state.step_running = epoch, 1

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from rtsep.live.engine.governor import DRY, Governor, caused_xruns, window_s
 from rtsep.live.engine.processes import LIVE
-from rtsep.live.engine.slack_control import FIRST_WORKER_SLACK
 from rtsep.live.engine.status import compute_ms
 from rtsep.live.engine.supervisor import SETTLE_S, Supervisor
 
@@ -105,10 +104,13 @@ class LiveSupervisor(Supervisor):
         if clocks.separate and clocks.margin > self._margin:
             self._margin = clocks.margin
             engine.say(f"The devices are not punctual; the delay is now {engine.added_ms:.1f} ms.")
+        asked = self._slack.changing
         if self._slack.settle(now):
             where = "inside the callback" if state.inside else "in a worker"
             engine.say(f"The model runs {where} now, with slack {engine.slack}; the delay is {engine.added_ms:.1f} ms.")
             self._governor.forget()
+        elif asked and not self._slack.changing:
+            engine.say(f"The model stays in a worker, with slack {engine.slack}. {self._slack.refusal}")
         if state.step_faults > self._faults + _FAULTS and state.inside and not self._slack.changing:
             self._leave_callback("The model failed inside the callback.", now)
         if self._stuck(now):
@@ -157,6 +159,7 @@ class LiveSupervisor(Supervisor):
             engine.bypass(True)
             state.worker_paused, state.step_wanted = 1, 0
             if state.inside and self._may_change:  # that is where it is tried again
+                self.forgive_worker()
                 self._slack.leave_callback()
             engine.say("This machine is too slow for the model; the dry signal plays (press b to try again).")
         elif verdict is not None and state.inside:
@@ -169,6 +172,7 @@ class LiveSupervisor(Supervisor):
             )
 
     def _leave_callback(self, why: str, now: float) -> None:
-        """From slack 0 to a worker with slack 1, at the least delay that a worker has."""
+        """From slack 0 to a worker, at the least delay that a worker has here; one that was given up is tried again."""
         self._engine.say(why)
-        self._slack.change(FIRST_WORKER_SLACK, now)
+        self.forgive_worker()
+        self._slack.change(self._slack.worker_slack, now)

@@ -7,14 +7,16 @@ from typing import Any
 from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.engine.settings import DEFAULT_SLACK, LiveSettings
-from rtsep.live.routing.devices import JACK
+from rtsep.live.routing.devices import JACK, SERVER_HOSTS, by_server
 
-# Where the model runs inside the callback without being asked to: callbacks have real-time priority there, and it was
-# measured.
-AUTOMATIC_HOSTS = (JACK,)
-START_SHARE = 0.35  # of a block that the steps of a callback may take for that, where it leaves at half
+# Where the model runs inside the callback without being asked to, because it was measured: JACK's callbacks have
+# real-time priority. Those of the others have none, and come in bursts, which a worker has to wait out with more slack;
+# what else the machine does may interrupt them, so that the model must need less there.
+AUTOMATIC_HOSTS = (JACK, "ALSA", *SERVER_HOSTS)
+# Of a block that the steps of a callback may take at the start for that; it leaves the callback at half.
+START_SHARE, START_SHARE_WITHOUT_PRIORITY = 0.35, 0.20
 FIRST_WORKER_SLACK = 1
-_PATIENCE_S = 2.0  # for the worker to catch up, while the callback still steps
+_PATIENCE_S = 2.0  # for who takes over to catch up
 _CAUGHT_UP_BLOCKS = 2
 
 
@@ -45,6 +47,13 @@ class SlackControl:
         return list(AUTOMATIC_HOSTS) if automatic else []
 
     @property
+    def worker_slack(self) -> int:
+        """Periods for a worker that takes over from the callback: one, where they do not come in bursts."""
+        ends = (self._device.get("input"), self._device.get("output"))
+        bursts = any(by_server(self._device.get("host", ""), name) for name in ends if name)
+        return DEFAULT_SLACK if bursts else FIRST_WORKER_SLACK
+
+    @property
     def changing(self) -> bool:
         """Whether another slack was asked for and is not yet there."""
         return self._pending is not None
@@ -69,7 +78,7 @@ class SlackControl:
         """Whether the steps that a callback may have to make take too much of its block, as measured at the start."""
         steps = -(-frames // self._block.state.step_hop) if self._block.state.step_hop else 0
         taken, block = steps * float(self._device["step_ms"]), 1000 * frames / rate
-        if taken <= START_SHARE * block:
+        if taken <= (START_SHARE if self._device["host"] == JACK else START_SHARE_WITHOUT_PRIORITY) * block:
             return None
         return f"The model takes {taken:.2f} ms of a block's {block:.2f} ms."
 
@@ -102,7 +111,7 @@ class SlackControl:
 
     def leave_callback(self) -> None:
         """Over to the worker at once, for nothing of the model is heard now, or no device is open."""
-        self.slack, self._pending = FIRST_WORKER_SLACK, None
+        self.slack, self._pending = self.worker_slack, None
         self._block.state.delay = self.slack * self._block.state.period
         self.set_place()
 
@@ -132,6 +141,8 @@ class SlackControl:
         near = _CAUGHT_UP_BLOCKS * state.block
         if slack == 0:
             ready = state.step_running and state.position - state.step_taken < state.step_hop + near
+            if not ready and now - since > _PATIENCE_S:  # it stays where it is, and is watched there again
+                self.refusal, self._pending, state.step_wanted = "This machine is too busy for that.", None, 0
         else:
             there = state.ready_epoch == state.epoch and state.position - state.processed <= near
             ready = (there and state.processed >= state.valid_from) or now - since > _PATIENCE_S
