@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.compiled.native import CHANNELS, USED, Rows
+from rtsep.engine.compiled.streams import StreamMemories
 from rtsep.errors import InputError
 from rtsep.model import Model
 
@@ -21,6 +22,13 @@ class Engine:
 
     Each has the bits of a Stream whose blocks are whole hops, whoever else is there, and its latency. Streams join and
     leave between two hops; each has a place, a number from 0. Belongs to one thread.
+
+    A part of the network that runs at a lower rate would run in all streams that joined together in the same hop; so
+    each begins where in the round the fewest are, not all at the beginning (``first_hop``).
+
+    A fault of one stream, a sample or a state that is no number, is its own: samples that are not finite count as zero
+    and the rest is clamped to +-8, as by a Stream; when something that is no number still comes out, silence stands in
+    its place and the stream is as new (``faults``). No other stream notices.
     """
 
     def __init__(self, model: Model, streams: int) -> None:
@@ -31,55 +39,89 @@ class Engine:
         spec = self.spec = program.spec
         self.streams, self.hop, self.channels = streams, spec.hop, spec.channels
         self.latency = spec.algorithmic_latency - spec.hop  # samples at the model's rate, of whole hops
-        self._rows = Rows(program, streams, streams * spec.channels)
-        self._places: list[int] = []  # of each row that is used
+        self._memories = StreamMemories(program, streams)
+        self._faults: dict[int, int] = {}  # of each place that is taken
+        self._first_hops: dict[int, int] = {}
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Touch all memory that streams share, in each branch of the graph."""
+        silence = np.zeros((self.streams, self.hop, self.channels), np.float32)
+        everywhere = np.arange(self.streams)
+        for _ in range(2 * self.spec.slow_rate):
+            self._memories.step(everywhere, silence, np.zeros_like(silence))
+        for place in range(self.streams):
+            self._memories.clear(place)
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The places of the streams that are there, in no order."""
-        return tuple(self._places)
+        """The places of the streams that are there, in the order in which they came."""
+        return tuple(self._faults)
 
     def join(self) -> int:
         """A new stream: its place. Raises InputError when all are taken."""
-        free = next((place for place in range(self.streams) if place not in self._places), None)
+        free = next((place for place in range(self.streams) if place not in self._faults), None)
         if free is None:
             raise InputError(f"All {self.streams} streams of the engine are taken; one must leave first.")
-        self._rows.clear(len(self._places))
-        self._places.append(free)
+        rate = self.spec.slow_rate
+        phases = np.bincount(self._memories.hops[list(self._faults)] % rate, minlength=rate)
+        self._first_hops[free] = first = int(phases.argmin())
+        self._memories.clear(free, first)
+        self._faults[free] = 0
         return free
 
     def leave(self, place: int) -> None:
         """The stream at a place is over. Raises InputError when there is none."""
-        row, last = self._row(place), len(self._places) - 1
-        if row != last:
-            self._rows.move(last, row)
-            self._places[row] = self._places[last]
-        self._places.pop()
+        self._check(place)
+        del self._faults[place], self._first_hops[place]
 
-    def process(self, sound: NDArray[Any]) -> Floats:
-        """One hop of every stream, ``latency`` samples late.
+    def process(self, sound: NDArray[Any], places: Iterable[int] | None = None) -> Floats:
+        """One hop of every stream, or of those at ``places`` while the others stand still, ``latency`` samples late.
 
-        sound: [streams, hop, channels] float32; what stands at a free place counts for nothing, and silence
-        comes out there. Raises InputError for another shape or type.
+        sound: [streams, hop, channels] float32; what stands at other places counts for nothing, and silence comes out
+        there. Raises InputError for another shape or type, or places without a stream; nothing has happened then.
         """
         if np.shape(sound) != (self.streams, self.hop, self.channels) or sound.dtype != np.float32:
             wanted = f"float32 {[self.streams, self.hop, self.channels]}"
             raise InputError(f"The sound is {np.asarray(sound).dtype} {list(np.shape(sound))}; it must be {wanted}.")
-        out = np.zeros_like(sound, order="C")
-        if self._places:
-            used = len(self._places)
-            self._rows.words[USED], self._rows.words[CHANNELS] = used, used * self.channels
-            together = np.ascontiguousarray(sound[self._places].transpose(1, 0, 2))
-            made, _ = self._rows.step(together)
-            out[self._places] = made.transpose(1, 0, 2)
+        chosen = list(self._faults if places is None else places)
+        if places is not None:
+            for place in chosen:
+                self._check(place)
+            if len(set(chosen)) != len(chosen):
+                raise InputError("A stream stands twice among the places; it can only go on by one hop.")
+        out = np.zeros(sound.shape, np.float32)
+        if chosen:
+            order = np.array(chosen, np.int64)
+            rate = self.spec.slow_rate
+            if rate > 1:  # those that are alike go together
+                order = order[np.argsort(self._memories.hops[order] % rate, kind="stable")]
+            if self._memories.step(order, np.ascontiguousarray(sound), out):
+                for place in map(int, order[self._memories.faults[order] == 1]):
+                    self._faults[place] += 1
+                    self._first_hops[place] = first = int(self._memories.hops[place]) % rate
+                    self._memories.clear(place, first)
         return out
 
     def activity(self, place: int) -> float | None:
         """Probability that the target was active in the newest hop of a stream, if the model says."""
-        return self._rows.activity(self._row(place))
+        self._check(place)
+        return float(self._memories.activities[place]) if self.spec.activity else None
 
-    def _row(self, place: int) -> int:
-        try:
-            return self._places.index(place)
-        except ValueError:
-            raise InputError(f"There is no stream at place {place} of the engine.") from None
+    def faults(self, place: int) -> int:
+        """How often what came out of a stream was no number, so that it was made as new."""
+        self._check(place)
+        return self._faults[place]
+
+    def first_hop(self, place: int) -> int:
+        """The number of the first hop of a stream since it joined or was made as new; below the model's slow rate.
+
+        0 for every stream of a model without a part of lower rate; of others, what ``Model.stream`` gives is a stream
+        whose first hop is number 0.
+        """
+        self._check(place)
+        return self._first_hops[place]
+
+    def _check(self, place: int) -> None:
+        if place not in self._faults:
+            raise InputError(f"There is no stream at place {place} of the engine.")
