@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rtsep.errors import InputError
 from rtsep.model import Model
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 MAX_STREAMS = 1024
 
@@ -28,7 +30,7 @@ class Engine:
 
     A fault of one stream, a sample or a state that is no number, is its own: samples that are not finite count as zero
     and the rest is clamped to +-8, as by a Stream; when something that is no number still comes out, silence stands in
-    its place and the stream is as new (``faults``). No other stream notices.
+    its place, until the end of what was handed over, and the stream is as new (``faults``). No other stream notices.
     """
 
     def __init__(self, model: Model, streams: int) -> None:
@@ -47,9 +49,8 @@ class Engine:
     def _warm_up(self) -> None:
         """Touch all memory that streams share, in each branch of the graph."""
         silence = np.zeros((self.streams, self.hop, self.channels), np.float32)
-        everywhere = np.arange(self.streams)
         for _ in range(2 * self.spec.slow_rate):
-            self._memories.step(everywhere, silence, np.zeros_like(silence))
+            self._memories.step(np.arange(self.streams), silence)
         for place in range(self.streams):
             self._memories.clear(place)
 
@@ -75,33 +76,65 @@ class Engine:
         self._check(place)
         del self._faults[place], self._first_hops[place]
 
-    def process(self, sound: NDArray[Any], places: Iterable[int] | None = None) -> Floats:
-        """One hop of every stream, or of those at ``places`` while the others stand still, ``latency`` samples late.
+    def process(self, sound: NDArray[Any]) -> Floats:
+        """One hop of every stream, ``latency`` samples late.
 
-        sound: [streams, hop, channels] float32; what stands at other places counts for nothing, and silence comes out
-        there. Raises InputError for another shape or type, or places without a stream; nothing has happened then.
+        sound: [streams, hop, channels] float32; what stands at a free place counts for nothing, and silence
+        comes out there. Raises InputError for another shape or type.
         """
-        if np.shape(sound) != (self.streams, self.hop, self.channels) or sound.dtype != np.float32:
-            wanted = f"float32 {[self.streams, self.hop, self.channels]}"
-            raise InputError(f"The sound is {np.asarray(sound).dtype} {list(np.shape(sound))}; it must be {wanted}.")
-        chosen = list(self._faults if places is None else places)
-        if places is not None:
-            for place in chosen:
-                self._check(place)
-            if len(set(chosen)) != len(chosen):
-                raise InputError("A stream stands twice among the places; it can only go on by one hop.")
+        self._check_sound(sound, self.streams)
         out = np.zeros(sound.shape, np.float32)
-        if chosen:
-            order = np.array(chosen, np.int64)
-            rate = self.spec.slow_rate
-            if rate > 1:  # those that are alike go together
-                order = order[np.argsort(self._memories.hops[order] % rate, kind="stable")]
-            if self._memories.step(order, np.ascontiguousarray(sound), out):
-                for place in map(int, order[self._memories.faults[order] == 1]):
-                    self._faults[place] += 1
-                    self._first_hops[place] = first = int(self._memories.hops[place]) % rate
-                    self._memories.clear(place, first)
+        if self._faults:
+            places = list(self._faults)
+            out[places] = self.step(places, sound[places])
         return out
+
+    def step(self, places: Sequence[int], sound: NDArray[Any]) -> Floats:
+        """Hops of some streams, any number of each, while the others stand still; ``latency`` samples late.
+
+        places: of what stream each hop is; those of one stream one after the other. sound: [len(places), hop, channels]
+        float32, and so is what comes back. Raises InputError for another shape or type, and for a place without a
+        stream; nothing has happened then.
+        """
+        self._check_sound(sound, len(places))
+        for place in set(places):
+            self._check(place)
+        order = np.array(places, np.int64)
+        if not self._memories.one_each:
+            made = np.array(sound, np.float32, order="C")
+            for begin in range(0, len(order), self._memories.rows):
+                rows = slice(begin, begin + self._memories.rows)
+                self._memories.step(order[rows], made[rows])
+        else:
+            made = np.empty(sound.shape, np.float32)
+            for chosen in self._turns(order):
+                part = np.ascontiguousarray(sound[chosen])
+                self._memories.step(order[chosen], part)
+                made[chosen] = part
+        self._renew(order)
+        return made
+
+    def _turns(self, order: Integers) -> Iterator[Integers]:
+        """Which rows of ``order`` go together, when a stream may have but one: the first of each, then the second...
+
+        Those in the same phase stand side by side.
+        """
+        turn = np.zeros(len(order), np.int64)
+        seen: Counter[int] = Counter()
+        for number, place in enumerate(order.tolist()):
+            turn[number] = seen[place]
+            seen[place] += 1
+        for number in range(max(seen.values(), default=0)):
+            chosen = np.flatnonzero(turn == number)
+            phases = self._memories.hops[order[chosen]] % self.spec.slow_rate
+            yield chosen[np.argsort(phases, kind="stable")]
+
+    def _renew(self, order: Integers) -> None:
+        """Make those streams as new that have had a fault."""
+        for place in np.unique(order[self._memories.faults[order] != 0]).tolist():
+            self._faults[place] += 1
+            self._first_hops[place] = first = int(self._memories.hops[place]) % self.spec.slow_rate
+            self._memories.clear(place, first)
 
     def activity(self, place: int) -> float | None:
         """Probability that the target was active in the newest hop of a stream, if the model says."""
@@ -125,3 +158,8 @@ class Engine:
     def _check(self, place: int) -> None:
         if place not in self._faults:
             raise InputError(f"There is no stream at place {place} of the engine.")
+
+    def _check_sound(self, sound: NDArray[Any], count: int) -> None:
+        if np.shape(sound) != (count, self.hop, self.channels) or sound.dtype != np.float32:
+            wanted = f"float32 {[count, self.hop, self.channels]}"
+            raise InputError(f"The sound is {np.asarray(sound).dtype} {list(np.shape(sound))}; it must be {wanted}.")

@@ -58,9 +58,12 @@ class Twins:
     def process(self, block: np.ndarray, places: set[int] | None = None, broken: int | None = None) -> None:
         """One hop, `block` [places, hop, channels]; `broken` is where the state holds no number."""
         chosen = set(self.alone) if places is None else places & set(self.alone)
-        out = self.engine.process(block, None if places is None else chosen)
-        for place in set(range(PLACES)) - chosen:
-            assert not out[place].any()
+        if places is None:
+            out = self.engine.process(block)
+            assert not out[sorted(set(range(PLACES)) - chosen)].any()
+        else:
+            out = np.full_like(block, np.nan)
+            out[list(chosen)] = self.engine.step(list(chosen), block[list(chosen)])
         for place in chosen:
             if place == broken:
                 assert not out[place].any() and self.engine.activity(place) in (0, None)
@@ -98,6 +101,40 @@ def test_streams_may_stand_still(models, name, turns):
     for block, places in zip(noise(len(turns), PLACES, twins.hop, twins.channels), turns, strict=True):
         twins.process(block, places)
     assert twins.heard > 1e-4 or sum(map(len, turns)) < 20
+
+
+@given(
+    name=st.sampled_from(NAMES),
+    turns=st.lists(st.lists(st.integers(0, PLACES - 1), max_size=17), min_size=4, max_size=8),
+    mixed=st.booleans(),
+)
+def test_streams_may_go_on_by_several_hops_at_once(models, name, turns, mixed):
+    twins = Twins(models, name)
+    for _ in range(PLACES):
+        twins.join()
+    for places in turns:
+        places = places if mixed else sorted(places)
+        sound = noise(len(places), twins.hop, twins.channels)
+        out = twins.engine.step(places, sound)
+        for place, hop, made in zip(places, sound, out, strict=True):
+            np.testing.assert_array_equal(made, twins.alone[place].process(hop))
+        for place in set(places):
+            assert twins.engine.activity(place) == twins.alone[place].activity
+
+
+@pytest.mark.parametrize("name", ["plain", "recurrent"])
+def test_after_a_fault_silence_lasts_until_the_end_of_what_was_handed_over(models, name):
+    twins = Twins(models, name)
+    twins.join(), twins.join()
+    twins.break_state(0, np.nan)
+    places = [0, 1, 0, 1, 0, 1, 0, 1]
+    sound = noise(8, twins.hop, twins.channels)
+    out = twins.engine.step(places, sound)
+    assert not out[::2].any() and twins.engine.faults(0) == 1
+    np.testing.assert_array_equal(np.concatenate(out[1::2]), twins.alone[1].process(np.concatenate(sound[1::2])))
+    twins.alone[0] = stream_from(twins.model, 0)
+    for _ in range(3):
+        twins.process(noise(PLACES, twins.hop, twins.channels))
 
 
 @given(
@@ -192,9 +229,9 @@ def test_what_cannot_be_is_refused(models):
     sound = noise(2, 16, 1)
     before = engine._memories._memory.copy()
     with pytest.raises(InputError, match="no stream at place 0"):
-        engine.process(sound, [1, 0])
-    with pytest.raises(InputError, match="twice"):
-        engine.process(sound, [1, 1])
+        engine.step([1, 0], sound)
+    with pytest.raises(InputError, match="it must be float32"):
+        engine.step([1], sound)
     np.testing.assert_array_equal(engine._memories._memory, before)
     assert engine.join() == 0
     for ask in (engine.leave, engine.activity, engine.faults, engine.first_hop):

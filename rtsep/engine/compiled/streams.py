@@ -1,11 +1,11 @@
-"""A hop of many streams as one C function: each has memory of its own, and a fault stays within it.
+"""Hops of many streams as one C function: each stream has memory of its own, and a fault stays within it.
 
     int32 step(int64 context, int64 rows, float32 *input, float32 *output)
 
-`input` and `output` are [places, hop, channels], full scale 1. The streams that take part are those whose places stand
-in the first `rows` words of `order`; those with a part of lower rate lie there by phase, so that one product serves all
-that are alike. Returned is how many streams put out something that is no number: silence comes out of them instead,
-their word in `faults` is 1, and whoever calls makes them as new.
+`input` and `output` are [rows, hop, channels], full scale 1, and may be the same: row r is the next hop of the stream
+at place `order[r]`. Of a stream there may be several, unless the program has parts that go from row to row (`one_each`).
+Streams that have put out something that is no number have 1 in `faults`; silence comes out of them from there on, until
+whoever calls makes them as new. Returned is how many rows were made silent.
 """
 
 from __future__ import annotations
@@ -34,35 +34,33 @@ _LIMIT = np.float32(LIMIT)
 
 def _step(context_at, rows, source, target):
     word = integers(context_at, WORDS)
-    places, hop, channels, window, width = word[PLACES], word[HOP], word[CHANNELS], word[WINDOW], word[WIDTH]
-    heard, made = carray(source, (places * hop * channels,)), carray(target, (places * hop * channels,))
+    hop, channels, window, width = word[HOP], word[CHANNELS], word[WINDOW], word[WIDTH]
+    size = hop * channels
+    heard, made = carray(source, (rows * size,)), carray(target, (rows * size,))
     table, order = integers(word[ROWS], ROW_WORDS * rows), integers(word[ORDER], rows)
-    hops, faults, activities = (
-        integers(word[HOPS], places),
-        integers(word[FAULTS], places),
-        floats(word[ACTIVITIES], places),
-    )
+    hops, faults = integers(word[HOPS], word[PLACES]), integers(word[FAULTS], word[PLACES])
+    activities = floats(word[ACTIVITIES], word[PLACES])
     for row in range(rows):
         place = order[row]
         table[ROW_WORDS * row] = word[MEMORY] + place * word[MEMORY_BYTES]
         table[ROW_WORDS * row + 1] = hops[place]
+        hops[place] += 1
         for c in range(channels):
             memory = floats(word[MEMORY_WINDOW] + place * word[MEMORY_BYTES] + 4 * c * window, window)
             seen = floats(word[WINDOW_AT] + row * word[ROW_BYTES] + 4 * c * window, window)
             for i in range(window - hop):
                 memory[i] = memory[i + hop]
             for i in range(hop):
-                value = heard[(place * hop + i) * channels + c]
+                value = heard[row * size + i * channels + c]
                 if not np.isfinite(value) or abs(value) < TINY:
                     value = np.float32(0.0)
                 memory[window - hop + i] = min(_LIMIT, max(-_LIMIT, value))
             for i in range(window):
                 seen[i] = memory[i]
     call(word[RUN], context_at, rows)
-    faulty = 0
+    silent = 0
     for row in range(rows):
         place = order[row]
-        hops[place] += 1
         check = np.float32(0.0)
         if word[ACTIVITY_AT] != 0:
             activities[place] = floats(word[ACTIVITY_AT] + row * word[ROW_BYTES], 1)[0]
@@ -75,13 +73,14 @@ def _step(context_at, rows, source, target):
             for i in range(width - hop, width):
                 tail[i] = frame[i]
             for i in range(hop):
-                made[(place * hop + i) * channels + c] = tail[i]
+                made[row * size + i * channels + c] = tail[i]
                 check += tail[i] * np.float32(0.0)
         if check != np.float32(0.0):
-            made[place * hop * channels : (place + 1) * hop * channels] = np.float32(0.0)
             faults[place] = 1
-            faulty += 1
-    return np.int32(faulty)
+        if faults[place] != 0:
+            made[row * size : (row + 1) * size] = np.float32(0.0)
+            silent += 1
+    return np.int32(silent)
 
 
 step = c_function(_step, int32(int64, int64, types.CPointer(float32), types.CPointer(float32)))
@@ -92,12 +91,13 @@ class StreamMemories:
 
     `hops` [places] are the numbers of the hops that come next, `faults` [places] is 1 where a stream has had one,
     `activities` [places] are probabilities that the target was active in the newest hop, 0 of a model that does not
-    say.
+    say. `rows` is how many hops go at once; with `one_each` at most one of a stream.
     """
 
     def __init__(self, program: Program, places: int) -> None:
         spec = self.spec = program.spec
-        self._workspace = workspace = Workspace(program, places)
+        self.rows, self.one_each = places, bool(program.segments[:, 2].any())
+        self._workspace = workspace = Workspace(program, self.rows)
         tail = program.kept_values + spec.channels * spec.analysis_window
         self._used = tail + spec.channels * spec.synthesis_window
         stride = (-(-self._used // ALIGNMENT) | 1) * ALIGNMENT  # odd, as in Workspace
@@ -127,14 +127,14 @@ class StreamMemories:
             words[word] = array.ctypes.data
         words[ACTIVITIES] = self.activities.ctypes.data
 
-    def step(self, order: Integers, sound: Floats, out: Floats) -> int:
-        """One hop of the streams at places ``order``, each once, by phase; how many had a fault.
+    def step(self, order: Integers, sound: Floats) -> int:
+        """A hop a row, at most `rows`, of the streams at places ``order``, in place; how many were made silent.
 
-        sound, out: [places, hop, channels] float32 in one piece, not the same; of out only these places are written.
+        sound: [len(order), hop, channels] float32 in one piece.
         """
         self._order[: len(order)] = order
-        pointer = np.ctypeslib.as_ctypes
-        return int(step.ctypes(self._words.ctypes.data, len(order), pointer(sound.ravel()), pointer(out.ravel())))
+        pointer = np.ctypeslib.as_ctypes(sound.reshape(-1))
+        return int(step.ctypes(self._words.ctypes.data, len(order), pointer, pointer))
 
     def clear(self, place: int, hop: int = 0) -> None:
         """Make the stream at a place as new; its next hop has the number ``hop``."""
