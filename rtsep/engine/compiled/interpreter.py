@@ -112,7 +112,7 @@ def _memory(record_at, kind, rows_at, begin, end):
 
 @inlined
 def execute(records_at, first, after, rows_at, begin, end, rate):
-    """Records ``first`` to ``after`` for rows ``begin`` to ``end``; those that branch, for one row at a time."""
+    """Records ``first`` to ``after`` for rows ``begin`` to ``end``; those that branch, for rows in the same phase."""
     at = first
     while at < after:
         record_at = records_at + 8 * w.WORDS * at
@@ -137,14 +137,35 @@ def execute(records_at, first, after, rows_at, begin, end, rate):
             _memory(record_at, kind, rows_at, begin, end)
 
 
+@inlined
+def _alike(rows_at, row, rows, rate):
+    """The row after those, from ``row`` on, that are hops of different streams in the same phase."""
+    table = integers(rows_at, w.ROW_WORDS * rows)
+    after = row + 1
+    while (
+        after < rows
+        and table[w.ROW_WORDS * after] != table[w.ROW_WORDS * (after - 1)]
+        and table[w.ROW_WORDS * after + 1] % rate == table[w.ROW_WORDS * row + 1] % rate
+    ):
+        after += 1
+    return after
+
+
 def _run(context_at, rows):
-    """One hop of ``rows`` rows; what goes from row to row, a recurrent state say, goes in the order of the rows."""
+    """One hop of ``rows`` rows, of which those of a stream lie together.
+
+    What goes from row to row of a stream, a recurrent state say, goes in the order of the rows.
+    """
     context = integers(context_at, 5)
     for segment in range(context[SEGMENT_COUNT]):
         part = integers(context[SEGMENTS] + 8 * w.SEGMENT_WORDS * segment, w.SEGMENT_WORDS)
-        size = 1 if part[2] else rows
-        for row in range(0, rows, size):
-            execute(context[RECORDS], part[0], part[1], context[ROWS], row, row + size, context[RATE])
+        row = 0
+        while row < rows:
+            after = rows
+            if part[2]:
+                after = _alike(context[ROWS], row, rows, context[RATE])
+            execute(context[RECORDS], part[0], part[1], context[ROWS], row, after, context[RATE])
+            row = after
 
 
 # `run.ctypes(context, rows)` from Python, `run.address` from elsewhere

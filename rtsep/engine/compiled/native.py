@@ -123,14 +123,6 @@ class Rows:
         if self.spec.activity:
             self.workspace.view("activity", row)[:] = 0
 
-    def move(self, row: int, to: int) -> None:
-        """The stream of a row goes on in another, whose own is forgotten."""
-        self._kept[to][:] = self._kept[row]
-        self._tails[to] = self._tails[row]
-        self.workspace.table[to, 1] = self.workspace.table[row, 1]
-        for name in ("window", *(["activity"] if self.spec.activity else [])):
-            self.workspace.view(name, to)[:] = self.workspace.view(name, row)
-
 
 class NativeStep:
     """One stream of one or several channels as a C function; owns all memory that it works on.
