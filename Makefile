@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipewire pipewire-bin pipewire-jack pipewire-pulse wireplumber dbus ffmpeg sox strace chromium build-essential python3-dev
+APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipewire pipewire-bin pipewire-jack pipewire-pulse wireplumber dbus ffmpeg sox strace chromium build-essential python3-dev desktop-file-utils groff-base libnotify-bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo
@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -q -rs --durations=10 -n $(JOBS) --dist loadgr
 # Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
 QUICK := -m "not servers and not training and not long"
 
-.PHONY: demo picture test check quick lint lowest mutants docs system clean
+.PHONY: demo picture test check quick lint lowest mutants docs man wheel system clean
 
 demo: $(VENV)/.demo
 	$(DEMO) $(if $(MODEL),--model $(MODEL))
@@ -39,6 +39,16 @@ lint: $(VENV)/.test
 # Strict: a warning is a failure. The notice is an advertisement for another program.
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# The manual page, after a change of any verb or option.
+man: $(VENV)/.demo
+	$(BIN)/python -m rtsep.cli.man_page > share/man/man1/rtsep.new
+	mv share/man/man1/rtsep.new share/man/man1/rtsep.1
+
+# Source distribution and wheel in dist/; tests/test_packaging.py installs them where there is no checkout.
+wheel: | $(BIN)/python
+	$(PIP) uv
+	$(BIN)/uv build
 
 # The lower bounds of pyproject.toml hold: the oldest versions that it allows, with the newest of what they bring along.
 LOWEST := .venv-lowest
@@ -89,4 +99,4 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) demo site
+	rm -rf $(VENV) $(LOWEST) demo site dist

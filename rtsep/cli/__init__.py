@@ -15,7 +15,6 @@ app = typer.Typer(
     name="rtsep",
     cls=Program,
     help="Clean speech and take the vocals out of songs, at 5 ms of algorithmic latency on an ordinary CPU core.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -19,6 +19,13 @@ _UsageError: Any = typer.BadParameter.__base__
 class Program(typer.core.TyperGroup):
     """All verbs; ``main`` says what is wrong with the options in one sentence."""
 
+    def get_params(self, context: Any) -> Any:
+        """See click.Command.get_params. All are flags; some are typer's own, see ``shared.flag``."""
+        parameters = super().get_params(context)
+        for parameter in parameters:
+            parameter.metavar = ""
+        return parameters
+
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """See click.Command.main."""
         try:
