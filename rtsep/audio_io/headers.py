@@ -38,6 +38,8 @@ class Header:
     links: byte ranges (begin, end) of the Ogg files that are joined to this one; empty when it is a single one.
     mpeg: MP3 by itself, whose decoder in libsndfile complains on standard error about what is damaged.
     samples: length that a ``fact`` chunk gives (compressed WAV decodes to whole blocks, which are longer), or None.
+    open_end: an Opus file whose last page is not marked as the last: libsndfile keeps back its last 20 ms, and ffmpeg
+        gives whole packets, of which ``samples`` are sound.
     """
 
     extent: Extent
@@ -45,6 +47,7 @@ class Header:
     links: tuple[tuple[int, int], ...] = ()
     mpeg: bool = False
     samples: int | None = None
+    open_end: bool = False
 
 
 def extent(path: Path) -> Extent:
@@ -173,7 +176,19 @@ def _ogg(file: BinaryIO, start: int, size: int) -> Header:
     if page + 27 + segments > len(tail):
         return Header(Extent.CUT)
     end = page + 27 + segments + sum(tail[page + 27 : page + 27 + segments])
-    return Header(Extent.CUT if end > len(tail) else Extent.WHOLE, links=_links(file, start, size))
+    if end > len(tail):
+        return Header(Extent.CUT, links=_links(file, start, size))
+    links = _links(file, start, size)
+    last_page = bool(tail[page + 5] & 4)
+    if last_page or links:
+        return Header(Extent.WHOLE, links=links)
+    file.seek(start)
+    opening = file.read(27 + 255 + 19)
+    opening = opening[27 + opening[26] :]  # what the first page holds (RFC 7845, section 5.1)
+    if opening[:8] != b"OpusHead" or len(opening) < 19:
+        return Header(Extent.WHOLE)
+    position = int.from_bytes(tail[page + 6 : page + 14], "little", signed=True)  # samples at 48 kHz until here
+    return Header(Extent.WHOLE, samples=position - int.from_bytes(opening[10:12], "little"), open_end=True)
 
 
 def _links(file: BinaryIO, start: int, size: int) -> tuple[tuple[int, int], ...]:

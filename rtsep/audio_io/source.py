@@ -50,7 +50,8 @@ class Source:
         self._hurt: int | None = None  # sample at which, or shortly after which, the first broken place begins
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opening:
-            by_ffmpeg = header.extent is Extent.UNKNOWN or (header.mpeg and self._cut and ffmpeg() is not None)
+            better = (header.mpeg and self._cut) or header.open_end
+            by_ffmpeg = header.extent is Extent.UNKNOWN or (better and ffmpeg() is not None)
             self._sounds = [] if by_ffmpeg else self._opened(header, opening)
             try:
                 self._sounds = self._sounds or [self._extracted(opening)]
