@@ -11,7 +11,7 @@ import importlib.util
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -85,9 +85,9 @@ class LearnedProxy(nn.Module):
     ):
         super().__init__()
         if rate not in (RATE, 3 * RATE):
-            raise ValueError(f"metricgan works at 16000 or 48000 Hz, not {rate}.")
+            raise ValueError(f"PESQ is learned at 16000 or 48000 Hz, not {rate}.")
         if label is pesq_wb and importlib.util.find_spec("pesq") is None:
-            raise ValueError("metricgan learns from package pesq; install it: pip install 'rtsep[bench]'.")
+            raise ValueError("PESQ is learned from package pesq; install it: pip install 'rtsep[bench]'.")
         self.factor, self.label, self.fresh, self.size = rate // RATE, label, fresh, memory
         with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on the proxy's
             torch.manual_seed(seed)
@@ -159,25 +159,32 @@ class LearnedProxy(nn.Module):
         self.rng.bit_generator.state = found | {"state": {key: int(text) for key, text in found["state"].items()}}
 
 
-class MetricGan(Loss):
+class LearnedQuality(Loss):
     """`LearnedProxy` of one source, only where it sounds; it learns some time ahead of when it first counts."""
 
     present_above = 1e-4
     update_every = 4
     update_lead = 0.1
     alone = True
+    network: ClassVar[type[nn.Module]]  # what guesses, see `LearnedProxy`
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        mono_only(setup, "metricgan")
-        self.proxy = LearnedProxy(setup.sample_rate)
+        mono_only(setup, "a guess of PESQ")
+        self.proxy = LearnedProxy(setup.sample_rate, network=self.network)
 
     def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
         return self.proxy(estimate.waves[:, 0], reference.waves[:, 0])
 
     def update(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
-        """One step of the critic from `[batch, 1, samples]`; returns the critic's mean squared error."""
+        """One step of the network that guesses, from `[batch, 1, samples]`; returns its mean squared error."""
         return self.proxy.update(estimate[:, 0], reference[:, 0], mixture[:, 0])
+
+
+class MetricGan(LearnedQuality):
+    """(1 − quality that the critic guesses)², `[batch]`; the critic hears the reference too."""
+
+    network = Critic
 
 
 def _packed(wave: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.losses.loss import Context, Loss, Setup, Sound, mono_only
-from training.losses.metricgan import LearnedProxy
+from training.losses.metricgan import LearnedQuality
 
 
 class QualityNet(nn.Module):
@@ -41,22 +40,7 @@ class QualityNet(nn.Module):
         return self.out(F.elu(self.hidden(self.recurrent(loudness)[0]))).squeeze(-1)
 
 
-class QualityNetLoss(Loss):
-    """(1 − guessed quality)² of one source where it sounds, `[batch]`; it learns ahead of when it first counts."""
+class QualityNetLoss(LearnedQuality):
+    """(1 − guessed quality)² of one source, `[batch]`, by the speech alone."""
 
-    present_above = 1e-4
-    update_every = 4
-    update_lead = 0.1
-    alone = True
-
-    def __init__(self, setup: Setup):
-        super().__init__(setup)
-        mono_only(setup, "quality_net")
-        self.proxy = LearnedProxy(setup.sample_rate, network=QualityNet)
-
-    def forward(self, estimate: Sound, reference: Sound, context: Context) -> Tensor:
-        return self.proxy(estimate.waves[:, 0], reference.waves[:, 0])
-
-    def update(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
-        """One step of QualityNet from `[batch, 1, samples]`; returns its mean squared error."""
-        return self.proxy.update(estimate[:, 0], reference[:, 0], mixture[:, 0])
+    network = QualityNet
