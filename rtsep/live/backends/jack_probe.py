@@ -33,7 +33,7 @@ def probe(
             raise RtsepError("The probe did not come back; the JACK server may have stopped.") from None
         if done.returncode:
             raise RtsepError(f"The probe failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}.")
-        return np.load(recorded), json.loads(done.stdout)
+        return np.load(recorded), json.loads(done.stdout.splitlines()[-1])
 
 
 def delay_of(sound: NDArray[np.float32], recording: NDArray[np.float32], most: int = 1 << 15) -> int:
