@@ -112,7 +112,7 @@ def stability() -> str:
     equal, count = found["equal"], len(found["rows"])
     rest = "" if equal == count else f"; the largest difference is {found['largest_difference']:.1e}"
     told = f"\n{equal} of {count} segments equal those of fresh streams to the bit{rest}.\n"
-    return markdown(header, rows) + _measured_on(found)
+    return markdown(header, rows) + told
 
 
 def speed() -> str:
