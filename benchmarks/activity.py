@@ -29,7 +29,8 @@ from scipy.stats import rankdata
 
 import rtsep
 from benchmarks.machine import environment
-from rtsep.engine.gate import Gated, GateSettings
+from rtsep.engine.gate import Gated
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError
 from rtsep.model import Model, shipped
 from training.evaluation.evaluate import Pair, describe, find_pairs, write_json

@@ -1,10 +1,15 @@
 """How fast files go on one core: `rtsep denoise FILE` of each backend, in turns, in one run.
 
     python -m benchmarks.files [MODEL ...] [--seconds S] [--repeats N] [--json PATH]
+    python -m benchmarks.files --batch [MODEL ...] [--workers N] [--json PATH]
 
 A WAV file of speech in noise is read, enhanced and written, as the program does it, by the compiled backend (eight hops
 in one product) and by onnxruntime (hop by hop). Told is audio a second of CPU time of the process, which works with one
 thread; on an idle machine that is the wall clock's time too. Nothing here is a pass or a fail.
+
+With --batch: what files of a second each cost beside one file as long as all, in CPU time; how many times as fast so
+many workers are as one, by the wall clock, starts included; and the most memory that a process takes for a file, and
+for one ten times as long.
 """
 
 from __future__ import annotations
@@ -14,8 +19,12 @@ import os
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read once, when the libraries below are loaded
 
+import subprocess  # noqa: E402
+import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Annotated, Any  # noqa: E402
 
@@ -27,11 +36,17 @@ from rich.console import Console  # noqa: E402
 import rtsep  # noqa: E402
 from benchmarks.limit import spread  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
+from rtsep.audio_io import batch as file_batch  # noqa: E402
 from rtsep.audio_io.files import enhance_file  # noqa: E402
+from rtsep.cli.shared import cores  # noqa: E402
+from rtsep.errors import RtsepError  # noqa: E402
 from rtsep.model import BACKENDS  # noqa: E402
 from training.evaluation.evaluate import describe, write_json  # noqa: E402
 from training.one_sentence import one_sentence  # noqa: E402
 
+SMALL, SMALL_S = 60, 1.0  # files of so many seconds
+SHORT_S, TIMES_AS_LONG = 10.0, 10  # for the memory
+FILES_A_WORKER = 4
 SPEECH = Path(__file__).parents[1] / "tests" / "data" / "demo.noisy.flac"
 
 
@@ -64,15 +79,89 @@ def measure(name: str, seconds: float, repeats: int) -> dict[str, Any]:
     return {"model": describe(models["compiled"]), "times_real_time": told, "compiled / onnxruntime": spread(ratio)}
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Of a run of the program: wall clock and CPU time in s, and the most memory that one of its processes took, MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def run_program(files: Sequence[Path], target: Path, model: str, workers: int = 1) -> Cost:
+    """`rtsep denoise` with these files. Raises RtsepError when it fails."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "rtsep", "denoise", "--model", model, "--workers", str(workers), "--overwrite"]
+    process = subprocess.Popen([*command, "-q", "-o", str(target), *map(str, files)])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RtsepError("The program failed; see above.")
+    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def measure_batch(name: str, workers: int, seconds: float, repeats: int) -> dict[str, Any]:
+    """What `--batch` tells of one model. seconds: length of the files that several workers share."""
+    model = rtsep.load(name, backend="compiled")
+    spec, small_share, speed, extra = model.spec, [], [], []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for sub in ("long", "out"):
+            (folder / sub).mkdir()
+        whole = sound_file(folder, spec.sample_rate, spec.channels, SMALL * SMALL_S)
+        sound, rate = soundfile.read(whole, dtype="int16", always_2d=True)
+        small = [folder / f"{number}.wav" for number in range(SMALL)]
+        for path, piece in zip(small, np.split(sound, SMALL), strict=True):
+            soundfile.write(path, piece, rate)
+        short = sound_file(folder / "long", rate, spec.channels, SHORT_S).rename(folder / "short.wav")
+        shared = [
+            sound_file(folder / "long", rate, spec.channels, seconds).rename(folder / f"shared{number}.wav")
+            for number in range(FILES_A_WORKER * workers)
+        ]
+        long = sound_file(folder / "long", rate, spec.channels, SHORT_S * TIMES_AS_LONG)
+        for repeat in range(repeats + 1):
+            times = []
+            for files in ([whole], small):
+                jobs = file_batch.plan([str(path) for path in files], str(folder / "out"))
+                began = time.process_time()
+                if file_batch.exit_code(file_batch.run(jobs, name, overwrite=True)):
+                    raise RtsepError("A file failed.")
+                times.append(time.process_time() - began)
+            one, several = (run_program(shared, folder / "out", name, count) for count in (1, workers))
+            if repeat:  # the first one fills caches
+                small_share.append(times[1] / times[0])
+                speed.append(one.wall / several.wall)
+                extra.append(several.cpu / one.cpu)
+        memory = [run_program([path], folder / "out", name).memory for path in (short, long)]
+    return {
+        "model": describe(model),
+        "small / long": spread(small_share),
+        "workers": workers,
+        "times as fast": spread(speed),
+        "cpu of several / of one": spread(extra),
+        "memory MB": dict(zip((f"{SHORT_S:.0f} s", f"{SHORT_S * TIMES_AS_LONG:.0f} s"), memory, strict=True)),
+    }
+
+
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="Shipped names or .onnx files.")] = None,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the file.")] = 20.0,
     repeats: Annotated[int, typer.Option(min=1, max=100, help="How often all is measured.")] = 7,
+    batch: Annotated[bool, typer.Option("--batch", help="Small files, workers and memory instead.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="For --batch; 0 is one a core.")] = 0,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
 ) -> None:
     """Measure how fast files go through MODELS with each backend."""
     with one_sentence():
         console, found = Console(), []
+        if batch:
+            for name in models or ["denoise", "denoise-small"]:
+                found.append(measure_batch(name, workers or cores(), seconds, repeats))
+                console.print({key: value for key, value in found[-1].items() if key != "model"})
+            if json_path:
+                values = {"format": 1, **environment(), "seconds": seconds, "repeats": repeats, "small": SMALL}
+                write_json(json_path, {**values, "models": found})
+            return
         for name in models or ["denoise", "denoise-small", "karaoke"]:
             found.append(measure(name, seconds, repeats))
             speeds = {backend: f"{value['median']:.1f}" for backend, value in found[-1]["times_real_time"].items()}

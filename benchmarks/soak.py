@@ -34,6 +34,7 @@ from rtsep.model import load, look_at
 RATE = 48_000
 PERIOD = 128
 _RUN_S = 60.0  # of free-wheeling sound at a time
+_PATIENCE_S = 600.0  # with a busy machine
 
 
 def memory(live: LiveEngine) -> float:
@@ -84,7 +85,7 @@ def freewheel(model: str, slack: int, speech: NDArray[np.float32], seconds: floa
             size = round(_RUN_S * RATE)
             sound = np.take(speech, np.arange(turn * size, (turn + 1) * size), mode="wrap")
             began = time.monotonic()
-            probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel")
+            probe(sound, "rtsep:in_0", "rtsep:out_0", "--freewheel", patience=_PATIENCE_S)
             took = time.monotonic() - began
             end = block.state.position // PERIOD * PERIOD
             if end - at > block.length - RATE:

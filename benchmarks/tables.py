@@ -165,8 +165,12 @@ def files() -> str:
         cells = [f"{value['median']:.1f} ({value['least']:.1f} to {value['most']:.1f})" for value in values]
         rows.append([f"{entry['model']['name']} {entry['model']['version']}", *cells])
     header = [*found["models"][0]["times_real_time"], "compiled / onnxruntime"]
-    told = f"\nMeasured on {found['processor']} at a load average of {found['load']:.0f} on {found['cores']} cores.\n"
-    return markdown([f"times real time, median of {found['repeats']}", *header], rows) + told
+    return markdown([f"times real time, median of {found['repeats']}", *header], rows) + _measured_on(found)
+
+
+def _measured_on(machine: dict[str, Any]) -> str:
+    load, cores = machine["load"], machine["cores"]
+    return f"\nMeasured on {machine['processor']} at a load average of {load:.0f} on {cores} cores.\n"
 
 
 def latency() -> str:
@@ -187,7 +191,8 @@ def latency() -> str:
 def live() -> str:
     """What `rtsep bench live` measured: the round trip, its parts, and blocks lost under four loads."""
     found = results("live")
-    parts, names = found["budget"]["parts_ms"], {"stream": "stream", "slack": f"slack, {found['slack']} blocks"}
+    slack = f"slack, {found['slack']} blocks" if found["slack"] else "slack: none, inside the callback"
+    parts, names = found["budget"]["parts_ms"], {"stream": "stream", "slack": slack}
     rows = [[names.get(name, name), f"{ms:.2f}"] for name, ms in parts.items()]
     rows.append(["**round trip**", f"**{found['budget']['round_trip_ms']:.2f}**"])
     rows.append(["of it added by rtsep", f"{found['budget']['added_ms']:.2f}"])
@@ -233,36 +238,84 @@ def _with(found: dict[str, Any]) -> str:
 
 
 def soak() -> str:
-    """Half an hour in real time, by what `benchmarks.soak` printed once a minute."""
-    found = results("soak")
-    rows = [row for row in found["rows"] if row["seconds"] % 300 < 60 or row is found["rows"][-1]]
-    cells = [
-        [
-            f"{row['seconds'] / 60:.0f}",
-            f"{row['callbacks']}",
-            f"{row['late']} ({100 * row['late'] / row['callbacks']:.3f} %)",
-            f"{row['xruns']}",
-            f"{row['compute p99 ms']:.2f}",
-            f"{row['memory MB'] - found['rows'][0]['memory MB']:+.1f}",
-        ]
-        for row in rows
-    ]
-    header = ["minutes", "blocks", "late", "xruns of the server", "compute p99 ms", "memory since the first minute, MB"]
-    return markdown(header, cells) + _with(found)
+    """Half an hour in real time, by what `benchmarks.soak` printed once a minute, of each model."""
+    parts, cells = [], []
+    for found in _of_each_model("soak"):
+        rows, first = found["rows"], found["rows"][0]
+        for row in [row for row in rows if row["seconds"] % 600 < 60 and row["seconds"] >= 600]:
+            cells.append(
+                [
+                    f"{found['model']['name']} {found['model']['version']}",
+                    f"{row['seconds'] / 60:.0f}",
+                    f"{row['callbacks']}",
+                    f"{row['late']} ({100 * row['late'] / row['callbacks']:.3f} %)",
+                    f"{row['xruns']}",
+                    f"{row['compute p99 ms']:.2f}",
+                    f"{row['memory MB'] - first['memory MB']:+.1f}",
+                ]
+            )
+        parts.append(_with(found))
+    header = ["", "minutes", "blocks", "late", "xruns of the server", "compute p99 ms", "memory since minute 1, MB"]
+    return markdown(header, cells) + "".join(parts)
 
 
 def freewheel() -> str:
-    """Minutes of speech as fast as they go, every sample held against the offline result."""
-    found = results("freewheel")
-    rows, first = found["rows"], found["rows"][0]
-    most = max(abs(row["memory MB"] - first["memory MB"]) for row in rows)
-    cells = [
-        ["real speech", f"{sum(row['speech samples'] for row in rows) / found['server']['rate'] / 60:.0f} minutes"],
-        ["samples compared, silence between included", f"{sum(row['samples'] for row in rows)}"],
-        ["samples that differ", f"{sum(row['differing'] for row in rows)}"],
-        ["memory since the first minute", f"within {most:.1f} MB"],
+    """Minutes of speech as fast as they go, every sample held against the offline result, of each model."""
+    parts, cells = [], []
+    for found in _of_each_model("freewheel"):
+        rows, first = found["rows"], found["rows"][0]
+        most = max(abs(row["memory MB"] - first["memory MB"]) for row in rows)
+        cells.append(
+            [
+                f"{found['model']['name']} {found['model']['version']}",
+                f"{sum(row['speech samples'] for row in rows) / found['server']['rate'] / 60:.0f}",
+                f"{sum(row['samples'] for row in rows)}",
+                f"{sum(row['differing'] for row in rows)}",
+                f"{most:.1f}",
+            ]
+        )
+        parts.append(_with(found))
+    header = ["free-wheeling", "minutes of speech", "samples compared", "samples that differ", "memory within, MB"]
+    return markdown(header, cells) + "".join(parts)
+
+
+def _of_each_model(name: str) -> list[dict[str, Any]]:
+    """The results of a benchmark that was run with one model after the other: `name`.json, then `name`-MODEL.json."""
+    return [results(file.stem) for file in (RESULTS / f"{name}.json", *sorted(RESULTS.glob(f"{name}-*.json")))]
+
+
+def start() -> str:
+    """How soon something happens."""
+    found = results("start")
+    rows = []
+    for name, values in found["runs"].items():
+        memory = f"{values['memory']['median']:.0f}" if "memory" in values else ""
+        shown = [values[key] for key in ("cpu_s", "wall_s")]
+        rows.append(
+            [name, *(f"{one['median']:.2f} ({one['least']:.2f} to {one['most']:.2f})" for one in shown), memory]
+        )
+    header = [f"median of {found['repeats']}", "CPU s", "wall clock s", "worker, MB"]
+    return markdown(header, rows) + _measured_on(found["environment"])
+
+
+def batch() -> str:
+    """Small files, workers, and memory."""
+    found = results("files_batch")
+    rows = []
+    for entry in found["models"]:
+        values = [entry[key] for key in ("small / long", "times as fast", "cpu of several / of one")]
+        cells = [f"{value['median']:.2f} ({value['least']:.2f} to {value['most']:.2f})" for value in values]
+        memory = " / ".join(f"{value:.0f}" for value in entry["memory MB"].values())
+        rows.append([f"{entry['model']['name']} {entry['model']['version']}", *cells, memory])
+    count = found["models"][0]["workers"]
+    header = [
+        f"median of {found['repeats']}",
+        f"{found['small']} files of 1 s / one file, CPU",
+        f"{count} workers / one, speed",
+        f"{count} workers / one, CPU",
+        f"MB for a file of {' / '.join(found['models'][0]['memory MB'])}",
     ]
-    return markdown(["free-wheeling", ""], cells) + _with(found)
+    return markdown(header, rows) + _measured_on(found)
 
 
 def model(name: str) -> str:
@@ -338,6 +391,8 @@ TABLES: dict[str, Callable[..., str]] = {
     "speed": speed,
     "limit": limit,
     "files": files,
+    "batch": batch,
+    "start": start,
     "latency": latency,
     "model": model,
     "live": live,

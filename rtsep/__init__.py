@@ -10,19 +10,19 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # onnxruntime reads it once, when it is imported, and reports to its maker otherwise. Child processes inherit it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# Bound here and now: loading the module of the same name later would put the module in the function's place.
-from rtsep.engine.enhance import enhance
-from rtsep.engine.separate import separate
 from rtsep.errors import InputError, RtsepError
 from rtsep.model import Model, ModelSpec, load
 
 if TYPE_CHECKING:
+    from rtsep.engine.enhance import enhance
     from rtsep.engine.many_streams import Engine
+    from rtsep.engine.separate import separate
     from rtsep.engine.stream import Stream
 
 __version__ = "0.2.0"
@@ -41,13 +41,12 @@ __all__ = [
 ]
 
 
+# Bring numpy or numba along, so not before somebody asks.
+_LATER = {"Engine": "many_streams", "Stream": "stream", "enhance": "enhance", "separate": "separate"}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "Stream":  # brings numba along, so not before somebody asks
-        from rtsep.engine.stream import Stream
-
-        return Stream
-    if name == "Engine":  # so does this
-        from rtsep.engine.many_streams import Engine
-
-        return Engine
-    raise AttributeError(f"module 'rtsep' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'rtsep' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"rtsep.engine.{_LATER[name]}"), name)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -9,7 +10,8 @@ import typer
 
 from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate
 from rtsep.cli.program import Program
-from rtsep.cli.shared import flag, ready_standard_streams
+from rtsep.cli.shared import complain, flag, ready_standard_streams
+from rtsep.engine.compile_notice import tell_by
 
 app = typer.Typer(
     name="rtsep",
@@ -18,13 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("denoise")(denoise.denoise)
-app.command("karaoke")(karaoke.karaoke)
-app.command("panel")(panel.panel)
-app.command("separate")(separate.separate)
-app.command("models")(models.models)
-app.command("devices")(devices.devices)
-app.command("doctor")(devices.doctor)
+# The short ones stand in the list of verbs, a line each.
+app.command("denoise", short_help="Take the noise out of speech: files, or live.")(denoise.denoise)
+app.command("karaoke", short_help="Turn the vocals of songs down: play, write, capture.")(karaoke.karaoke)
+app.command("panel", short_help="The microphone as a page in the browser.")(panel.panel)
+app.command("separate", short_help="Write every source of a recording.")(separate.separate)
+app.command("models", short_help="List the models, or add one.")(models.models)
+app.command("devices", short_help="List the sound devices.")(devices.devices)
+app.command("doctor", short_help="What here helps or hinders live sound.")(devices.doctor)
 app.add_typer(bench.app, name="bench")
 
 
@@ -53,5 +56,8 @@ def _say(message: Warning | str, *_: Any, **__: Any) -> None:
 def main() -> None:
     """What the `rtsep` script calls."""
     warnings.showwarning = _say
+    tell_by(complain)
+    # Where it is installed numba imports it, for linear algebra that nothing here uses: a quarter of a second.
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
     ready_standard_streams()
     app(prog_name="rtsep")

@@ -84,7 +84,7 @@ def live(
     period: Annotated[int, typer.Option(min=16, max=8192, metavar="N", help="Frames a block of the server.")] = 128,
     slack: Annotated[
         int, typer.Option(min=0, max=16, metavar="N", help="Blocks of delay for the worker; 0 is inside the callback.")
-    ] = 2,
+    ] = 0,
     source: Annotated[
         str | None, typer.Option("--input", metavar="DEV", help="Through real devices, a cable from one to the other.")
     ] = None,

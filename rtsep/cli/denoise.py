@@ -167,7 +167,8 @@ def denoise(
     jobs = batch.plan(files, output, recursive=recursive, template=template)
     limit, make = parse_strength(strength), None
     if gating["gate"] not in (None, "off"):
-        from rtsep.engine.gate import GatedEnhancer, check_gate
+        from rtsep.engine.gate import GatedEnhancer
+        from rtsep.engine.gate_settings import check_gate
         from rtsep.model import look_at
 
         settings = parse_gate(gating, lookback=FILE_LOOKBACK_MS)

@@ -41,3 +41,7 @@ class Program(typer.core.TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+    def format_help(self, *args: Any) -> None:
+        """The list of verbs without boxes: what draws these takes longer to load than all else together."""
+        super(typer.core.TyperGroup, self).format_help(*args)

@@ -9,13 +9,13 @@ holds the sound back for so long; that is latency, and counted as such.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.engine.enhance import Enhancer
+from rtsep.engine.gate_settings import GateSettings, check_gate
 from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import Stream
 from rtsep.errors import InputError
@@ -25,27 +25,6 @@ ATTACK_S = 0.0025  # below a hop of the shipped models
 RELEASE_S = 0.15
 _STAYS = 0.6  # of ``open``: less than that lets the gate close
 GAIN, OPEN, UP, DOWN, FLOOR, AT, BACK = range(7)  # words of the kernel's state
-
-
-@dataclass(frozen=True)
-class GateSettings:
-    """floor: dB that the output is turned down by. open: probability from 0 to 1. hold, lookback: seconds."""
-
-    floor: float
-    open: float = 0.5
-    hold: float = 0.25
-    lookback: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Raises InputError for a value that makes no sense."""
-        if not 0 <= self.floor < float("inf"):
-            raise InputError(f"The gate's attenuation is {self.floor}; it must be a number of dB from 0 up.")
-        if not 0 < self.open <= 1:
-            raise InputError(f"The gate's threshold is {self.open}; it must be a probability above 0, up to 1.")
-        if not 0 <= self.hold <= 10:
-            raise InputError(f"The gate's hold is {self.hold} s; it must be from 0 to 10 s.")
-        if not 0 <= self.lookback <= 0.2:
-            raise InputError(f"The gate's look-back is {1000 * self.lookback:.0f} ms; it must be from 0 to 200 ms.")
 
 
 @compiled("void(float64[::1], float32[:,::1], float32[:,::1])")
@@ -159,9 +138,3 @@ class GatedEnhancer(Enhancer):
         super().__init__(model, sample_rate, channels)
         self._stream: Any = Gated(model.stream(channels=channels, strength=strength), settings)
         self._start()
-
-
-def check_gate(spec: Any) -> None:
-    """Raises InputError when the model cannot move a gate."""
-    if not spec.activity:
-        raise InputError(f"The model {spec.name} does not say when there is a voice; leave --gate out.")

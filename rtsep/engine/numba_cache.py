@@ -16,10 +16,28 @@ from typing import Any, Literal
 
 import numpy as np
 from numba import cfunc, njit
+from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.typing.templates import Signature
 
+from rtsep.engine import compile_notice
+
 ErrorModel = Literal["python", "numpy"]
+
+
+class _Notice(event.Listener):
+    """Hears that numba compiles, which it does not do with what its cache has."""
+
+    def on_start(self, _: event.Event) -> None:
+        event.unregister(_COMPILES, self)
+        compile_notice.compiling()
+
+    def on_end(self, _: event.Event) -> None:
+        pass
+
+
+_COMPILES = "numba:run_pass"
+event.register(_COMPILES, _Notice())
 
 
 def compiled(

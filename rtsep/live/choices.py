@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rtsep.errors import InputError
 
 if TYPE_CHECKING:
-    from rtsep.engine.gate import GateSettings
+    from rtsep.engine.gate_settings import GateSettings
     from rtsep.live.routing.pulse_routing import ServerPins
     from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
@@ -46,7 +46,7 @@ def parse_gate(chosen: Mapping[str, Any], lookback: float = 0.0) -> GateSettings
 
     lookback: ms where none is given.
     """
-    from rtsep.engine.gate import GateSettings
+    from rtsep.engine.gate_settings import GateSettings
 
     companions = {"gate_open": ("open", 1.0), "gate_hold": ("hold", 1e-3), "gate_lookback": ("lookback", 1e-3)}
     chosen = {"gate_lookback": lookback} | {key: value for key, value in chosen.items() if value is not None}

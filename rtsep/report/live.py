@@ -21,7 +21,7 @@ from rtsep.live.backends.passthrough import PassThrough
 from rtsep.live.backends.shared_state import FLAG_LATE, LOG_ROWS, SharedBlock, counters
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.engine.status import compute_ms, gaps_ms
-from rtsep.model import load as load_model
+from rtsep.model import look_at
 from rtsep.report.cable import measure_budget
 from rtsep.report.loads import LOADS, load
 from rtsep.report.machine import machine
@@ -34,7 +34,7 @@ _PERCENTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 def measure_live(
     model: str,
     period: int = 128,
-    slack: int = 2,
+    slack: int = 0,
     seconds: float = 10.0,
     rate: int = 48000,
     names: tuple[str, ...] = LOADS,
@@ -49,7 +49,7 @@ def measure_live(
     seconds = min(seconds, 0.9 * LOG_ROWS * period / rate)
     if devices is not None:
         return _on_devices(model, devices, period, slack, seconds, names, say)
-    channels = load_model(model).spec.channels
+    channels = look_at(model).spec.channels
     with JackServer(period, rate):
         say("round trip and its parts")
         budget = _budget(model, slack, rate, channels)

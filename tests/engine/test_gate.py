@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from rtsep.cli import app
 from rtsep.engine.enhance import Enhancer
-from rtsep.engine.gate import ATTACK_S, RELEASE_S, Gated, GatedEnhancer, GateSettings
+from rtsep.engine.gate import ATTACK_S, RELEASE_S, Gated, GatedEnhancer
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError
 
 RATE, HOP = 48000, 128

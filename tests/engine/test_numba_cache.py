@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import rtsep
+from rtsep.engine.compile_notice import COMPILING
 from rtsep.engine.numba_cache import _sign
 
 pytestmark = pytest.mark.long  # programs, started over and over
@@ -121,3 +122,65 @@ def test_an_index_that_is_broken_is_made_anew(tmp_path: Path) -> None:
     for broken in (b"", index.read_bytes()[:20]):
         index.write_bytes(broken)
         assert [run(), run()] == ["6 0", "6 1"]
+
+
+# Compiles some of what every stream needs, by itself: kernels of one and of several signatures, and a C function.
+FIRST_RUN = """
+import hashlib
+import numpy as np
+from rtsep.engine.compile_notice import tell_by
+tell_by(print)
+from numba import int64
+from rtsep.engine.framing import push, take
+from rtsep.engine.numba_cache import c_function
+
+def triple(x):
+    return 3 * x
+
+function = c_function(triple, int64(int64))
+sound = np.random.default_rng(0).standard_normal((64, 2)).astype(np.float32)
+ring, window = np.zeros((2, 128), np.float32), np.zeros((2, 32), np.float32)
+take(sound, 64, ring, 127, 0)
+push(ring, 127, 64, window)
+print(hashlib.sha256(window).hexdigest(), function.ctypes(14), sum(take.stats.cache_hits.values()) > 0)
+"""
+
+
+def first_runs(folder: Path, count: int = 1, **variables: str) -> list[list[str]]:
+    """What so many first runs at once print, of the rtsep that lies in ``folder``."""
+    (folder / "first_run.py").write_text(FIRST_RUN, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(folder), **variables}
+    command = [sys.executable, "first_run.py"]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, text=True) for _ in range(count)]
+    told = [process.communicate(timeout=600)[0].splitlines() for process in running]
+    assert [process.returncode for process in running] == [0] * count
+    return told
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A folder with an rtsep that never ran."""
+    ignored = shutil.ignore_patterns("*.onnx", "__pycache__")
+    shutil.copytree(Path(rtsep.__file__).parent, tmp_path / "rtsep", ignore=ignored)
+    return tmp_path
+
+
+def test_several_first_runs_at_once_say_so_and_leave_a_cache_that_is_whole(fresh: Path) -> None:
+    told = first_runs(fresh, 3)
+    (result,) = {lines[-1].rsplit(" ", 1)[0] for lines in told}
+    assert result.endswith(" 42")
+    assert [COMPILING] in [lines[:-1] for lines in told]  # who comes late may find all of it
+    assert all(lines[:-1] in ([COMPILING], []) for lines in told)
+    assert first_runs(fresh) == [[f"{result} True"]]
+
+
+def test_where_nothing_can_be_kept_all_works_as_well(fresh: Path) -> None:
+    """No folder for a cache, neither beside the code nor in the user's home: files lie in their way, even for root."""
+    (fresh / "rtsep" / "engine" / "__pycache__").write_text("")
+    (fresh / "__pycache__").write_text("")
+    (fresh / "home").write_text("")
+    home = str(fresh / "home")
+    again = first_runs(fresh, 1, HOME=home, XDG_CACHE_HOME=home) + first_runs(fresh, 1, HOME=home, XDG_CACHE_HOME=home)
+    assert again[0] == again[1] and again[0][0] == COMPILING and again[0][1].endswith(" 42 False")
+    assert not list(fresh.rglob("*.nbi"))

@@ -14,7 +14,7 @@ from tape import RING, Tape, carried, check_bits, noise, offline, wait
 
 import rtsep
 from rtsep.engine.enhance import BACKEND
-from rtsep.engine.gate import GateSettings
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
 from rtsep.live.engine import governor

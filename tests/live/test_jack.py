@@ -15,7 +15,8 @@ from tape import RING, Tape, carried, check_bits, noise, offline, wait
 
 import rtsep
 from rtsep.engine.enhance import BACKEND
-from rtsep.engine.gate import Gated, GateSettings
+from rtsep.engine.gate import Gated
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.live_callback import WAIT_VARIANT
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from graphs import Network
 
-from rtsep.engine.gate import GateSettings
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError
 from rtsep.live import presets
 from rtsep.live.backends.live_callback import take_in

@@ -10,7 +10,7 @@ from numba import cfunc, njit, types
 
 from rtsep.engine.compiled.memory import call_step
 from rtsep.engine.enhance import BACKEND
-from rtsep.engine.gate import GateSettings
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError
 from rtsep.live.backends import denormals
 from rtsep.live.backends.callback_steps import run_steps

@@ -9,31 +9,18 @@ blocks it would jump by a block whenever the two devices' blocks pass each other
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, float64, from_dtype, int64, void
+from numba import float32, float64, int64, void
 from numpy.typing import NDArray
 
 from rtsep.engine.numba_cache import compiled
+from rtsep.live.backends.record_types import RESAMPLER_TYPE
+from rtsep.live.backends.shared_state import HALF, PHASES
 
-HALF = 16  # taps on either side: a delay of 0.33 ms at 48 kHz
-PHASES = 512  # linearly interpolated: below -110 dB
-TABLE_SHAPE = (PHASES + 1, 2 * HALF)
 BETA = 9.0  # Kaiser window, 90 dB
 LIMIT_PPM = 1000.0  # no two sound cards are further apart
 _DAMPING = 0.25  # rad/s: settles within half a minute, far below anything that could be heard as vibrato
 _SMOOTH_S = 0.25  # callbacks do not come to the sample
 
-RESAMPLER = np.dtype(
-    [
-        ("place", np.float64),  # position in the ring that is read next
-        ("ratio", np.float64),  # samples of the ring for each one put out
-        ("nominal", np.float64),  # the ratio without drift
-        ("integral", np.float64),  # of the loop: the drift found so far, as a share of the ratio
-        ("error", np.float64),  # smoothed, samples
-        ("started", np.int64),
-    ],
-    align=True,
-)
-_TYPE = from_dtype(RESAMPLER)
 _SOUND = float32[:, ::1]
 
 
@@ -49,7 +36,7 @@ def table(nominal: float = 1.0) -> NDArray[np.float32]:
     return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
 
 
-@compiled(void(_TYPE, float64, float64, float64, float64))
+@compiled(void(RESAMPLER_TYPE, float64, float64, float64, float64))
 def steer(state, written, target, rate, seconds):
     """Set the ratio for the next ``seconds`` of output, near ``state.nominal``.
 
@@ -70,7 +57,7 @@ def steer(state, written, target, rate, seconds):
     state.ratio = state.nominal * (1.0 + min(limit, max(-limit, change)))
 
 
-@compiled(void(_TYPE, _SOUND, _SOUND, int64, _SOUND))
+@compiled(void(RESAMPLER_TYPE, _SOUND, _SOUND, int64, _SOUND))
 def read(state, taps, ring, behind, out):
     """Fill ``out`` [samples, channels] from ``ring`` [channels, length], ``behind`` samples before the place; move on.
 
@@ -92,8 +79,3 @@ def read(state, taps, ring, behind, out):
                 total += weight * ring[channel, (base - behind - taps.shape[1] // 2 + 1 + t) & mask]
             out[i, channel] = total
     state.place = begin + out.shape[0] * ratio
-
-
-def drift_ppm(state: object) -> float:
-    """How much faster the other clock runs, in parts per million, as far as is known yet; state: a RESAMPLER record."""
-    return 1e6 * float(state.integral)  # type: ignore[attr-defined]

@@ -199,6 +199,7 @@ def run(handle: str, settings: dict[str, Any]) -> None:
         step_ms=keeper.step_ms if keeper else None,
     )
     realtime.stop_garbage_collection()
+    realtime.release_compiler()
     while not state.stop:
         time.sleep(_LOOK_S)
         if keeper is not None:

@@ -18,7 +18,7 @@ from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import RAMP_S
 from rtsep.live.backends.denormals import flush, restore
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import STATE_TYPE
+from rtsep.live.backends.record_types import STATE_TYPE
 from rtsep.live.backends.stream_callback import SOUND
 
 

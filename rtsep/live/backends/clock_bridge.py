@@ -17,7 +17,8 @@ from numba import boolean, float32, int64, void
 from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.adaptive_resampler import HALF, read, steer
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import ARRIVALS, CLOCKS_TYPE, RESAMPLER_TYPE, STATE_TYPE
+from rtsep.live.backends.record_types import CLOCKS_TYPE, RESAMPLER_TYPE, STATE_TYPE
+from rtsep.live.backends.shared_state import ARRIVALS
 from rtsep.live.backends.stream_callback import input_sample
 
 MIN_MARGIN_S = 0.002

@@ -16,11 +16,12 @@ from rtsep.live.engine.processes import child_command
 
 
 def probe(
-    sound: NDArray[np.float32], target: str, source: str, *options: str
+    sound: NDArray[np.float32], target: str, source: str, *options: str, patience: float = 60.0
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Play ``sound`` [samples] into the JACK port ``target``, recording the port ``source``; "-" is the probe's own.
 
-    Gives the recording, sample beside sample, and rate, period and xruns. Raises RtsepError when that fails.
+    Gives the recording, sample beside sample, and rate, period and xruns. Raises RtsepError when that fails, or takes
+    ``patience`` seconds longer than the sound.
     """
     with tempfile.TemporaryDirectory() as folder:
         played, recorded = Path(folder) / "played.npy", Path(folder) / "recorded.npy"
@@ -28,12 +29,12 @@ def probe(
         arguments = (str(played), str(recorded), target, source, *options)
         command = child_command("rtsep.live.backends.jack_client", *arguments)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=len(sound) / 48000 + 60)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=len(sound) / 48000 + patience)
         except subprocess.TimeoutExpired:
             raise RtsepError("The probe did not come back; the JACK server may have stopped.") from None
         if done.returncode:
             raise RtsepError(f"The probe failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}.")
-        return np.load(recorded), json.loads(done.stdout)
+        return np.load(recorded), json.loads(done.stdout.splitlines()[-1])
 
 
 def delay_of(sound: NDArray[np.float32], recording: NDArray[np.float32], most: int = 1 << 15) -> int:

@@ -21,6 +21,7 @@ from rtsep.engine.numba_cache import c_function, compiled
 from rtsep.live.backends.callback_steps import run_steps
 from rtsep.live.backends.clock_bridge import capture, cross
 from rtsep.live.backends.memory_fence import fence
+from rtsep.live.backends.record_types import PING_TYPE, STATE_TYPE
 from rtsep.live.backends.shared_state import (
     CAPTURE_SCRATCH_AT,
     CLOCKS,
@@ -33,13 +34,11 @@ from rtsep.live.backends.shared_state import (
     MAX_FRAMES,
     PING,
     PING_AT,
-    PING_TYPE,
     RESAMPLER,
     RESAMPLER_AT,
     RINGS,
     SCRATCH_AT,
     STATE,
-    STATE_TYPE,
     STEP_GAIN_AT,
     TABLE_SHAPE,
     TABLE_SIZE,

@@ -17,16 +17,15 @@ from numba import carray, int64
 
 from rtsep.engine.numba_cache import c_function, compiled
 from rtsep.live.backends.memory_fence import fence
+from rtsep.live.backends.record_types import PLAYER_TYPE, STATE_TYPE
 from rtsep.live.backends.shared_state import (
     FLAG_JOIN,
     FLAG_LATE,
     FLAG_MIXED,
     PLAYER,
     PLAYER_AT,
-    PLAYER_TYPE,
     SCRATCH_AT,
     STATE,
-    STATE_TYPE,
     SharedBlock,
 )
 from rtsep.live.backends.stream_callback import (

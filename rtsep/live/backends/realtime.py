@@ -14,6 +14,7 @@ WORKER_PRIORITY = 60  # below JACK's (70) and PortAudio's callbacks (65): those 
 # MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT: pages stay once they were touched. Without the last, every thread's untouched
 # stack and every arena would be filled: half a gigabyte a process.
 _LOCK_ALL = 7
+_DONTNEED = 4  # MADV_DONTNEED
 
 
 def lock_memory() -> bool:
@@ -21,6 +22,26 @@ def lock_memory() -> bool:
     if sys.platform != "linux":
         return False
     return ctypes.CDLL(None).mlockall(_LOCK_ALL) == 0
+
+
+def release_compiler() -> None:
+    """Give back the memory that holds LLVM's code, a third of a process: it loads what is compiled, and then rests.
+
+    They are pages of its file as they are there, and come back by themselves if they are ever needed.
+    """
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    with open("/proc/self/smaps", encoding="utf-8") as lines:
+        begin = end = 0
+        for line in lines:
+            words = line.split()
+            if "-" in words[0]:
+                ours = "libllvmlite" in line and "w" not in words[1]
+                begin, end = (int(place, 16) for place in words[0].split("-")) if ours else (0, 0)
+            elif words[0] == "Private_Dirty:" and words[1] == "0" and end:  # not what the loader has written to
+                library.munlock(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin))
+                library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _DONTNEED)
 
 
 def raise_priority() -> bool:

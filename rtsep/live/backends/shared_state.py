@@ -4,7 +4,8 @@ Every sample has one absolute position, its number since the start; rings are lo
 says up to where a ring is written, and each field has one writer, so nothing is ever locked: the writer of a ring
 writes samples, then the counter (with a fence between); the reader reads the counter, then samples.
 
-The records are NumPy structured types, which compiled code reads and writes by the same names (``state.position``).
+The records are NumPy structured types, which compiled code (see ``record_types``) reads and writes by the same names
+(``state.position``). Whoever only looks on needs no Numba, which takes its time to load.
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ import time
 from typing import Any
 
 import numpy as np
-from numba import from_dtype
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.backends.adaptive_resampler import RESAMPLER, TABLE_SHAPE
 
 MAX_CHANNELS = 8
 MAX_FRAMES = 1 << 13  # of one callback
@@ -133,6 +132,21 @@ CLOCKS = np.dtype(  # Input and output are two streams with clocks of their own,
     align=True,
 )
 
+RESAMPLER = np.dtype(  # see ``adaptive_resampler``
+    [
+        ("place", _FLOAT),  # position in the ring that is read next
+        ("ratio", _FLOAT),  # samples of the ring for each one put out
+        ("nominal", _FLOAT),  # the ratio without drift
+        ("integral", _FLOAT),  # of the loop: the drift found so far, as a share of the ratio
+        ("error", _FLOAT),  # smoothed, samples
+        ("started", _INT),
+    ],
+    align=True,
+)
+HALF = 16  # its taps on either side: a delay of 0.33 ms at 48 kHz
+PHASES = 512  # linearly interpolated: below -110 dB
+TABLE_SHAPE = (PHASES + 1, 2 * HALF)
+
 PLAYER = np.dtype(  # see ``player_callback``
     [
         # Written by the callback
@@ -177,11 +191,6 @@ FLAG_LATE, FLAG_JOIN, FLAG_XRUN, FLAG_MIXED = 1, 2, 4, 8  # MIXED: bypassed or m
 
 # ``state.input_mix``: n > 0 is the n-th channel of the device alone
 ALL_CHANNELS, MEAN_OF_CHANNELS = 0, -1
-
-# The same as Numba types, for signatures of compiled functions
-STATE_TYPE, CLOCKS_TYPE, PLAYER_TYPE, PING_TYPE, RESAMPLER_TYPE, LOG_TYPE = (
-    from_dtype(dtype) for dtype in (STATE, CLOCKS, PLAYER, PING, RESAMPLER, LOG_ROW)
-)
 
 # Where things begin, in words of 8 bytes
 _SIZES = [dtype.itemsize // 8 for dtype in (STATE, CLOCKS, RESAMPLER, PLAYER, PING)]

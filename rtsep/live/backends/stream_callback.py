@@ -12,7 +12,8 @@ from numba import float32, float64, int64, types, void
 from rtsep.engine.framing import LIMIT
 from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, LOG_WORDS, LOGS_AT, RINGS, STATE_TYPE
+from rtsep.live.backends.record_types import STATE_TYPE
+from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, LOG_WORDS, LOGS_AT, RINGS
 
 LINUX = sys.platform == "linux"
 _POINTER = types.voidptr

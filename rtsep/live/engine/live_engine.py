@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rtsep.engine.gate import check_gate
+from rtsep.engine.gate_settings import check_gate
 from rtsep.live.backends.shared_state import MAX_FRAMES, SharedBlock, ring_length
 from rtsep.live.engine.governor import MAX_SLACK
 from rtsep.live.engine.live_supervisor import LiveSupervisor

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 AUDIO, WORKER = "audio", "worker"
 LIVE, PLAYER, PASSTHROUGH = "live", "player", "passthrough"  # callbacks that an audio process can run
-NOT_COMPILED = "not compiled"  # an event of children
+COMPILING, NOT_COMPILED = "compiling", "not compiled"  # events of children; the first one is ``child_main``'s
 _AUDIO_MODULE = "rtsep.live.backends.audio_process"
 _PR_SET_PDEATHSIG = 1
 _CHILD_MAIN = Path(__file__).with_name("child_main.py")

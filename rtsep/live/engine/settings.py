@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtsep.engine.gate import GateSettings
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError
 from rtsep.live.backends.shared_state import ALL_CHANNELS, MAX_CHANNELS, MAX_FRAMES, MEAN_OF_CHANNELS
 from rtsep.live.routing.devices import OWN_NAME

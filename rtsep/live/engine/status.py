@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.live.backends.adaptive_resampler import drift_ppm
 from rtsep.live.backends.shared_state import SharedBlock, counters
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def clock_status(block: SharedBlock) -> ClockStatus:
     clocks = block.clocks
     rate = max(1, clocks.rate)
     return {
-        "drift_ppm": drift_ppm(block.resampler),
+        "drift_ppm": 1e6 * block.resampler.integral,
         "input_rate": rate,
         "input_block": clocks.frames,
         "fill_ms": 1000 * clocks.fill / rate,

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from rtsep.engine import compile_notice
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.shared_state import SharedBlock
-from rtsep.live.engine.processes import AUDIO, NOT_COMPILED, Children, how_ended
+from rtsep.live.engine.processes import AUDIO, COMPILING, NOT_COMPILED, Children, how_ended
 from rtsep.live.routing.devices import silent_s
 
 TICK_S = 0.05
@@ -269,7 +270,10 @@ class Supervisor(ABC):
 
     def _dispatch(self, role: str, message: dict[str, Any]) -> None:
         session = self._session
-        if message["event"] == NOT_COMPILED:
+        if message["event"] == COMPILING:
+            self._opening_s = _MAX_OPENING_S  # that is long, and for once
+            compile_notice.compiling()
+        elif message["event"] == NOT_COMPILED:
             if message["sentence"] not in self.told:  # every worker says so
                 self.told.add(message["sentence"])
                 session.say(message["sentence"])

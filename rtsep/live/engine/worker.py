@@ -16,12 +16,14 @@ from numba import float32, int64, void
 from numpy.typing import NDArray
 
 from rtsep.engine.enhance import BACKEND
-from rtsep.engine.gate import Gated, GateSettings
+from rtsep.engine.gate import Gated
+from rtsep.engine.gate_settings import GateSettings
 from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import Stream
 from rtsep.live.backends import realtime
 from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.shared_state import STATE_TYPE, SharedBlock
+from rtsep.live.backends.record_types import STATE_TYPE
+from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.backends.step_keeper import HISTORY_S
 from rtsep.live.engine.processes import say_not_compiled
 from rtsep.model import Model, load
@@ -176,6 +178,7 @@ def serve(handle: str, model_name: str) -> None:
     say_not_compiled(model)
     worker = Worker(block, model)
     realtime.end_with_parent(sys.stdin.buffer)
+    realtime.release_compiler()
     locked = realtime.lock_memory()
     fifo = realtime.raise_priority()
     block.state.worker_realtime = int(fifo) + int(fifo and locked)

@@ -313,8 +313,9 @@ class PlayerWorker:
 def _main(arguments: list[str]) -> None:
     settings = json.loads(arguments[1])
     block = SharedBlock.attach(arguments[0])
-    realtime.lock_memory()
     model = load(settings.pop("model"), BACKEND)
+    realtime.release_compiler()
+    realtime.lock_memory()
     say_not_compiled(model)
     worker = PlayerWorker(block, model, **settings)
 
