@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate
+from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate, serve
 from rtsep.cli.program import Program
 from rtsep.cli.shared import flag, ready_standard_streams
 
@@ -23,6 +23,7 @@ app.command("denoise")(denoise.denoise)
 app.command("karaoke")(karaoke.karaoke)
 app.command("panel")(panel.panel)
 app.command("separate")(separate.separate)
+app.command("serve")(serve.serve)
 app.command("models")(models.models)
 app.command("devices")(devices.devices)
 app.command("doctor")(devices.doctor)
