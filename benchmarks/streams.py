@@ -18,6 +18,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read once, when the libraries below are loaded
 
 import time  # noqa: E402
+from functools import partial  # noqa: E402
 from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING, Annotated, Any  # noqa: E402
@@ -30,6 +31,7 @@ from rich.table import Table  # noqa: E402
 import rtsep  # noqa: E402
 from benchmarks.limit import spread  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
+from rtsep.engine.compiled.native import CompiledNativeStep  # noqa: E402
 from rtsep.engine.many_streams import MAX_STREAMS, Engine  # noqa: E402
 from training.evaluation.evaluate import describe, write_json  # noqa: E402
 from training.one_sentence import one_sentence  # noqa: E402
@@ -87,7 +89,7 @@ class Streams:
         self.counts = sorted({min(MAX_STREAMS, max(1, round(share * guess))) for share in AROUND})
         self.engine, self.block = Engine(model, self.counts[-1]), self.noise(self.counts[-1])
         self.places = [self.engine.join() for _ in range(self.counts[-1])]
-        self.alone = [model.native_step(spec.channels) for _ in range(self.counts[0])]
+        self.alone = [CompiledNativeStep(model.program, spec.channels) for _ in range(self.counts[0])]
 
     def noise(self, streams: int) -> Floats:
         """A hop of noise for each."""
@@ -100,9 +102,7 @@ class Streams:
         found = {}
         for count in self.counts:
             places = self.places[:count]
-            found[count] = microseconds(
-                lambda places=places: self.engine.step(places, self.block[: len(places)]), CALLS
-            )
+            found[count] = microseconds(partial(self.engine.step, places, self.block[:count]), CALLS)
 
         def one_by_one() -> None:
             for step, hop in zip(self.alone, self.block, strict=False):

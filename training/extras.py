@@ -10,6 +10,7 @@ EXTRAS = {
     "bench": ("pesq", "pystoi", "scipy", "museval", "yaml"),
     "report": ("matplotlib",),
     "sung": ("pyworld",),
+    "serve": ("aiohttp",),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate
+from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate, serve
 from rtsep.cli.program import Program
 from rtsep.cli.shared import complain, flag, ready_standard_streams
 from rtsep.engine.compile_notice import tell_by
@@ -23,8 +23,9 @@ app = typer.Typer(
 # The short ones stand in the list of verbs, a line each.
 app.command("denoise", short_help="Take the noise out of speech: files, or live.")(denoise.denoise)
 app.command("karaoke", short_help="Turn the vocals of songs down: play, write, capture.")(karaoke.karaoke)
-app.command("panel", short_help="The microphone as a page in the browser.")(panel.panel)
+app.command("panel", short_help="Microphone, karaoke and files as a page in the browser.")(panel.panel)
 app.command("separate", short_help="Write every source of a recording.")(separate.separate)
+app.command("serve", short_help="Clean streams that come over the network.")(serve.serve)
 app.command("models", short_help="List the models, or add one.")(models.models)
 app.command("devices", short_help="List the sound devices.")(devices.devices)
 app.command("doctor", short_help="What here helps or hinders live sound.")(devices.doctor)

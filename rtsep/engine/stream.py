@@ -310,21 +310,31 @@ class Stream:
 
     def _run(self, block: NDArray[Any], places: NDArray[np.float32], sources: bool) -> None:
         """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, some hops at a time."""
-        stage, memory = self._stages[block.dtype], self._input
         done = 0
         while done < len(block):
-            until = self._inward.needed((self._hops + self._together) * self.spec.hop) - self._taken
-            count = min(len(block) - done, self._chunk, until)
-            stage[:count] = block[done : done + count]
-            take(stage, count, memory, memory.shape[1] - 1, self._taken)
-            self._taken += count
+            count = self._take(block[done:])
             self._listen()
             self._emit(count, places[:, done : done + count], sources)
             done += count
 
+    def _take(self, block: NDArray[Any]) -> int:
+        """Take the beginning of ``block``, as much as goes at once; how much that is."""
+        stage, memory = self._stages[block.dtype], self._input
+        until = self._inward.needed((self._hops + self._together) * self.spec.hop) - self._taken
+        count = min(len(block), self._chunk, until)
+        stage[:count] = block[:count]
+        take(stage, count, memory, memory.shape[1] - 1, self._taken)
+        self._taken += count
+        return count
+
     def _listen(self) -> None:
         """Bring what was taken to the model's rate, and run the hops that it completes."""
-        spec, way, memory, heard = self.spec, self._inward, self._input, self._heard
+        while (waiting := self._convert()) > 0:
+            self._run_hops(min(waiting, self._together))
+
+    def _convert(self) -> int:
+        """Bring what was taken to the model's rate; how many hops are complete and have not been run."""
+        way, memory, heard = self._inward, self._input, self._heard
         ready = way.ready(self._taken)
         if ready > self._fed:
             convolve(
@@ -332,8 +342,7 @@ class Stream:
                 *(self._fed, ready - self._fed, self._scratch, heard, self._fed, heard.shape[1] - 1),
             )
             self._fed = ready
-        while (waiting := self._fed // spec.hop - self._hops) > 0:
-            self._run_hops(min(waiting, self._together))
+        return self._fed // self.spec.hop - self._hops
 
     def _run_hops(self, count: int) -> None:
         """Run the next ``count`` hops; one by one or together, they are the same bits."""

@@ -39,7 +39,7 @@ def load(name: str) -> ModuleType:
 def test_each_example_has_a_test_and_a_line_in_the_table() -> None:
     here = Path(__file__).read_text("utf-8")
     table = (HOME / "examples" / "README.md").read_text("utf-8")
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     for file in EXAMPLES:
         assert f'"{file.name}"' in here and f"`{file.name}" in table
         assert len(file.read_text("utf-8").splitlines()) <= 60, f"{file.name} is no short program"
@@ -119,6 +119,24 @@ def test_livekit_agent() -> None:
 
     assert len(asyncio.run(asyncio.wait_for(run(), 60))) == 30
     _say_that_there_is_no_microphone("livekit_agent.py")
+
+
+def test_websocket_client(tmp_path: Path) -> None:
+    """Through the program itself, on a port of its own; a file is longer than what may come at once."""
+    pytest.importorskip("aiohttp")
+    command = [sys.executable, "-m", "rtsep", "serve", "--model", "denoise-small", "--port", "0", "--max-speed", "1000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=HOME) as server:
+        assert server.stderr is not None
+        address = next(word for word in server.stderr.readline().split() if word.startswith("ws://"))
+        assert "11.0 s" in run("websocket_client.py", address, NOISY, tmp_path / "clean.wav")
+        server.terminate()
+        assert server.wait(30) == 0
+    sound, rate = soundfile.read(NOISY, dtype="float32")
+    model = rtsep.load("denoise-small", backend="compiled")
+    stream = model.stream(rate)
+    expected = np.concatenate([stream.process(sound), stream.flush()])[stream.latency :]
+    made = soundfile.read(tmp_path / "clean.wav", dtype="float32")[0]
+    assert len(made) == len(sound) and np.abs(made - np.clip(expected, -1, 1)).max() < 1e-4  # 16 bits in the file
 
 
 def test_pipecat_agent() -> None:

@@ -3,9 +3,9 @@
     int32 step(int64 context, int64 rows, float32 *input, float32 *output)
 
 `input` and `output` are [rows, hop, channels], full scale 1, and may be the same: row r is the next hop of the stream
-at place `order[r]`. Of a stream there may be several, unless the program has parts that go from row to row (`one_each`).
-Streams that have put out something that is no number have 1 in `faults`; silence comes out of them from there on, until
-whoever calls makes them as new. Returned is how many rows were made silent.
+at place `order[r]`. Of a stream there may be several, unless the program has parts that go from row to row
+(`one_each`). Streams that have put out something that is no number have 1 in `faults`; silence comes out of them from
+there on, until whoever calls makes them as new. Returned is how many rows were made silent.
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""How long `rtsep serve` takes to answer so many clients at once, beside a server that sends back what it gets.
+
+    python -m benchmarks.serve_load [--model M] [--connections N ...] [--seconds S] [--repeats N] [--json PATH]
+
+Every client sends frames of 16-bit sound in real time, on loopback, all at moments of their own; told is the time from
+a frame's way out to its answer's way in. Both servers are programs of their own and take turns with the same clients,
+so what is left when one is taken from the other is rtsep's: engine, resampling and waiting. N is at most what one core
+serves by `benchmarks.streams`, unless it is said. Nothing here is a pass or a fail.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("serve")
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from aiohttp import ClientSession, WSMsgType, web
+from rich.console import Console
+
+import rtsep
+from benchmarks.limit import spread
+from benchmarks.machine import environment
+from training.evaluation.evaluate import describe, write_json
+from training.one_sentence import one_sentence
+
+RESULTS = Path(__file__).with_name("results")
+FRAME_S = 0.02
+SETTLE_S = 0.5  # at the beginning, which is not counted
+
+
+def promised(model: str) -> int:
+    """Streams a core by the committed result of `benchmarks.streams`. Raises InputError when there is none."""
+    found = json.loads((RESULTS / "streams.json").read_text(encoding="utf-8"))["models"]
+    counts = [round(entry["streams"]["median"]) for entry in found if entry["model"]["name"] == model]
+    if not counts:
+        raise rtsep.InputError(f"benchmarks.streams has not measured {model}; say how many --connections.")
+    return counts[0]
+
+
+async def _echo(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(compress=False)
+    await socket.prepare(request)
+    await socket.send_json({"latency": 0})
+    async for message in socket:
+        if message.type == WSMsgType.BINARY:
+            await socket.send_bytes(message.data)
+    return socket
+
+
+def echo() -> None:
+    """The other server: what comes goes back."""
+
+    async def run() -> None:
+        application = web.Application()
+        application.router.add_get("/v1/stream", _echo)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(f"ws://127.0.0.1:{runner.addresses[0][1]}/v1/stream", file=sys.stderr, flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+@contextlib.contextmanager
+def server(*command: str) -> Iterator[tuple[str, int]]:
+    """A program that serves, as address and process number; ended at the end."""
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            found = re.search(r"ws://\S+", said)
+            if found is None:
+                raise rtsep.RtsepError(f"The server did not start: {said.strip()}")
+            yield found[0], process.pid
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def cpu_seconds(process: int) -> float:
+    """CPU time of a process up to now; NaN where the system does not say."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return float("nan")
+
+
+async def client(session: ClientSession, address: str, frames: list[bytes], begin: float, delays: list[float]) -> None:
+    """Send a frame every FRAME_S from `begin` on, and note how long after each its answer came."""
+    sent: list[float] = []
+    async with session.ws_connect(address, compress=0) as socket:
+        await socket.receive_json()
+
+        async def send() -> None:
+            for number, frame in enumerate(frames):
+                await asyncio.sleep(max(0.0, begin + number * FRAME_S - time.perf_counter()))
+                sent.append(time.perf_counter())
+                await socket.send_bytes(frame)
+
+        sending = asyncio.create_task(send())
+        for number in range(len(frames)):
+            await socket.receive_bytes()
+            if number * FRAME_S >= SETTLE_S:
+                delays.append(time.perf_counter() - sent[number])
+        await sending
+
+
+async def load(address: str, connections: int, seconds: float, rate: int) -> list[float]:
+    """Delays in seconds of all frames of all clients."""
+    size = round(FRAME_S * rate)
+    noise = (2000 * np.random.default_rng(0).standard_normal(size * 8)).astype("<i2")
+    frames = [noise[size * (n % 8) :][:size].tobytes() for n in range(round((seconds + SETTLE_S) / FRAME_S))]
+    delays: list[float] = []
+    begin = time.perf_counter() + 0.2 + 0.01 * connections
+    offsets = np.random.default_rng(1).uniform(0, FRAME_S, connections)
+    async with ClientSession() as session:
+        url = f"{address}?rate={rate}"
+        await asyncio.gather(*(client(session, url, frames, begin + offset, delays) for offset in offsets.tolist()))
+    return delays
+
+
+def measure(model: str, connections: int, seconds: float, repeats: int, rate: int) -> dict[str, Any]:
+    """p50 and p99 in milliseconds of both servers, turn by turn, and the share of a core that each takes."""
+    serve = ("-m", "rtsep", "serve", "--model", model, "--streams", str(connections), "--port", "0")
+    rows: list[dict[str, float]] = []
+    with server(*serve) as ours, server("-c", "from benchmarks.serve_load import echo; echo()") as other:
+        for _ in range(repeats):
+            row = {}
+            for name, (address, process) in (("rtsep", ours), ("echo", other)):
+                before = cpu_seconds(process)
+                delays = asyncio.run(load(address, connections, seconds, rate))
+                row[f"{name} core"] = (cpu_seconds(process) - before) / (seconds + SETTLE_S)
+                for percent in (50, 99):
+                    row[f"{name} p{percent} ms"] = 1000 * float(np.percentile(delays, percent))
+            row["added p99 ms"] = row["rtsep p99 ms"] - row["echo p99 ms"]
+            row["added p50 ms"] = row["rtsep p50 ms"] - row["echo p50 ms"]
+            rows.append(row)
+    return {"connections": connections, **{key: spread([row[key] for row in rows]) for key in rows[0]}}
+
+
+def main(
+    model: Annotated[str, typer.Option(help="A shipped name or an .onnx file.")] = "denoise-small",
+    connections: Annotated[list[int] | None, typer.Option(min=1, max=1000, help="Clients at once; repeat it.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.5, max=600, help="Length of a turn.")] = 4.0,
+    repeats: Annotated[int, typer.Option(min=1, max=100, help="How often all is measured.")] = 5,
+    rate: Annotated[int, typer.Option(min=8000, max=192_000, help="Of the clients' sound, Hz.")] = 48_000,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
+) -> None:
+    """Measure how long a server takes to answer."""
+    with one_sentence():
+        loaded, console = rtsep.load(model), Console(width=160)
+        most = promised(loaded.spec.name) if not connections else 0
+        found = []
+        for count in connections or [max(1, most // 4), max(1, most // 2), most]:
+            entry = measure(model, count, seconds, repeats, rate)
+            found.append(entry)
+            told = ", ".join(f"{key} {value['median']:.2f}" for key, value in entry.items() if key != "connections")
+            console.print(f"{count} connections: {told}")
+        if json_path:
+            about = {"model": describe(loaded), "rate": rate, "frame_s": FRAME_S, "seconds": seconds}
+            write_json(json_path, {"format": 1, **environment(), "repeats": repeats, **about, "loads": found})
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""`rtsep serve`: streams over WebSocket, all on one Engine (needs the extra `serve`)."""

@@ -1,0 +1,86 @@
+"""EngineStream: with an Engine, the bits of a Stream, at every rate, for any blocks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rtsep
+from rtsep import InputError
+from rtsep.engine.engine_stream import EngineStream
+from rtsep.engine.many_streams import Engine
+from tests.streams import CUTS, NETWORKS, RATES, noise
+
+
+class Served:
+    """A stream and its places in an engine that it shares."""
+
+    def __init__(self, engine: Engine, *options, **more) -> None:
+        self.engine, self.stream = engine, EngineStream(engine.spec, *options, **more)
+        self.places = [engine.join() for _ in range(self.stream.places)]
+
+    def process(self, block: np.ndarray) -> np.ndarray:
+        out = [np.zeros((0, self.stream.channels), np.float32)]
+        for piece in self.stream.pieces(block):
+            hops = self.stream.put(piece)
+            rows = [place for place in self.places for _ in range(hops.shape[1])]
+            made = self.engine.step(rows, hops.reshape(-1, *hops.shape[2:])).reshape(hops.shape)
+            out.append(self.stream.get(made))
+        return np.concatenate(out)
+
+
+@given(
+    name=st.sampled_from([*NETWORKS, "denoise-small"]),
+    rate=st.sampled_from([None, *RATES]),
+    channels=st.integers(1, 3),
+    strength=st.sampled_from([None, 0.0, 12.0]),
+    cuts=CUTS,
+)
+def test_the_bits_are_those_of_a_stream(models, name, rate, channels, strength, cuts):
+    model = rtsep.load(models(NETWORKS[name]).path if name in NETWORKS else name, backend="compiled")
+    channels = min(channels, 2) if model.spec.channels == 2 else channels
+    stream = model.stream(rate, channels, strength)
+    engine = Engine(model, 4)
+    served = Served(engine, rate, channels, strength)
+    other = Served(engine)
+    for step, place in zip(stream._steps, served.places, strict=True):
+        step._time = engine.first_hop(place)
+    assert served.stream.latency == stream.latency
+    x = noise(3000, channels)
+    heard = 0.0
+    for a, b in pairwise([0, *sorted(cut for cut in cuts if cut < 3000), 3000]):
+        expected = stream.process(x[a:b])
+        np.testing.assert_array_equal(served.process(x[a:b]), expected)
+        heard = max(heard, float(np.abs(expected).max(initial=0)))
+        other.process(noise(b - a, 1, seed=a))
+    assert heard > 1e-3
+
+
+def test_strength_is_ramped_as_a_stream_does_it(models):
+    model = rtsep.load(models(NETWORKS["plain"]).path, backend="compiled")
+    stream, served = model.stream(), Served(Engine(model, 1))
+    x = noise(4000, 1)
+    for begin, strength in ((0, None), (1000, 6.0), (2000, 0.0), (3000, None)):
+        stream.strength = served.stream.strength = strength
+        block = x[begin : begin + 1000]
+        np.testing.assert_array_equal(served.process(block), stream.process(block))
+
+
+def test_whole_hops_have_the_lower_latency(models):
+    model = rtsep.load(models(NETWORKS["plain"]).path, backend="compiled")
+    hop = model.spec.hop
+    stream, served = model.stream(block_multiple=hop), Served(Engine(model, 1), block_multiple=hop)
+    assert served.stream.latency == stream.latency < model.stream().latency
+    np.testing.assert_array_equal(served.process(noise(9 * hop, 1)), stream.process(noise(9 * hop, 1)))
+
+
+def test_what_does_not_fit_is_refused(models):
+    stream = EngineStream(models(NETWORKS["plain"]).spec, channels=2)
+    with pytest.raises(InputError, match=r"this stream takes \[samples, 2\]"):
+        next(stream.pieces(noise(10, 1)))
+    with pytest.raises(InputError, match="sample_rate"):
+        EngineStream(stream.spec, 7)
