@@ -36,17 +36,15 @@ def panel(
     import asyncio
 
     from rtsep.live.ui.stop_signals import StopSignals
-    from rtsep.panel.commands import LoadPreset, Run
-    from rtsep.panel.microphone import Microphone
     from rtsep.panel.server import LOCAL, Panel, run
 
     with StopSignals() as quit:
-        page = Panel(lambda changed: Microphone(changed, record), LOCAL if host in _LOCAL else ())
+        page = Panel(record, LOCAL if host in _LOCAL else ())
         try:
             if preset is not None:
-                page.microphone.do(LoadPreset(preset))
+                page.tabs.microphone.load_preset(preset)
             if start:
-                page.microphone.do(Run(True))
+                page.tabs.microphone.run(True)
 
             def ready(address: str) -> None:
                 typer.echo(f"rtsep: The panel is at {address} (Ctrl-C ends it).", err=True)
@@ -55,7 +53,7 @@ def panel(
 
             asyncio.run(run(page, host, port, quit, ready))
         finally:
-            page.microphone.close()
+            page.close()
 
 
 def _open(address: str) -> None:

@@ -1,95 +1,49 @@
-"""What a page may ask for: one small typed command a control, made of one JSON object each.
+"""What a page may ask for: methods of a tab's controller that are marked as commands, called by JSON objects.
 
->>> parse({"do": "Bypass", "on": True})
-Bypass(on=True)
+>>> class Lamp:
+...     @command
+...     def light(self, on: bool) -> None:
+...         print("light" if on else "dark")
+>>> call(Lamp(), "light", {"on": True})
+light
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+import math
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rtsep.errors import InputError
 
-
-@dataclass(frozen=True)
-class Run:
-    """Start or stop the microphone."""
-
-    on: bool
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Choose:
-    """Other values of settings that go together, by their names in presets; None is the default."""
-
-    values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Bypass:
-    """Hear the dry signal, or the clean one again."""
-
-    on: bool
+def command(method: Method) -> Method:
+    """Pages may call this method; what they send must fit the types of its arguments, all of which they must send."""
+    method.is_command = True  # type: ignore[attr-defined]
+    return method
 
 
-@dataclass(frozen=True)
-class Mute:
-    """Fade to silence, or back."""
-
-    on: bool
-
-
-@dataclass(frozen=True)
-class Record:
-    """Begin or end a recording of what is heard and played."""
-
-    on: bool
-
-
-@dataclass(frozen=True)
-class LoadPreset:
-    """Take over all settings of a preset."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class SavePreset:
-    """Keep the settings as a preset."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class FindDevices:
-    """Look anew what devices and presets there are."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Whether this page wants levels and spectrograms; the only command that is about the page."""
-
-    on: bool
-
-
-Command = Run | Choose | Bypass | Mute | Record | LoadPreset | SavePreset | FindDevices | Watch
-_COMMANDS: dict[str, type] = {kind.__name__: kind for kind in Command.__args__}  # type: ignore[attr-defined]
-_TYPES: dict[str, tuple[type, ...]] = {
-    "bool": (bool,),
-    "str": (str,),
-    "dict[str, Any]": (dict,),
-}
-
-
-def parse(message: object) -> Command:
-    """The command that a JSON object says. Raises InputError for anything else."""
-    if not isinstance(message, dict) or message.get("do") not in _COMMANDS:
+def call(tab: object, name: object, values: object) -> None:
+    """Do what a page asks ``tab`` for. Raises InputError for what is no command, and what the command raises."""
+    method = getattr(type(tab), name, None) if isinstance(name, str) else None
+    if not getattr(method, "is_command", False) or not isinstance(values, dict):
         raise InputError("This is no command of the panel.")
-    kind = _COMMANDS[message["do"]]
-    values: dict[str, Any] = {key: value for key, value in message.items() if key != "do"}
-    wanted = {field.name: _TYPES[str(field.type)] for field in fields(kind)}
-    if values.keys() != wanted.keys() or any(type(values[key]) not in types for key, types in wanted.items()):
-        raise InputError(f"The command {message['do']} does not have the values that it needs.")
-    command: Command = kind(**values)
-    return command
+    assert method is not None
+    wanted = {key: kind for key, kind in get_type_hints(method).items() if key != "return"}
+    if values.keys() != wanted.keys() or not all(_fits(values[key], kind) for key, kind in wanted.items()):
+        raise InputError(f"The command {name} does not have the values that it needs.")
+    method(tab, **values)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value of JSON is of a type; a bool is no number here."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(one, get_args(kind)[0]) for one in value)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) is (get_origin(kind) or kind)

@@ -6,39 +6,23 @@ virtual microphone stays where it is meanwhile, so that other programs do not lo
 
 from __future__ import annotations
 
-import json
-import subprocess
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rtsep.errors import InputError, RtsepError
+from rtsep.errors import InputError
 from rtsep.live import presets
-from rtsep.live.choices import AUTO, TARGET, check_place, live_values, route, with_model
+from rtsep.live.choices import AUTO, check_place, live_values, route, with_model
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
-from rtsep.live.engine.processes import child_command
-from rtsep.live.routing.devices import Device, is_own
-from rtsep.live.routing.sound_server import running_server
 from rtsep.live.session import LiveSession
-from rtsep.model import load, shipped
-from rtsep.panel.commands import (
-    Bypass,
-    Choose,
-    Command,
-    FindDevices,
-    LoadPreset,
-    Mute,
-    Record,
-    Run,
-    SavePreset,
-)
+from rtsep.model import load
+from rtsep.panel.commands import command
+from rtsep.panel.devices import Devices
+from rtsep.panel.model_list import speech_models
 from rtsep.panel.spectrum import Spectrum
+from rtsep.panel.tab import PROBLEM, SessionTab, TabView
 
-_DEVICES_S = 30.0  # that looking for devices may take: PortAudio can hang in a dead server
-_TOLD = 30  # sentences that are remembered
-_NOTE, _PROBLEM = "note", "problem"
 _TYPES: dict[str, tuple[type, ...]] = {  # of settings; numbers are text where the command line takes a word too
     **dict.fromkeys(("model", "input", "output", "input_channels", "strength", "gate"), (str,)),
     "block": (int,),
@@ -48,40 +32,22 @@ _TYPES: dict[str, tuple[type, ...]] = {  # of settings; numbers are text where t
 }
 
 
-class Microphone:
-    """Every method may be called from any thread.
+class Microphone(SessionTab):
+    """See SessionTab. chosen: settings by their names in presets."""
 
-    chosen: settings by their names in presets.
-    """
-
-    def __init__(self, changed: Callable[[], None] = lambda: None, folder: str = ".") -> None:
-        """changed: called, from any thread, when ``state`` says something new. folder: to record to."""
-        self._changed, self._folder = changed, folder
+    def __init__(
+        self, changed: Callable[[], None] = lambda: None, devices: Devices | None = None, folder: str = "."
+    ) -> None:
+        """devices: know what the defaults are. folder: to record to."""
+        super().__init__(changed)
+        self._devices, self._folder = devices or Devices(), folder
         self.chosen: dict[str, Any] = {"model": "denoise"}
-        self._on = self._over = False
         self._session: LiveSession | None = None
         self._spectrum: Spectrum | None = None
         self._status: Mapping[str, Any] | None = None
-        self._told: deque[dict[str, Any]] = deque(maxlen=_TOLD)
-        self._count = 0
-        self._devices: list[dict[str, Any]] = []
-        self._searching = self._can_make_one = False
-        self._models = models()
+        self._models = speech_models()
         self._presets: list[str] = []
-        self._find_presets()
-        self._lock = threading.RLock()
-        self._woken = threading.Event()
-        self._quit = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="microphone")
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the session, if there is one, and everything that was made for it."""
-        with self._lock:
-            self._over, self._on = True, False
-            self._quit.set()
-            self._woken.set()
-        self._thread.join()
+        self.find_presets()
 
     @property
     def engine(self) -> LiveEngine | None:
@@ -95,16 +61,12 @@ class Microphone:
         """All that a page shows, as JSON has it; see ``docs/panel.md``."""
         with self._lock:
             status = dict(self._status) if self._status is not None and self._on else None
-            return {
+            return super().state() | {
                 "on": self._on,
                 "ending": self._session is not None and not self._on,
                 "chosen": {key: self.chosen.get(key) for key in presets.KEYS},
                 "gates": self._has_gate(self.chosen),
                 "status": status,
-                "told": list(self._told),
-                "devices": self._devices,
-                "virtual": self._can_make_one,
-                "searching": self._searching,
                 "models": self._models,
                 "presets": self._presets,
                 "folder": str(Path(self._folder).absolute()),
@@ -125,41 +87,56 @@ class Microphone:
 
     # What pages ask for
 
-    def do(self, command: Command) -> None:
-        """Raises InputError, with a sentence for the page, when it cannot be done."""
-        session = self._session
-        if isinstance(command, Choose):
-            self._choose(command.values)
-        elif isinstance(command, Run):
-            self._run(command.on)
-        elif isinstance(command, LoadPreset):
-            self._choose(dict.fromkeys(presets.KEYS) | presets.load_preset(command.name))
-            self.tell(f"Loaded {command.name}.")
-        elif isinstance(command, SavePreset):
-            path = presets.save_preset(command.name, self.chosen)
-            self._find_presets()
-            self.tell(f"Saved {command.name} in {path}.")
-        elif isinstance(command, FindDevices):
-            threading.Thread(target=self.find_devices, daemon=True, name="devices").start()
-        elif session is None or self._status is None:
-            raise InputError("The microphone is off; start it first.")
-        elif isinstance(command, Bypass):
-            session.engine.bypass(command.on)
-        elif isinstance(command, Mute):
-            session.engine.mute(command.on)
-        elif isinstance(command, Record):
-            session.do(lambda: session.record(command.on, self._folder))
+    @command
+    def run(self, on: bool) -> None:
+        """Start or stop."""
+        if on:
+            check_place(self.chosen)
+        self._turn(on)
+        self._changed()
+
+    @command
+    def choose(self, values: dict[str, Any]) -> None:
+        """Other values of settings that go together, by their names in presets; None is the default."""
+        self._choose(values)
         self._look()
 
-    def _run(self, on: bool) -> None:
-        with self._lock:
-            if on:
-                check_place(self.chosen)
-            self._on = on
-            if on:
-                self._woken.set()
-            else:
-                self._quit.set()
+    @command
+    def bypass(self, on: bool) -> None:
+        """Hear the dry signal, or the clean one again."""
+        self._running().engine.bypass(on)
+        self._look()
+
+    @command
+    def mute(self, on: bool) -> None:
+        """Fade to silence, or back."""
+        self._running().engine.mute(on)
+        self._look()
+
+    @command
+    def record(self, on: bool) -> None:
+        """Begin or end a recording of what is heard and played."""
+        session = self._running()
+        session.do(lambda: session.record(on, self._folder))
+
+    @command
+    def load_preset(self, name: str) -> None:
+        """Take over all settings of a preset."""
+        self._choose(dict.fromkeys(presets.KEYS) | presets.load_preset(name))
+        self.tell(f"Loaded {name}.")
+
+    @command
+    def save_preset(self, name: str) -> None:
+        """Keep the settings as a preset."""
+        path = presets.save_preset(name, self.chosen)
+        self.find_presets()
+        self.tell(f"Saved {name} in {path}.")
+
+    def _running(self) -> LiveSession:
+        session = self._session
+        if session is None or self._status is None:
+            raise InputError("The microphone is off; start it first.")
+        return session
 
     def _choose(self, changes: dict[str, Any]) -> None:
         for key, value in changes.items():
@@ -183,59 +160,33 @@ class Microphone:
             elif different:
                 self._quit.set()  # a running session ends, and begins again by what is chosen now
 
-    def find_devices(self) -> None:
-        """Look what devices there are, as `rtsep devices` does and in a process of its own: PortAudio can hang."""
-        with self._lock:
-            self._searching = True
-        self._changed()
-        try:
-            command = child_command("rtsep", "devices", "--json")
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_DEVICES_S)
-            devices = json.loads(done.stdout) if done.returncode == 0 else []
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            devices = []
-        can_make_one = running_server() is not None
-        with self._lock:
-            self._devices, self._can_make_one, self._searching = entries(devices), can_make_one, False
-            self._find_presets()
-        self._changed()
-
-    def _find_presets(self) -> None:
+    @command
+    def find_presets(self) -> None:
+        """Look anew what presets there are."""
         try:
             self._presets = presets.preset_names()
         except InputError as error:
-            self.tell(str(error), _PROBLEM)
+            self.tell(str(error), PROBLEM)
 
     # The session's thread
 
-    def _work(self) -> None:
-        while not self._over:
-            self._woken.wait()
-            self._woken.clear()
-            while self._on:
-                try:
-                    self._through(dict(self.chosen))
-                except RtsepError as error:
-                    with self._lock:
-                        self._on = False
-                    self.tell(str(error), _PROBLEM)
-                self._changed()
-
-    def _through(self, first: dict[str, Any]) -> None:
-        """Sessions one after another, as long as the way to the devices stays the same."""
+    def _sessions(self) -> None:
+        """One after another, as long as the way to the devices stays the same."""
+        with self._lock:
+            first = self._with_devices()
         with route(first) as way:
             if first.get("virtual_mic"):
                 self.tell(f"Other programs now list the microphone {way.settings()['labels'][1]!r}.")
             while True:
                 with self._lock:
-                    chosen, self._quit = dict(self.chosen), threading.Event()
+                    chosen, self._quit = self._with_devices(), threading.Event()
                     if not self._on or _way(chosen) != _way(first):
                         return
                 values = with_model(live_values(chosen))
                 if chosen.get("virtual_mic"):
                     values |= way.settings()
                 monitor = bool(chosen.get("monitor"))
-                view = _View(self)
+                view = TabView(self)
                 session = LiveSession(
                     LiveSettings(**values), view, None, monitor, opened=way.pin, quit=self._quit, keyboard=False
                 )
@@ -245,6 +196,14 @@ class Microphone:
                 finally:
                     with self._lock:
                         self._session = self._spectrum = self._status = None
+
+    def _with_devices(self) -> dict[str, Any]:
+        """What was chosen, with the sound server's defaults where nothing was; a virtual microphone finds its own."""
+        chosen = dict(self.chosen)
+        if chosen.get("virtual_mic"):
+            return chosen
+        defaults = {kind: self._devices.default(kind) for kind in ("input", "output") if chosen.get(kind) is None}
+        return chosen | {kind: name for kind, name in defaults.items() if name is not None}
 
     def show(self, status: Mapping[str, Any]) -> None:
         """What the running session says, ten times a second."""
@@ -257,13 +216,6 @@ class Microphone:
             self._status = status
         self._changed()
 
-    def tell(self, sentence: str, kind: str = _NOTE) -> None:
-        """A sentence for the pages."""
-        with self._lock:
-            self._count += 1
-            self._told.append({"number": self._count, "kind": kind, "sentence": sentence})
-        self._changed()
-
     def _look(self) -> None:
         """The state at once, after a command."""
         session = self._session
@@ -273,51 +225,6 @@ class Microphone:
         self._changed()
 
 
-class _View:
-    """The session's view (see ``views``): what it shows goes to the pages."""
-
-    def __init__(self, microphone: Microphone) -> None:
-        self._microphone = microphone
-
-    def show(self, status: Mapping[str, Any]) -> None:
-        self._microphone.show(status)
-
-    def tell(self, sentence: str) -> None:
-        self._microphone.tell(sentence)
-
-    def close(self) -> None:
-        pass
-
-
 def _way(chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a way to the devices depends on."""
     return (bool(chosen.get("virtual_mic")), chosen.get("input"))
-
-
-def entries(devices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The devices of `rtsep devices --json` as a page lists them, without our own; ``value`` is what is asked for."""
-    found = [device for device in (Device(**values) for values in devices) if not is_own(device)]
-    names = Counter(device.name for device in found)
-    return [
-        {
-            "value": device.name if names[device.name] == 1 or device.of_server else str(device),
-            "label": device.description or device.name,
-            "host": device.host,
-            "input": device.inputs > 0,
-            "output": device.outputs > 0,
-            "default_input": device.default_input,
-            "default_output": device.default_output,
-        }
-        for device in found
-    ]
-
-
-def models() -> list[dict[str, Any]]:
-    """The shipped models for speech: name, algorithmic latency in ms, rate in Hz, whether they can move a gate."""
-    found = []
-    for name, path in shipped().items():
-        spec = load(path).spec
-        if spec.target == TARGET:
-            latency = 1000 * spec.algorithmic_latency / spec.sample_rate
-            found.append({"name": name, "ms": latency, "rate": spec.sample_rate, "gates": bool(spec.activity)})
-    return found

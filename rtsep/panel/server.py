@@ -20,10 +20,11 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from rtsep.errors import InputError, RtsepError
-from rtsep.panel.commands import Watch, parse
-from rtsep.panel.microphone import Microphone
+from rtsep.panel.commands import call
+from rtsep.panel.tabs import Tabs
 
 STATIC = Path(__file__).with_name("static")
+TABS = ("microphone", "files")  # in the order in which they stand
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 FRAMES_A_SECOND = 30
 _STATES_A_SECOND = 15
@@ -52,16 +53,15 @@ class Page:
 class Panel:
     """The server's parts that last as long as it does. token: the first part of every path."""
 
-    def __init__(self, microphone: Callable[[Callable[[], None]], Microphone], hosts: tuple[str, ...] = LOCAL) -> None:
-        """microphone: makes the controller, given what to call when its state changes. hosts: names that pages may
-        ask for; none is any.
-        """
+    def __init__(self, folder: str = ".", hosts: tuple[str, ...] = LOCAL) -> None:
+        """folder: to record to. hosts: names that pages may ask for; none is any."""
         self.token = secrets.token_urlsafe(24)
         self._hosts = hosts
         self._pages: set[Page] = set()
         self._sockets: set[web.WebSocketResponse] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.microphone = microphone(self._changed)
+        self.tabs = Tabs(self._changed, folder)
+        self._by_name = self.tabs.by_name()
 
     def application(self) -> web.Application:
         """What aiohttp runs."""
@@ -69,7 +69,9 @@ class Panel:
         root = "/{token}"
         application.router.add_get(f"{root}/", self._index)
         application.router.add_get(f"{root}/socket", self._socket)
-        application.router.add_get(root + "/{name:[a-z]+\\.(?:css|mjs|svg)}", self._file)
+        application.router.add_get(root + "/{name:[a-z_]+\\.(?:css|mjs|svg)}", self._file)
+        for route in self.tabs.routes():
+            application.router.add_route(route.method, f"{root}/{route.path}", route.handler)
         application.on_startup.append(self._start)
         application.on_shutdown.append(self._end)
         return application
@@ -77,7 +79,8 @@ class Panel:
     async def _start(self, _: web.Application) -> None:
         self._loop = asyncio.get_running_loop()
         self._frames = asyncio.create_task(self._send_frames())
-        threading.Thread(target=self.microphone.find_devices, daemon=True, name="devices").start()
+        for tab in self._by_name.values():
+            threading.Thread(target=tab.begin, daemon=True, name="beginning").start()
 
     async def _end(self, _: web.Application) -> None:
         loop, self._loop = self._loop, None
@@ -86,7 +89,12 @@ class Panel:
             with contextlib.suppress(Exception):
                 await socket.close(code=1001, message=b"The panel has ended.")
         assert loop is not None
-        await loop.run_in_executor(None, self.microphone.close)
+        await loop.run_in_executor(None, self.close)
+
+    def close(self) -> None:
+        """End whatever runs."""
+        for tab in self._by_name.values():
+            tab.close()
 
     # Requests
 
@@ -96,6 +104,8 @@ class Panel:
         origin, name = request.headers.get("Origin"), request.host.rpartition(":")[0] or request.host
         if self._hosts and name not in self._hosts:
             raise web.HTTPForbidden(text="This panel is for this machine only.")
+        if origin is None and request.method not in ("GET", "HEAD"):  # browsers always send it
+            raise web.HTTPForbidden(text="This panel answers its own pages only.")
         if origin is not None and origin not in (f"http://{request.host}", f"https://{request.host}"):
             raise web.HTTPForbidden(text="This panel answers its own pages only.")
         token = request.match_info.get("token", "")
@@ -103,11 +113,12 @@ class Panel:
             raise web.HTTPNotFound(text="There is no panel here; use the address that rtsep panel printed.")
         response: web.StreamResponse = await handler(request)
         if not response.prepared:
-            response.headers.update(_HEADERS)
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
-    async def _index(self, _: web.Request) -> web.FileResponse:
-        return web.FileResponse(STATIC / "index.html")
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(text=index(), content_type="text/html")
 
     async def _file(self, request: web.Request) -> web.FileResponse:
         path = STATIC / request.match_info["name"]
@@ -138,11 +149,15 @@ class Panel:
 
     async def _do(self, page: Page, text: str) -> None:
         try:
-            command = parse(json.loads(text))
-            if isinstance(command, Watch):
-                page.watches = command.on
+            message = json.loads(text)
+            if not isinstance(message, dict):
+                raise InputError("This is no command of the panel.")
+            if message.get("tab") is None and message.get("do") == "watch":  # is about the page
+                page.watches = message.get("values") == {"on": True}
                 return
-            await asyncio.get_running_loop().run_in_executor(None, self.microphone.do, command)
+            tab = self._by_name.get(str(message.get("tab")))
+            asked = message.get("do"), message.get("values")
+            await asyncio.get_running_loop().run_in_executor(None, call, tab, *asked)
         except RtsepError as error:
             page.waiting.put_nowait(json.dumps({"refused": str(error)}))
             page.sent.clear()  # the control goes back to where it was
@@ -177,7 +192,7 @@ class Panel:
         while True:
             await page.stale.wait()
             page.stale.clear()
-            state = {"microphone": self.microphone.state()}
+            state = {name: tab.state() for name, tab in self._by_name.items()}
             news = {tab: _news(values, page.sent.get(tab, {})) for tab, values in state.items()}
             page.sent = state
             if any(news.values()):
@@ -188,10 +203,17 @@ class Panel:
         while True:
             await asyncio.sleep(1 / FRAMES_A_SECOND)
             watching = [page for page in self._pages if page.watches]
-            frame = self.microphone.frame() if watching else b""
-            for page in watching if frame else ():
+            frames = [frame for tab in self._by_name.values() if (frame := tab.frame())] if watching else []
+            for page in watching if frames else ():
                 if page.waiting.qsize() < _BEHIND:
-                    page.waiting.put_nowait(frame)
+                    page.waiting.put_nowait(frames[0])  # one tab alone has frames, the microphone's
+
+
+def index() -> str:
+    """The page, with the tabs in it, each of which is a file of its own."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    tabs = [(STATIC / f"{name}.html").read_text("utf-8") for name in TABS]
+    return page.replace("<!-- tabs -->", "".join(tabs))
 
 
 def _news(values: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,49 +17,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
 from rtsep.live.engine import live_supervisor
 from rtsep.live.engine.governor import Governor
-from rtsep.live.engine.live_engine import LiveEngine
 from rtsep.live.engine.supervisor import Supervisor
-from rtsep.panel.microphone import Microphone
-from rtsep.panel.server import Panel, run
 from tests.live.servers import PulseServer, install
-
-PATIENCE_S = 120.0
-
-
-class Site:
-    """A panel that serves. address: of its page. folder: that it records to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.panel = Panel(lambda changed: Microphone(changed, str(folder)))
-        self.microphone = self.panel.microphone
-        self._quit, there, found = threading.Event(), threading.Event(), []
-
-        def ready(address: str) -> None:
-            found.append(address)
-            there.set()
-
-        work = run(self.panel, "127.0.0.1", 0, self._quit, ready)
-        self._thread = threading.Thread(target=lambda: asyncio.run(work), daemon=True)
-        self._thread.start()
-        assert there.wait(PATIENCE_S)
-        self.address: str = found[0]
-
-    def end(self) -> None:
-        self._quit.set()
-        self._thread.join(PATIENCE_S)
-        assert not self._thread.is_alive()
-
-    def until(self, condition: Callable[[LiveEngine], Any]) -> LiveEngine:
-        """The engine whose sound runs, once ``condition`` holds for it."""
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            engine = self.microphone.engine
-            if engine is not None and engine.state == "running" and condition(engine):
-                return engine
-            if time.monotonic() > end:
-                pytest.fail(f"it never came to that: {self.microphone.state()}")
-            time.sleep(0.02)
+from tests.panel.site import PATIENCE_S, Site
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.live.servers import pulse_list
-from tests.panel.conftest import PATIENCE_S, Site
+from tests.panel.site import PATIENCE_S, Site
 
 expect.set_options(timeout=1000 * PATIENCE_S)
 
@@ -187,8 +187,8 @@ def test_new_devices_are_found(page: Page) -> None:
 def test_all_can_be_reached_by_keyboard(running: Page) -> None:
     page = running
     wanted = page.evaluate(
-        "[...document.querySelectorAll('button, select, input')].filter(e => e.offsetParent && !e.disabled)"
-        ".map(e => e.id || e.form.id)"
+        "[...document.querySelectorAll('button, select, input')].filter(e =>"
+        " e.offsetParent && !e.disabled && e.tabIndex >= 0).map(e => e.id || e.form.id)"
     )
     page.locator("body").focus()
     reached = []

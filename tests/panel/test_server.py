@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -18,15 +19,15 @@ import aiohttp
 import pytest
 
 from rtsep.errors import InputError
-from rtsep.panel.commands import Bypass, Choose, FindDevices, parse
-from rtsep.panel.microphone import Microphone
+from rtsep.panel.commands import call, command
 from rtsep.panel.server import STATIC, Panel, run
-from tests.program import assert_one_sentence, command, environment, spawn
+from tests import program
+from tests.program import assert_one_sentence, environment, spawn
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    panel, quit, there = Panel(Microphone), threading.Event(), threading.Event()
+    panel, quit, there = Panel(), threading.Event(), threading.Event()
     found: list[str] = []
 
     def ready(where: str) -> None:
@@ -85,9 +86,24 @@ def test_sockets_of_other_pages_are_refused(address: str, origin: str | None) ->
 
 
 def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
-    said = ["", "[]", '{"do": "Explode"}', '{"do": "Bypass", "on": 1}', '{"do": "Choose", "values": {"x": 1}}']
-    said += ['{"do": "Choose", "values": {"slack": "many"}}', '{"do": "Choose", "values": {"slack": 99}}']
-    said += ['{"do": "Choose", "values": {"model": "karaoke"}}', '{"do": "LoadPreset", "name": "../x"}']
+    said = [
+        "",
+        "[]",
+        *map(
+            json.dumps,
+            (
+                {"tab": "microphone", "do": "explode", "values": {}},
+                {"tab": "nowhere", "do": "bypass", "values": {"on": True}},
+                {"tab": "microphone", "do": "close", "values": {}},
+                {"tab": "microphone", "do": "bypass", "values": {"on": 1}},
+                {"tab": "microphone", "do": "choose", "values": {"values": {"x": 1}}},
+                {"tab": "microphone", "do": "choose", "values": {"values": {"slack": "many"}}},
+                {"tab": "microphone", "do": "choose", "values": {"values": {"slack": 99}}},
+                {"tab": "microphone", "do": "choose", "values": {"values": {"model": "karaoke"}}},
+                {"tab": "microphone", "do": "load_preset", "values": {"name": "../x"}},
+            ),
+        ),
+    ]
 
     async def talk() -> list[str]:
         origin = "/".join(address.split("/")[:3])
@@ -105,22 +121,34 @@ def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
 
     refusals = asyncio.run(talk())
     assert len(refusals) == len(said) and all(text.endswith(".") for text in refusals)
-    assert "x" in refusals[4] and "from 0 to 16" in refusals[6] and "not speech" in refusals[7]
+    assert refusals[4] == refusals[2] == "This is no command of the panel."
+    assert "'x'" in refusals[6] and "from 0 to 16" in refusals[8] and "not speech" in refusals[9]
+
+
+class Lamp:
+    """Has one command of each type of values."""
+
+    done: tuple[Any, ...] = ()
+
+    @command
+    def set(self, on: bool, level: float, count: int, names: list[str], place: str | None) -> None:
+        self.done = (on, level, count, names, place)
+
+    def explode(self) -> None:
+        raise AssertionError("no command")
 
 
 def test_commands_are_typed() -> None:
-    assert parse({"do": "Bypass", "on": True}) == Bypass(True)
-    assert parse({"do": "Choose", "values": {"slack": 2}}) == Choose({"slack": 2})
-    assert parse({"do": "FindDevices"}) == FindDevices()
-    for wrong in (
-        None,
-        {},
-        {"do": "Bypass"},
-        {"do": "Bypass", "on": True, "off": False},
-        {"do": "Choose", "values": 3},
-    ):
+    lamp, values = Lamp(), {"on": True, "level": 2, "count": 3, "names": ["a"], "place": None}
+    call(lamp, "set", values)
+    assert lamp.done == (True, 2, 3, ["a"], None)
+    wrong: list[tuple[object, object]] = [("explode", {}), (None, {}), ("__init__", {}), ("set", None), ("set", {})]
+    for key, value in (("on", 1), ("level", True), ("level", float("nan")), ("count", 1.0), ("count", False)):
+        wrong.append(("set", values | {key: value}))
+    wrong += [("set", values | {"names": ["a", 1]}), ("set", values | {"place": 1}), ("set", values | {"more": 1})]
+    for name, given in wrong:
         with pytest.raises(InputError):
-            parse(wrong)
+            call(lamp, name, given)
 
 
 def test_nothing_comes_from_elsewhere() -> None:
@@ -131,14 +159,14 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "env": environment()}
-    with subprocess.Popen(command("panel", "--no-browser"), **options) as program:
-        assert program.stderr is not None
-        said = program.stderr.readline()
+    with subprocess.Popen(program.command("panel", "--no-browser"), **options) as panel:
+        assert panel.stderr is not None
+        said = panel.stderr.readline()
         address = next(word for word in said.split() if word.startswith("http://127.0.0.1:"))
         assert answer(address)[0] == 200
-        program.send_signal(signal.SIGTERM)
-        assert program.wait(60) == 0
-        assert program.stderr.read() == ""
+        panel.send_signal(signal.SIGTERM)
+        assert panel.wait(60) == 0
+        assert panel.stderr.read() == ""
 
 
 def test_a_port_that_is_taken_is_one_sentence() -> None:

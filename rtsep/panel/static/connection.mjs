@@ -33,10 +33,11 @@ export class Connection {
 
   // Frames are for pages that are seen.
   watch() {
-    this.send("Watch", { on: document.visibilityState === "visible" });
+    this.send(null, "watch", { on: document.visibilityState === "visible" });
   }
 
-  send(what, values = {}) {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ do: what, ...values }));
+  // A command of rtsep/panel's controller of this name, with its arguments.
+  send(tab, what, values = {}) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ tab, do: what, values }));
   }
 }

@@ -1,13 +1,13 @@
 // The Microphone tab: shows rtsep/panel/microphone.py's state, and sends what a person does.
 
 import { element, fill, flush, forgetTouches, say, seldom, show, touch } from "./controls.mjs";
+import { Log } from "./log.mjs";
 import { Spectrogram, label } from "./spectrogram.mjs";
+import { sayStrength, showStrength, strengthText } from "./strength.mjs";
 
-const NO_LIMIT = 31; // the strength's last step
 const OFF = 0; // the gate's first
 const MOST_SLACK = 8;
 const SETTLE_MS = 500; // for what starts the session anew
-const MOST_TOLD = 8; // newest sentences
 const ASKED_MS = 400; // that what was asked for counts, before the server says that it is so
 const BANDS = 128;
 const HEADER = 24; // bytes
@@ -27,6 +27,7 @@ export class Microphone {
   constructor(connection) {
     this.connection = connection;
     this.state = null;
+    this.log = new Log(element("told"), element("nothing-told"));
     this.asked = {}; // what a button was last turned to, and when
     this.levels = null;
     this.shownLevels = 0;
@@ -42,7 +43,11 @@ export class Microphone {
   }
 
   choose(values) {
-    this.connection.send("Choose", { values });
+    this.send("choose", { values });
+  }
+
+  send(what, values) {
+    this.connection.send("microphone", what, values);
   }
 
   // What a person does
@@ -50,14 +55,17 @@ export class Microphone {
   listen() {
     const send = (what, values) => {
       flush();
-      this.connection.send(what, values);
+      this.send(what, values);
     };
     const on = (id, event, act) => element(id).addEventListener(event, act);
-    on("run", "click", () => send("Run", { on: !this.state?.on }));
+    on("run", "click", () => send("run", { on: !this.state?.on }));
     on("bypass", "click", () => this.toggle("bypass"));
     on("mute", "click", () => this.toggle("mute"));
     on("record", "click", () => this.toggle("record"));
-    on("find", "click", () => send("FindDevices"));
+    on("find", "click", () => {
+      this.connection.send("devices", "look_again");
+      send("find_presets");
+    });
     on("pause", "click", () => this.hold(element("pause").getAttribute("aria-pressed") !== "true"));
     for (const id of ["input", "input-channels", "model"]) {
       on(id, "change", ({ target }) => {
@@ -78,10 +86,10 @@ export class Microphone {
       touch(target);
       this.choose({ slack: target.value ? Number(target.value) : null });
     });
-    const strength = seldom((value) => this.choose({ strength: value >= NO_LIMIT ? "max" : String(value) }));
+    const strength = seldom((value) => this.choose({ strength: strengthText(value) }));
     on("strength", "input", ({ target }) => {
       touch(target, () => this.render());
-      this.sayStrength(target.valueAsNumber);
+      sayStrength("strength", target.valueAsNumber);
       strength(target.valueAsNumber);
     });
     const gate = seldom((value) => this.choose({ gate: value === OFF ? null : String(value) }), SETTLE_MS);
@@ -92,11 +100,11 @@ export class Microphone {
     });
     on("load-form", "submit", (event) => {
       event.preventDefault();
-      send("LoadPreset", { name: element("preset").value });
+      send("load_preset", { name: element("preset").value });
     });
     on("save-form", "submit", (event) => {
       event.preventDefault();
-      send("SavePreset", { name: element("preset-name").value });
+      send("save_preset", { name: element("preset-name").value });
       element("preset-name").value = "";
     });
   }
@@ -109,7 +117,7 @@ export class Microphone {
     const { value, at } = this.asked[what] ?? { at: -ASKED_MS };
     const now = performance.now() - at < ASKED_MS ? value : said;
     this.asked[what] = { value: !now, at: performance.now() };
-    this.connection.send({ bypass: "Bypass", mute: "Mute", record: "Record" }[what], { on: !now });
+    this.send(what, { on: !now });
   }
 
   key(key) {
@@ -137,11 +145,11 @@ export class Microphone {
 
   render() {
     const state = this.state;
-    if (!state) return;
+    if (!state?.chosen || !state.devices) return;
     this.renderChoices(state);
     this.renderSound(state);
     this.renderFigures(state.status);
-    this.renderTold(state.told);
+    this.log.update(state.told);
   }
 
   renderChoices({ chosen, devices, models, presets, virtual, searching, gates }) {
@@ -169,10 +177,7 @@ export class Microphone {
     fill(element("slack"), [{ options: [["", "auto"], ...slacks] }]);
     show(element("slack"), slack);
 
-    const strength = ["max", "inf", null].includes(chosen.strength) ? NO_LIMIT : Number(chosen.strength);
-    if (show(element("strength"), Math.min(NO_LIMIT - 1, strength) === strength ? strength : NO_LIMIT)) {
-      this.sayStrength(strength);
-    }
+    showStrength("strength", chosen.strength);
     const gate = [null, "off"].includes(chosen.gate) ? OFF : Number(chosen.gate);
     element("gate-field").hidden = !gates;
     if (show(element("gate"), gate)) this.sayGate(gate);
@@ -197,12 +202,6 @@ export class Microphone {
     const options = [["", "as many as the model has"], ["left", "left"], ["right", "right"], ["mean", "mean of all"]];
     if (chosen && !options.some(([value]) => value === chosen)) options.push([chosen, `number ${chosen}`]);
     fill(element("input-channels"), [{ options }]);
-  }
-
-  sayStrength(value) {
-    const text = value >= NO_LIMIT ? "no limit" : `at most ${value} dB`;
-    say("strength-value", text);
-    element("strength").setAttribute("aria-valuetext", text);
   }
 
   sayGate(value) {
@@ -285,27 +284,6 @@ export class Microphone {
       const text = `${name}: ${fixed(value, 2)} ms`;
       if (list.children[k].textContent !== text) list.children[k].textContent = text;
     });
-  }
-
-  renderTold(told) {
-    const newest = told.at(-1)?.number ?? 0;
-    if (this.told === newest) return;
-    this.told = newest;
-    const list = element("told");
-    const have = new Set([...list.children].map((item) => item.dataset.number));
-    for (const { number, kind, sentence } of told.slice(-MOST_TOLD)) {
-      if (!have.has(String(number))) this.tell(sentence, kind, number);
-    }
-  }
-
-  tell(sentence, kind = "note", number = "") {
-    const item = document.createElement("li");
-    item.textContent = sentence;
-    item.dataset.number = number;
-    item.className = kind;
-    element("told").prepend(item);
-    element("nothing-told").hidden = true;
-    while (element("told").children.length > MOST_TOLD) element("told").lastChild.remove();
   }
 
   // Frames

@@ -2,19 +2,26 @@
 
 import { Connection } from "./connection.mjs";
 import { element } from "./controls.mjs";
+import { Files } from "./files.mjs";
 import { Microphone } from "./microphone.mjs";
+import { TabStrip } from "./tab_strip.mjs";
 
 const tabs = {};
 const connection = new Connection({
-  state: (news) => Object.entries(news).forEach(([tab, values]) => tabs[tab]?.update(values)),
+  state: ({ devices, ...news }) => {
+    if (devices) Object.values(tabs).forEach((tab) => tab.update(devices));
+    Object.entries(news).forEach(([name, values]) => tabs[name].update(values));
+  },
   frame: (view) => tabs.microphone.frame(view),
   refused: (sentence) => {
     Object.values(tabs).forEach((tab) => tab.refused());
-    tabs.microphone.tell(sentence, "problem");
+    tabs[strip.shown].log.tell(sentence, "problem");
   },
   there: (on) => (element("offline").hidden = on),
 });
 tabs.microphone = new Microphone(connection);
+tabs.files = new Files(connection);
+const strip = new TabStrip(element("tabs"), [...document.querySelectorAll(".tab")]);
 
 // Single keys are for those who want them (they get in the way of speech input, for one).
 
@@ -34,13 +41,13 @@ singleKeys.addEventListener("change", () => {
 
 document.addEventListener("keydown", (event) => {
   if (!singleKeys.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const typing = event.target.closest("input[type=text], select, textarea");
-  const pressing = event.key === " " && event.target.closest("button, input[type=checkbox], a");
+  const typing = event.target.closest("input[type=text], input[type=number], select, textarea");
+  const pressing = event.key === " " && event.target.closest("button, input[type=checkbox], input[type=radio], a");
   if (typing || pressing) return;
-  if (tabs.microphone.key(event.key.toLowerCase())) event.preventDefault();
+  if (tabs[strip.shown].key(event.key.toLowerCase())) event.preventDefault();
 });
 
 // After a click of the mouse the space bar is for comparing, not for pressing the same button again.
 document.addEventListener("click", (event) => {
-  if (event.detail > 0) event.target.closest("button")?.blur();
+  if (event.detail > 0) event.target.closest("button:not([role=tab])")?.blur();
 });
