@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate
+from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate, service
 from rtsep.cli.program import Program
 from rtsep.cli.shared import flag, ready_standard_streams
 
@@ -26,6 +26,7 @@ app.command("models")(models.models)
 app.command("devices")(devices.devices)
 app.command("doctor")(devices.doctor)
 app.add_typer(bench.app, name="bench")
+app.add_typer(service.app, name="service")
 
 
 def _version(wanted: bool) -> None:
