@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate, service
+from rtsep.cli import bench, denoise, devices, export, karaoke, models, panel, separate, service
 from rtsep.cli.program import Program
 from rtsep.cli.shared import flag, ready_standard_streams
 
@@ -22,6 +22,8 @@ app.command("denoise")(denoise.denoise)
 app.command("karaoke")(karaoke.karaoke)
 app.command("panel")(panel.panel)
 app.command("separate")(separate.separate)
+app.command("export-flat")(export.export_flat)
+app.command("export-pipewire")(export.export_pipewire)
 app.command("models")(models.models)
 app.command("devices")(devices.devices)
 app.command("doctor")(devices.doctor)
