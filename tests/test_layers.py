@@ -10,7 +10,7 @@ import pytest
 RANKS = (
     ("cli",),
     ("panel", "service", "integrations"),
-    ("report",),
+    ("report", "export"),
     ("live",),
     ("karaoke",),
     ("audio_io",),

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from rtsep.cli import bench, denoise, devices, karaoke, models, panel, separate, serve
+from rtsep.cli import bench, denoise, devices, export, karaoke, models, panel, separate, serve, service
 from rtsep.cli.program import Program
 from rtsep.cli.shared import complain, flag, ready_standard_streams
 from rtsep.engine.compile_notice import tell_by
@@ -26,10 +26,13 @@ app.command("karaoke", short_help="Turn the vocals of songs down: play, write, c
 app.command("panel", short_help="Microphone, karaoke and files as a page in the browser.")(panel.panel)
 app.command("separate", short_help="Write every source of a recording.")(separate.separate)
 app.command("serve", short_help="Clean streams that come over the network.")(serve.serve)
+app.command("export-flat", short_help="Write a model's flat graph, for C and other hosts.")(export.export_flat)
+app.command("export-pipewire", short_help="Write a filter chain for PipeWire.")(export.export_pipewire)
 app.command("models", short_help="List the models, or add one.")(models.models)
 app.command("devices", short_help="List the sound devices.")(devices.devices)
 app.command("doctor", short_help="What here helps or hinders live sound.")(devices.doctor)
 app.add_typer(bench.app, name="bench")
+app.add_typer(service.app, name="service")
 
 
 def _version(wanted: bool) -> None:

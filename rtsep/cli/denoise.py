@@ -61,6 +61,13 @@ def denoise(
     virtual_mic: Annotated[
         bool, flag("--virtual-mic", help="To a microphone that other programs see.", rich_help_panel=_LIVE)
     ] = False,
+    follow_default: Annotated[
+        bool,
+        flag("--follow-default", help="Go with the default microphone (--virtual-mic).", rich_help_panel=_LIVE),
+    ] = False,
+    notify: Annotated[
+        bool, flag("--notify", help="Notifications when no clean sound comes.", rich_help_panel=_LIVE)
+    ] = False,
     monitor: Annotated[
         bool, flag("--monitor", help="To the loudspeaker (use headphones).", rich_help_panel=_LIVE)
     ] = False,
@@ -141,11 +148,11 @@ def denoise(
         run_live(
             *(files, virtual_mic, monitor, source, output, strength, model, block, slack),
             *(gate, gate_open, gate_hold, gate_lookback, record, preset, save, as_json, seconds),
-            input_channels,
+            *(input_channels, follow_default, notify),
         )
         return
     strength, model = str(strength or "max"), "denoise" if model in (None, "auto") else str(model)
-    only_live = {
+    only_live: dict[str, object] = {
         "--input": source,
         "--input-channels": input_channels,
         "--block": block,
@@ -153,6 +160,7 @@ def denoise(
         "--record": record,
         "--save": save,
     }
+    only_live |= {"--follow-default": follow_default or None, "--notify": notify or None}
     for option, value in (only_live | {"--seconds": seconds}).items():
         if value is not None:
             raise InputError(f"{option} is for live sound; add --live, --virtual-mic or --monitor.")

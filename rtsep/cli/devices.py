@@ -50,10 +50,13 @@ def doctor(
     systemd: Annotated[bool, flag("--systemd", help="Print a systemd user unit instead.")] = False,
 ) -> None:
     """Say what on this machine helps or hinders live sound, and what to do about it."""
-    from rtsep.live.doctor import as_dicts, examine, unit
+    from rtsep.live.doctor import as_dicts, examine
 
     if systemd:
-        typer.echo(unit(), nl=False)
+        from rtsep.live.user_service.service import command
+        from rtsep.live.user_service.systemd import unit
+
+        typer.echo(unit(command()), nl=False)
         return
     findings = examine()
     if as_json:

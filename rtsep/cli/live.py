@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rtsep.cli.shared import check_folder
 from rtsep.errors import InputError
 from rtsep.live.choices import check_place, live_values, parse_slack, route, with_model
+
+if TYPE_CHECKING:
+    from rtsep.live.ui.notifications import Notifications
 
 
 def run_live(
@@ -32,8 +36,11 @@ def run_live(
     as_json: bool,
     seconds: float | None,
     input_channels: str | None = None,
+    follow_default: bool = False,
+    notify: bool = False,
 ) -> None:
     """Fill in from the preset, choose where the sound goes, and run until stopped."""
+    from rtsep.live.ui.notifications import Notifications
     from rtsep.live.ui.stop_signals import StopSignals
 
     if files and not (as_json and files == ["-"]):  # `--json -`, as other verbs have it
@@ -51,10 +58,13 @@ def run_live(
         "gate_lookback": gate_lookback,
         "input_channels": input_channels,
         "virtual_mic": virtual_mic or None,
+        "follow_default": follow_default or None,
         "monitor": monitor or None,
     }
     with StopSignals() as quit:  # from here on nothing is left behind, whenever the end comes
-        _run(given, record, preset, save, as_json, seconds, quit)
+        notifications = Notifications() if notify else None
+        with notifications or contextlib.nullcontext():
+            _run(given, record, preset, save, as_json, seconds, quit, notifications)
 
 
 def _run(
@@ -65,6 +75,7 @@ def _run(
     as_json: bool,
     seconds: float | None,
     quit: threading.Event,
+    notifications: Notifications | None,
 ) -> None:
     from rtsep.live import presets
     from rtsep.live.engine.live_engine import LiveSettings
@@ -72,6 +83,8 @@ def _run(
     from rtsep.live.ui.live_view import live_view
 
     chosen: dict[str, Any] = presets.load_preset(preset) if preset is not None else {}
+    if given["input"] is not None:
+        chosen.pop("follow_default", None)
     chosen |= {key: value for key, value in given.items() if value is not None}
     check_place(chosen)
     values = with_model(live_values(chosen))  # what cannot be is said before anything is made
@@ -87,7 +100,11 @@ def _run(
             values |= way.settings()
         greeting = f"Other programs now list the microphone {values['labels'][1]!r}." if virtual_mic else None
         settings, view = LiveSettings(**values), live_view(as_json)
-        LiveSession(settings, view, record, monitor, opened=way.pin, quit=quit, greeting=greeting).run(seconds)
+        if notifications is not None:
+            view = notifications.beside(view)
+        session = LiveSession(settings, view, record, monitor, opened=way.pin, quit=quit, greeting=greeting)
+        way.moved = session.microphone_moved
+        session.run(seconds)
 
 
 def whole(text: str | None) -> int:

@@ -72,6 +72,8 @@ def check_place(chosen: Mapping[str, Any]) -> None:
     """Raises InputError unless it is said, once, where the sound goes."""
     if chosen.get("virtual_mic") and chosen.get("monitor"):
         raise InputError("--virtual-mic and --monitor are two places; choose one of them.")
+    if chosen.get("follow_default") and not chosen.get("virtual_mic"):
+        raise InputError("--follow-default is for a virtual microphone; add --virtual-mic.")
     if not any(chosen.get(key) for key in ("virtual_mic", "monitor", "output")):
         raise InputError("Say where the sound goes: --virtual-mic, --output DEVICE, or --monitor for the loudspeaker.")
 
@@ -113,4 +115,6 @@ def route(chosen: Mapping[str, Any]) -> VirtualMicrophone | ServerPins:
     from rtsep.live.routing.pulse_routing import ServerPins
     from rtsep.live.routing.virtual_microphone import VirtualMicrophone
 
-    return VirtualMicrophone(chosen.get("input")) if chosen.get("virtual_mic") else ServerPins()
+    if chosen.get("virtual_mic"):
+        return VirtualMicrophone(chosen.get("input"), bool(chosen.get("follow_default")))
+    return ServerPins()

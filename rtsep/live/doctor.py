@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,22 +12,6 @@ from rtsep.live.backends.portaudio import PortAudio
 from rtsep.live.routing.devices import JACK
 from rtsep.live.routing.sound_server import running_server, unload_modules_of_dead_sessions
 from rtsep.live.routing.virtual_cables import CABLES
-
-UNIT = """[Unit]
-Description=rtsep virtual microphone
-After=pipewire.service pulseaudio.service
-PartOf=graphical-session.target
-
-[Service]
-ExecStart={program} denoise --virtual-mic
-Restart=on-failure
-RestartSec=2
-LimitRTPRIO=70
-LimitMEMLOCK=infinity
-
-[Install]
-WantedBy=default.target
-"""
 
 
 @dataclass(frozen=True)
@@ -48,20 +31,6 @@ def examine() -> list[Finding]:
 
 def as_dicts(findings: list[Finding]) -> list[dict[str, Any]]:
     return [asdict(finding) for finding in findings]
-
-
-def unit() -> str:
-    """A systemd user unit: ~/.config/systemd/user/rtsep.service."""
-    found = shutil.which("rtsep")
-    words = [found] if found else [sys.executable, "-m", "rtsep"]
-    return UNIT.format(program=" ".join(map(_quoted, words)))
-
-
-def _quoted(word: str) -> str:
-    """A word of ExecStart, in which spaces, quotes, backslashes, percent and dollar signs mean something."""
-    for letter, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
-        word = word.replace(letter, escaped)
-    return f'"{word}"'
 
 
 def _portaudio() -> list[Finding]:

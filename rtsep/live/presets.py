@@ -28,6 +28,7 @@ KEYS = (
     "gate_hold",
     "gate_lookback",
     "virtual_mic",
+    "follow_default",
     "monitor",
 )
 

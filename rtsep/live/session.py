@@ -78,6 +78,11 @@ class LiveSession:
             if self._detector is not None and not self.engine.muted:
                 self._listen_for_feedback(self._detector)
 
+    def microphone_moved(self, settings: dict[str, Any]) -> None:
+        """The input is another device now, to which ``settings`` lead; from any thread."""
+        self.engine.input_moved(settings)
+        self.do(lambda: self.view.tell(f"The microphone is {settings['labels'][0]} now."))
+
     def do(self, action: Callable[[], None]) -> None:
         """Have ``action`` done by the thread that runs the session, as keys are; from any thread."""
         self._actions.put(action)

@@ -21,7 +21,6 @@ from rtsep.live import presets
 from rtsep.live.backends.live_callback import take_in
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.choices import parse_gate
-from rtsep.live.doctor import unit
 from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.model_selection import choose, work
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, two_clocks
@@ -158,12 +157,6 @@ def test_gate_options() -> None:
     assert parse_gate({"gate": "18", "gate_open": 0.4, "gate_hold": 100.0, "gate_lookback": 8.0}) == wanted
     with pytest.raises(InputError, match="off or a number of dB"):
         parse_gate({"gate": "loud"})
-
-
-def test_the_unit_starts_the_virtual_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert " denoise --virtual-mic" in unit() and "[Install]" in unit()
-    monkeypatch.setattr("shutil.which", lambda _: '/home/a b/50% "x"/rtsep')
-    assert 'ExecStart="/home/a b/50%% \\"x\\"/rtsep" denoise --virtual-mic\n' in unit()
 
 
 STATUS: dict[str, Any] = {

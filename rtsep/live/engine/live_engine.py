@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,12 @@ class LiveEngine(Supervised):
     def added_ms(self) -> float:
         """The same in ms."""
         return 1000 * self.added_samples / max(1, self.block.state.rate)
+
+    def input_moved(self, settings: dict[str, Any]) -> None:
+        """Sound comes from another device now; ``settings`` say which to open should that be lost, and what to show."""
+        self.settings = replace(self.settings, input=settings["input"], labels=settings["labels"])
+        if self.device:
+            self.device["input"] = settings["input"]
 
     def status(self) -> LiveStatus:
         """Counters since the start, latency and levels now, and compute over the last seconds."""

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rtsep.errors import RtsepError
@@ -41,13 +41,15 @@ class Route:
     """From a source of the sound server to one of its sinks; the modules loaded for it go at the end.
 
     server: PIPEWIRE, PULSEAUDIO or None. source, sink: the ends, by the server's names. client: our name in PipeWire's
-    graph; no two of our processes may share it.
+    graph; no two of our processes may share it. moved: called when ``source`` has become another, with the settings
+    that lead there, by the thread that looks after the ends.
     """
 
     def __init__(self) -> None:
         self.server: str | None = None
         self.source = self.sink = ""
         self.client = OWN_NAME
+        self.moved: Callable[[dict[str, Any]], None] = lambda _: None
         self._subscription: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
@@ -110,8 +112,9 @@ class Route:
     def _make(self) -> None:
         """Load the modules, if they are not there."""
 
-    def _repair(self) -> None:
-        """Bring back what went away with a device."""
+    def _repair(self) -> bool:
+        """Bring back what went away with a device; whether ``source`` has become another."""
+        return False
 
     def pin(self, device: dict[str, Any]) -> None:
         """Keep the audio process's streams where they are; ``device`` is what it said about itself.
@@ -161,7 +164,7 @@ class Route:
 
     def _put_back(self, alone: bool = False) -> None:
         """alone: away with what else leads to us or from us."""
-        self._repair()
+        alone = self._repair() or alone
         if self._jack:
             source, sink = self.source.removesuffix(MONITOR), self.sink
             for _ in range(_TRIES):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtsep.errors import RtsepError
-from rtsep.live.routing.devices import Device
+from rtsep.live.routing.devices import OWN_NAME, Device
 
 PIPEWIRE, PULSEAUDIO = "pipewire", "pulseaudio"
 PULSE_DEVICE = "pulse"  # ALSA's plugin for PulseAudio, from libasound2-plugins
@@ -95,6 +95,18 @@ def server_devices(kind: str) -> list[ServerDevice]:
         ServerDevice(name, description, name == default, int(channels), int(rate))
         for name, description, channels, rate in found
     ]
+
+
+def own_sources() -> set[str]:
+    """Names of the sources that rtsep has made, and of those that are remapped from them."""
+    masters = {}
+    for text in re.split(r"^Source #", pactl("list", "sources"), flags=re.MULTILINE)[1:]:
+        name = re.search(r"^\s*Name: (.*)$", text, re.MULTILINE)
+        masters[name[1] if name else ""] = re.search(r'device\.master_device = "(.*)"', text)
+    own = {name for name in masters if name.startswith(OWN_NAME)}
+    while more := {name for name, master in masters.items() if master and master[1] in own} - own:
+        own |= more
+    return own
 
 
 def description_of(name: str) -> str:
