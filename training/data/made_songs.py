@@ -216,7 +216,7 @@ def made_song(singer: Singer, tune: Tune, font: Path, rng: np.random.Generator) 
     wanted = sung_at + rng.uniform(-2, 2) - float(np.median([note.pitch for note in line]))
     octaves = 12 * round(wanted / 12)
     key, tempo = round(wanted - octaves), rng.uniform(*TEMPO)
-    begin = max(0.0, line[int(rng.integers(max(1, len(line) * 2 // 3)))].begin - rng.uniform(0, 6))
+    begin = _most_sung(line, SONG_S * tempo, rng)
     end = min(begin + SONG_S * tempo, tune.seconds + 1)
     line = [note for note in line if begin + 0.3 <= note.begin < end - 0.3]
     if len(line) < 8:
@@ -230,6 +230,12 @@ def made_song(singer: Singer, tune: Tune, font: Path, rng: np.random.Generator) 
     if rng.random() < ECHOES:
         vocals = echoes(vocals, RATE, rng.uniform(0.3, 0.7), rng)
     return _mixed(vocals, music, f"{tune.name}, {key:+} semitones, {tempo:.2f} as fast", rng)
+
+
+def _most_sung(line: list[Note], seconds: float, rng: np.random.Generator) -> float:
+    """Where a part of so many seconds begins: of a few places the one after which most is sung."""
+    places = [max(0.0, line[index].begin - rng.uniform(0, 5)) for index in rng.integers(len(line), size=6)]
+    return max(places, key=lambda begin: sum(n.end - n.begin for n in line if begin <= n.begin < begin + seconds))
 
 
 def invented(tune: Tune, rng: np.random.Generator) -> list[Note]:
