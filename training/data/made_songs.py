@@ -244,7 +244,7 @@ def invented(tune: Tune, rng: np.random.Generator) -> list[Note]:
     classes = np.zeros(12)
     for note in (note for number, notes in tune.notes.items() if number != 9 for note in notes):
         classes[int(note.pitch) % 12] += note.end - note.begin
-    scale = [pitch for pitch in range(48, 85) if classes[pitch % 12] >= np.sort(classes)[-7]]
+    scale = [pitch for pitch in range(48, 85) if classes[pitch % 12] >= max(np.sort(classes)[-7], 1e-3)]
     place, now, made = len(scale) // 2, 0.0, list[Note]()
     while len(begins) and len(scale) > 4:
         later = begins[begins >= now + rng.choice([0.2, 0.35, 0.35, 0.7, 1.0])]

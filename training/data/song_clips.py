@@ -113,8 +113,8 @@ class Clip:
 
     @property
     def length(self) -> int:
-        """Samples."""
-        return next(iter(self.parts.values())).shape[1]
+        """Samples of the shorter part."""
+        return min(part.shape[1] for part in self.parts.values())
 
 
 def open_clips(songs: Sequence[Song], rate: int, cache: Path | None = None) -> list[Clip]:
@@ -143,6 +143,7 @@ def _open(song: Song, rate: int, cache: Path | None) -> Clip:
     if file and file.exists():
         return Clip(song, {**parts}, np.load(file))
     voiced = voiced_seconds(parts["vocals"], rate)
+    voiced = voiced[voiced + rate <= min(part.shape[1] for part in parts.values())]
     if cache and file:
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.npy")

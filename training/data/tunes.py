@@ -147,23 +147,27 @@ def arranged(
     for channel in range(16):
         if channel != DRUMS and rng.random() < other_programs:
             programs |= {(channel, program): _related(program, rng) for program in range(128)}
-    track, last = mido.MidiTrack(), 0
+    track, last, sounding = mido.MidiTrack(), 0, set[tuple[int, int]]()
     for now, message in tune.messages:
         channel = getattr(message, "channel", None)
-        starts = message.type == "note_on" and message.velocity > 0
-        if now >= end or (starts and now < begin) or (channel is not None and channel == without):
+        if channel is not None and channel == without:
+            continue
+        if message.type in ("note_on", "note_off"):
+            key_of = (channel, message.note)
+            starts = message.type == "note_on" and message.velocity > 0
+            if (starts and not begin <= now < end) or (not starts and key_of not in sounding):
+                continue
+            (sounding.add if starts else sounding.discard)(key_of)
+        elif now >= end:
             continue
         if message.type in ("note_on", "note_off", "polytouch") and channel != DRUMS:
             message = message.copy(note=int(np.clip(message.note + key, 0, 127)))
         if message.type == "program_change":
             message = message.copy(program=programs[channel, message.program])
-        ticks = max(0, round((now - begin) / tempo * 1000))  # a millisecond each: settings of before come at once
+        # A tick is a millisecond; the settings of before come at once, and what still sounds ends with the part.
+        ticks = max(0, round((min(now, end) - begin) / tempo * 1000))
         track.append(message.copy(time=ticks - last))
         last = ticks
-    for channel in range(16):  # nothing sounds on
-        ticks = round((end - begin) / tempo * 1000)
-        track.append(mido.Message("control_change", channel=channel, control=123, time=max(0, ticks - last)))
-        last = max(last, ticks)
     file = mido.MidiFile(type=0, ticks_per_beat=500)
     file.tracks.append(track)
     data = io.BytesIO()
