@@ -62,4 +62,8 @@ def _branches(chosen: Any, weights: dict[str, int]) -> int:
 
 
 def _products(graph: Any, weights: dict[str, int]) -> int:
-    return sum(weights[node.input[1]] for node in graph.node if node.op_type in ("MatMul", "Gemm"))
+    known = dict(weights)
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in known:
+            known[node.output[0]] = known[node.input[0]]
+    return sum(known[node.input[1]] for node in graph.node if node.op_type in ("MatMul", "Gemm"))

@@ -110,6 +110,21 @@ def slow_trunk(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
     return trunk, (torch.randn(1, HOPS, made.encoder.levels),)
 
 
+def windows(spec: NetworkSpec) -> torch.Tensor:
+    """What a separator looks at itself, `[1, HOPS, channels, window]`."""
+    return torch.randn(1, HOPS, spec.audio_channels, spec.separator_options.fine_window) * 0.1
+
+
+def looking_trunk(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
+    trunk, inputs = slow_trunk(spec)
+    return trunk, (*inputs, windows(spec))
+
+
+def looking(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
+    part, inputs = separator(spec)
+    return part, (*inputs, windows(spec))
+
+
 def film(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
     made = network(spec)
     assert made.condition is not None
@@ -118,6 +133,8 @@ def film(spec: NetworkSpec) -> tuple[Part, tuple[Any, ...]]:
 
 FILM = replace(SMALL, condition="film", classes=["dog", "rain"])
 SIDE = replace(SMALL, condition="attention", side_frames=5, side_width=2)
+FINE = replace(SLOW, options={"slow_channels": 16, "slow_layers": 2, "slow_rate": 4, "fine_window": 2048})
+FINE_STEREO = replace(FINE, audio_channels=2, options=FINE.options | {"slow_rate": 3})
 PARTS = {
     "classes": (film, FILM),
     "side sequence": (film, SIDE),
@@ -132,6 +149,8 @@ PARTS = {
     "slow trunk": (slow_trunk, SLOW),
     "slow and fast": (separator, SLOW),
     "slow and fast, four hops": (separator, replace(SLOW, options={"slow_channels": 8})),
+    "slow trunk with a fine spectrum": (looking_trunk, FINE),
+    "slow and fast with a fine spectrum, stereo": (looking, FINE_STEREO),
     "lstm": (separator, replace(SMALL, separator="lstm", options={"layers": 2})),
     "attention": (separator, replace(SMALL, separator="attention")),
     "unet": (separator, replace(FILTERS, separator="unet")),
@@ -178,7 +197,11 @@ def test_slow_work_is_spread() -> None:
         Network(replace(SMALL, separator="slow_fast", options=options))
 
 
-@pytest.mark.parametrize("spec", [SMALL, AHEAD, FILTERS, STEREO, SLOW], ids=["plain", "ahead", "filters", "2", "slow"])
+@pytest.mark.parametrize(
+    "spec",
+    [SMALL, AHEAD, FILTERS, STEREO, SLOW, FINE, FINE_STEREO],
+    ids=["plain", "ahead", "filters", "2", "slow", "fine", "fine 2"],
+)
 def test_products_are_those_of_the_graph(spec: NetworkSpec, tmp_path: Path) -> None:
     made = Network(spec)
     onnx.save(step_graph(made), tmp_path / "step.onnx")

@@ -19,7 +19,7 @@ from training.data.manifest import AUDIO
 from training.data.recording_checks import Limits
 
 CATALOGUE = Path(__file__).with_name("catalogue.yaml")
-KINDS = ("speech", "noise", "vocals", "instrumental", "room")
+KINDS = ("speech", "noise", "vocals", "instrumental", "room", "tune", "soundfont")
 ARCHIVES = (".zip", ".pk3", ".pk4", ".wz")  # looked into
 SOUNDS = AUDIO | {".oga", ".m4a", ".aif", ".aiff", ".g722", ".aac", ".wma", ".webm"}
 

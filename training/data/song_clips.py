@@ -15,6 +15,7 @@ import soxr
 
 from training.data.augment.offline_augment import Copy, varied
 from training.data.manifest import STEMS, ForbiddenRow, Row
+from training.data.sound_files import SoundOnDisk
 
 INSTRUMENTAL = "instrumental"  # the kind of a recording nobody sings in: an accompaniment without vocals
 
@@ -101,19 +102,54 @@ def _read_streams(path: Path, take: tuple[int, ...]) -> tuple[np.ndarray, int]:
 
 @dataclass(frozen=True)
 class Clip:
-    """A song, or a copy of it, ready to be cut. `parts`: accompaniment, vocals → int16 `[2, samples]`.
+    """A song, or a copy of it, ready to be cut. `parts`: accompaniment, vocals → int16 `[2, samples]`, sliced as such.
 
     `voiced` are the starts (samples) of the seconds in which the vocals are heard.
     """
 
     song: Song
-    parts: dict[str, np.ndarray]
+    parts: dict[str, np.ndarray | SoundOnDisk]
     voiced: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def length(self) -> int:
-        """Samples."""
-        return next(iter(self.parts.values())).shape[1]
+        """Samples of the shorter part."""
+        return min(part.shape[1] for part in self.parts.values())
+
+
+def open_clips(songs: Sequence[Song], rate: int, cache: Path | None = None) -> list[Clip]:
+    """Every song at `rate` Hz, read from its files where it is cut: nothing is decoded ahead, nothing is kept.
+
+    For many hours, in forms that can be read from anywhere (FLAC, Ogg Vorbis, WAV). Of the vocals it is looked up once
+    where they are heard, and kept in `cache`. A song whose parts lie in several files or streams is decoded ahead, as
+    by `load_clips`. Raises ForbiddenRow for a song of the test split.
+    """
+    return [_open(song, rate, cache) for song in songs]
+
+
+def _open(song: Song, rate: int, cache: Path | None) -> Clip:
+    if any(row.plus or row.take or row.minus or row.path.suffix == ".mp4" for row in song.rows):
+        return _load(song, None, rate, cache)
+    parts = {}
+    for name in STEMS:
+        row: Row | None = getattr(song, name)
+        if row and row.split == "test":
+            raise ForbiddenRow(f"{row.path.name} belongs to the test split; training must not open it.")
+        if row:
+            parts[name] = SoundOnDisk(row.path, rate)
+    if "vocals" not in parts:
+        return Clip(song, {**parts})
+    file = cache / f"voiced-{_mark(song, None, rate)}.npy" if cache else None
+    if file and file.exists():
+        return Clip(song, {**parts}, np.load(file))
+    voiced = voiced_seconds(parts["vocals"], rate)
+    voiced = voiced[voiced + rate <= min(part.shape[1] for part in parts.values())]
+    if cache and file:
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.npy")
+        np.save(partial, voiced)
+        partial.replace(file)
+    return Clip(song, {**parts}, voiced)
 
 
 def load_clips(
@@ -148,7 +184,9 @@ def _load(song: Song, copy: Copy | None, rate: int, cache: Path | None) -> Clip:
             partial.replace(file)
             samples = np.load(file, mmap_mode="r")
     names = [name for name in STEMS if getattr(song, name)]
-    parts = {name: samples[2 * index : 2 * index + 2] for index, name in enumerate(names)}
+    parts: dict[str, np.ndarray | SoundOnDisk] = {
+        name: samples[2 * index : 2 * index + 2] for index, name in enumerate(names)
+    }
     voiced = voiced_seconds(parts["vocals"], rate) if "vocals" in parts else np.zeros(0, np.int64)
     return Clip(song, parts, voiced)
 
@@ -174,7 +212,7 @@ def _mark(song: Song, copy: Copy | None, rate: int) -> str:
     return hashlib.sha256(repr((marks, copy, rate)).encode()).hexdigest()[:20]
 
 
-def voiced_seconds(vocals: np.ndarray, rate: int, below: float = 30.0) -> np.ndarray:
+def voiced_seconds(vocals: np.ndarray | SoundOnDisk, rate: int, below: float = 30.0) -> np.ndarray:
     """Starts (samples, int64) of the whole seconds of `[2, samples]` that lie within `below` dB of the loudest."""
     seconds = vocals.shape[1] // rate
     power = np.array(

@@ -19,7 +19,7 @@ class StepForm(nn.Module):
         super().__init__()
         self.network = network.deployed()
         self.state_spec = state = network.state_spec
-        self.window = network.spec.analysis_window + network.spec.lookahead
+        self.window = network.window
         condition = network.spec.condition_size
         carried = {
             "taps": bool(state.dilations),

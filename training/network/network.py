@@ -56,6 +56,11 @@ class Network(nn.Module):
         return self.encoder, *between, self.separator, self.head, self.decoder
 
     @property
+    def window(self) -> int:
+        """Samples that a step is given, newest last."""
+        return max(self.spec.analysis_window, self.separator.window) + self.spec.lookahead
+
+    @property
     def state_spec(self) -> StateSpec:
         """What is carried from hop to hop beside the window: the separator's, and behind its state the head's."""
         separator, head = self.separator.state_spec, self.head.state_spec
@@ -91,7 +96,7 @@ class Network(nn.Module):
                 if condition is None:
                     condition = wave.new_zeros(1, 1, self.spec.condition_size)
                 features = self.condition(features, condition.unsqueeze(1) if condition.ndim == 2 else condition)
-            estimates = self.head(self.separator(features)[:, late:])
+            estimates = self.head(self.separator(features, *self._past(wave))[:, late:])
         if late:
             pairs = pairs._make(None if each is None else each[:, :count] for each in pairs)
         frames = self.decoder(pairs, estimates, windows[:, :count])  # [batch, T + 1, sources, (2,) S]
@@ -99,29 +104,32 @@ class Network(nn.Module):
         return hops.movedim(1, -2).flatten(-2), estimates.activity[:, :-1]
 
     def step(self, window: Tensor, memory: Memory, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Memory]:
-        """One hop: `window [channels, A + lookahead]` → `frames [sources, channels, S]`, activity `[sources]`, memory.
+        """One hop: `window [channels, samples]`, as many as the property of that name → frames, activity, memory.
 
-        `condition` `[condition]`. Activities are probabilities. The frames are of the old end of a window that is
-        longer by the look-ahead.
+        Frames are `[sources, channels, S]`, of the old end of a window that is longer by the look-ahead; activities
+        `[sources]` are probabilities. `condition` `[condition]`.
         """
         ahead, window = self.spec.lookahead, self._turned(window)
         if self.stereo:  # the first axis is that of the frames
             window = window.unsqueeze(0)
+        past = (window if self.stereo else window.unsqueeze(1),) if self.separator.window else ()
+        if past:
+            window = window[..., -self.spec.analysis_window - ahead :]
         now, then = window[..., ahead:], window[..., : self.spec.analysis_window]
         (features, pairs), _ = self.encoder.step(now if ahead else window, memory)
         if self.condition is not None and condition is not None:
             features = self.condition(features, condition.unsqueeze(0))
-        estimates, memory = self._separated(features, memory)
+        estimates, memory = self._separated(features, past, memory)
         frames = self.decoder(self.encoder.kept(then) if ahead else pairs, estimates, then if ahead else window)[0]
         return frames if self.stereo else frames.unsqueeze(1), torch.sigmoid(estimates.activity[0]), memory
 
-    def _separated(self, features: Tensor, memory: Memory) -> tuple[Estimates, Memory]:
+    def _separated(self, features: Tensor, past: tuple[Tensor, ...], memory: Memory) -> tuple[Estimates, Memory]:
         """Separator and head in a step; each has its part of the state."""
         if not self.head.state_spec.state:
-            x, memory = self.separator.step(features, memory)
+            x, memory = self.separator.step(features, *past, memory)
             return self.head(x), memory
         inner, active = memory.state.split([self.separator.state_spec.state, self.head.state_spec.state])
-        x, memory = self.separator.step(features, memory._replace(state=inner))
+        x, memory = self.separator.step(features, *past, memory._replace(state=inner))
         estimates, after = self.head.step(x, memory._replace(state=active))
         return estimates, memory._replace(state=torch.cat([memory.state, after.state]))
 
@@ -133,6 +141,15 @@ class Network(nn.Module):
         around = (spec.analysis_window - spec.hop, spec.hop + spec.lookahead)
         windows = F.pad(self._turned(wave), around).unfold(-1, spec.analysis_window, spec.hop)
         return windows.transpose(1, 2).contiguous() if self.stereo else windows  # else products are of one window each
+
+    def _past(self, wave: Tensor) -> tuple[Tensor, ...]:
+        """For a separator that looks at a window itself: `[batch, frames, channels, window]`, views that overlap."""
+        spec, size = self.spec, self.separator.window
+        if not size:
+            return ()
+        sound = self._turned(wave) if self.stereo else wave.unsqueeze(1)
+        padded = F.pad(sound, (size - spec.hop, spec.hop + spec.lookahead))
+        return (padded.unfold(-1, size, spec.hop).transpose(1, 2),)
 
     def _turned(self, sound: Tensor) -> Tensor:
         """Middle and side of a stereo sound."""

@@ -77,12 +77,15 @@ class Separator(Part):
 
     `Options` is a dataclass of the keys that it takes from a recipe's network section beside those of every network,
     each with a default; `spec.separator_options` has their values.
-    Of the `features` the first `levels` are log powers. `unread` are the keys of every network that it does not read.
+    Behind the features one with a `window` is given windows `[batch, frames, channels, window]`, `[1, channels,
+    window]` in a step. Of the `features` the first `levels` are log powers. `unread` are the keys of every network
+    that it does not read.
     """
 
     Options: ClassVar[type[Any]]
     unread: ClassVar[tuple[str, ...]] = ()
     observes: ClassVar[bool] = False  # it wants to `observe`
+    window: int = 0  # newest samples that it wants to look at itself, beside the features; none
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
         super().__init__()

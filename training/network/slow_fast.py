@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network.film import Film
+from training.network.fine_spectrum import GROUPS, FineSpectrum, spectrum
 from training.network.part import Memory, Part, Separator, StateSpec
 from training.network.phases import Phases
 from training.network.recurrence import gated_recurrence
@@ -28,12 +30,16 @@ class SlowTrunk(Part):
     The step spreads its work: each hop adds its share to the sum that the recurrent units will read, the products with
     their own past are done in the hops before they are needed, and the last hop of a round does the rest. The state is
     that sum, these products, the units (within ±1 by construction) and the film that holds.
+
+    With a `fine` spectrum it also looks at windows `[batch, hops, channels, samples]`, a group of bins a hop.
     """
 
-    def __init__(self, features: int, film: Film, rate: int, width: int, layers: int):
+    def __init__(self, features: int, film: Film, rate: int, width: int, layers: int, fine: FineSpectrum | None = None):
         super().__init__()
-        self.rate, self.width, self.layers = rate, width, layers
-        self.reduce = nn.Linear(rate * features, width)  # oldest hop first
+        self.rate, self.width, self.layers, self.fine = rate, width, layers, fine
+        self.features = features
+        # Oldest hop first, then the groups of the fine spectrum.
+        self.reduce = nn.Linear(rate * features + (sum(fine.sizes) if fine else 0), width)
         self.norm_in = nn.LayerNorm(width)
         self.gru = nn.GRU(width, width, layers, batch_first=True)
         self.norm = nn.LayerNorm(width)
@@ -47,9 +53,17 @@ class SlowTrunk(Part):
 
     @property
     def products(self) -> tuple[int, ...]:
-        share, gates = self.reduce.weight.numel() // self.rate, 3 * self.width**2
-        ahead = [gates * len(self.recurrent_at(hop)) for hop in range(self.rate - 1)]
-        return (*(share + products for products in ahead), share + gates * self.layers + self.film.products[0])
+        share, gates = self.features * self.width, 3 * self.width**2
+        made = [share + gates * len(self.recurrent_at(hop)) for hop in range(self.rate - 1)]
+        made.append(share + gates * self.layers + self.film.products[0])
+        if self.fine:
+            for group, products in enumerate(self.fine.products):
+                made[self.looked_at(group)] += products + self.fine.sizes[group] * self.width
+        return tuple(made)
+
+    def looked_at(self, group: int) -> int:
+        """The hop of a round at which a group of the fine spectrum is taken."""
+        return group * self.rate // len(GROUPS)
 
     def recurrent_at(self, hop: int) -> list[int]:
         """The layers whose product with their own past is done at this hop of a round."""
@@ -61,18 +75,34 @@ class SlowTrunk(Part):
         with torch.autocast(x.device.type, enabled=False):
             return gated_recurrence(self.gru, x.float())
 
-    def forward(self, features: Tensor) -> Tensor:
+    @torch.compiler.disable  # strided views of overlapping windows; nothing of it learns
+    @torch.no_grad()
+    def look(self, windows: Tensor, count: int) -> Tensor:
+        """The fine spectrum of `count` rounds, `[batch, count, features]`."""
+        assert self.fine is not None
+        with torch.autocast(windows.device.type, enabled=False):
+            groups = (
+                self.fine(windows[:, self.looked_at(group) :: self.rate][:, :count], group)
+                for group in range(len(GROUPS))
+            )
+            return torch.cat(list(groups), -1)
+
+    def forward(self, features: Tensor, windows: Tensor | None = None) -> Tensor:
         hops, rate = features.shape[1], self.rate
         count = hops // rate
         x = features[:, : count * rate].unflatten(1, (count, rate)).flatten(2)
+        if windows is not None:
+            x = torch.cat([x, self.look(windows, count)], -1)
         x = F.silu(self.norm_in(self.reduce(x).float()))
         x = self.film(self.norm(x + self.recur(x))).float()
         # Slow frame m at hops (m + 1) × rate − 1 and later.
         return F.pad(x, (0, 0, 1, 0)).unsqueeze(2).expand(-1, -1, rate, -1).flatten(1, 2)[:, 1 : hops + 1]
 
-    def step(self, features: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def step(self, features: Tensor, *rest: Any) -> tuple[Tensor, Memory]:
+        """`rest` is the window, if there is a fine spectrum, and the memory."""
+        *window, memory = rest
         hops = self.hops or self._split()
-        state = hops(features, memory.state, phase=memory.phase)
+        state = hops(features, *window, memory.state, phase=memory.phase)
         return state[-self.sizes[-1] :].unsqueeze(0), memory._replace(state=state)
 
     def deployed(self) -> Self:
@@ -90,7 +120,7 @@ class SlowHop(nn.Module):
     def __init__(self, trunk: SlowTrunk, hop: int):
         super().__init__()
         self.sizes, self.width, self.first, self.last = trunk.sizes, trunk.width, hop == 0, hop == trunk.rate - 1
-        count = trunk.reduce.in_features // trunk.rate
+        count = trunk.features
         self.share = nn.Parameter(trunk.reduce.weight[:, hop * count : (hop + 1) * count])
         self.bias = trunk.reduce.bias if self.first else None
         self.layers = range(trunk.layers) if self.last else trunk.recurrent_at(hop)
@@ -99,16 +129,31 @@ class SlowHop(nn.Module):
         self.biases = nn.ParameterList(getattr(trunk.gru, f"bias_{kind}_l{layer}") for layer in self.layers)
         if self.last:
             self.norm_in, self.norm, self.film = trunk.norm_in, trunk.norm, trunk.film
+        self.groups: list[int] = []
+        if trunk.fine:
+            self.groups = [group for group in range(len(GROUPS)) if trunk.looked_at(group) == hop]
+            ends = trunk.rate * count + np.cumsum(trunk.fine.sizes)
+            begins = ends - trunk.fine.sizes
+            fine = [trunk.reduce.weight[:, begins[group] : ends[group]] for group in self.groups]
+            self.fine_shares = nn.ParameterList(nn.Parameter(each) for each in fine)
+            self.rows = nn.ParameterList(nn.Parameter(trunk.fine.rows(group), False) for group in self.groups)
 
-    def forward(self, features: Tensor, state: Tensor) -> Tensor:
+    def forward(self, features: Tensor, *rest: Tensor) -> Tensor:
+        *window, state = rest
         total, recurrent, units, film = state.unsqueeze(0).split(self.sizes, 1)
         share = F.linear(features, self.share, self.bias)
+        for group, rows, weight in zip(self.groups, *self._fine(), strict=True):
+            share = share + F.linear(spectrum(window[0], rows, GROUPS[group][2]), weight)
         total = share if self.first else total + share
         if self.last:
             units, film = self._finished(total, recurrent, units)
         elif self.layers:
             recurrent = self._prepared(recurrent, units)
         return torch.cat([total, recurrent, units, film], 1).squeeze(0)
+
+    def _fine(self) -> tuple[nn.ParameterList, nn.ParameterList]:
+        """Bins and weights of this hop's groups."""
+        return (self.rows, self.fine_shares) if self.groups else (nn.ParameterList(), nn.ParameterList())
 
     def _prepared(self, recurrent: Tensor, units: Tensor) -> Tensor:
         """`recurrent` with the products of this hop's layers with their own past."""
@@ -141,16 +186,20 @@ class SlowFast(Separator):
     @dataclass(frozen=True)
     class Options:
         """`slow_layers` of `slow_channels` gated recurrent units run every `slow_rate`-th hop and modulate
-        `film_blocks`; every second block, from the first on, if there are none listed."""
+        `film_blocks`; every second block, from the first on, if there are none listed. With a `fine_window` they also
+        hear a `FineSpectrum` of the newest so many samples."""
 
         slow_rate: int = 4
         slow_channels: int = 192
         slow_layers: int = 2
+        fine_window: int = 0
         film_blocks: list[int] = field(default_factory=list)
 
         def __post_init__(self) -> None:
             if self.slow_rate < 2 or self.slow_channels < 1 or self.slow_layers < 1:
                 raise ValueError("slow_rate is at least 2, slow_channels and slow_layers are at least 1.")
+            if self.fine_window and (self.fine_window < 1024 or self.fine_window % 16):
+                raise ValueError(f"fine_window is 0 or a multiple of 16 samples from 1024 up, not {self.fine_window}.")
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
         super().__init__(spec, features, levels)
@@ -161,7 +210,9 @@ class SlowFast(Separator):
         self.levels = levels
         self.tcn = TCN(spec, features)
         film = Film(options.slow_channels, blocks, spec.channels)
-        self.slow = SlowTrunk(levels, film, options.slow_rate, options.slow_channels, options.slow_layers)
+        self.window = options.fine_window
+        fine = FineSpectrum(spec.sample_rate, self.window, spec.audio_channels) if self.window else None
+        self.slow = SlowTrunk(levels, film, options.slow_rate, options.slow_channels, options.slow_layers, fine)
 
     @property
     def state_spec(self) -> StateSpec:
@@ -176,10 +227,10 @@ class SlowFast(Separator):
         self.tcn, self.slow = self.tcn.deployed(), self.slow.deployed()
         return self
 
-    def forward(self, features: Tensor) -> Tensor:
-        film = self.slow(features[..., : self.levels])
+    def forward(self, features: Tensor, windows: Tensor | None = None) -> Tensor:
+        film = self.slow(features[..., : self.levels], windows)
         return self.tcn(features, self.slow.film.modulation(film))
 
-    def step(self, features: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        film, memory = self.slow.step(features[:, : self.levels], memory)
+    def step(self, features: Tensor, *rest: Any) -> tuple[Tensor, Memory]:
+        film, memory = self.slow.step(features[:, : self.levels], *rest)
         return self.tcn.step(features, memory, self.slow.film.modulation(film))

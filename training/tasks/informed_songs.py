@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from training.losses.activity import active_hops
 from training.losses.spectrum import spectrum
-from training.tasks.songs import SongTask
+from training.tasks.songs import SongOptions, SongTask
 
 SIDES = ("activity", "magnitude")
 
 
 @dataclass(frozen=True)
-class InformedOptions:
+class InformedOptions(SongOptions):
     """`side`: whether the vocals sound, or their magnitude in bands, a side frame at a time."""
 
     side: str = "activity"

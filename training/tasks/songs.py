@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from training.data.clip_store import Bank, build_banks
 from training.data.manifest import Row
 from training.data.rooms import simulate_rooms
-from training.data.song_clips import load_clips, pair_songs
+from training.data.song_clips import load_clips, open_clips, pair_songs
 from training.data.song_mixer import RemixSpec, SongMixer
 from training.losses.vocal_interference import voice_left
 from training.tasks.task import MUSIC, VALID_SEED, Task, require_rows
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 PASSAGES = 48  # of the valid songs
 
 
+@dataclass(frozen=True)
+class SongOptions:
+    """`on_demand`: songs are read from their files piece by piece, not decoded ahead, which many hours would fill a
+    disk with; there are no copies then."""
+
+    on_demand: bool = False
+
+
 class SongTask(Task):
     """Songs as they are and mixed anew (see `RemixSpec`); scored by SDR, suppression, and what is changed for nothing.
 
     `copies` of every song with a voice are made ahead of time.
     """
+
+    Options = SongOptions
 
     sources = ("accompaniment", "vocals")
     audio_channels = (1, 2)
@@ -49,7 +60,14 @@ class SongTask(Task):
         spec, rate = recipe.mix, recipe.network.sample_rate
         assert isinstance(spec, RemixSpec)
         chosen, train = [row for row in rows if row.split == split], split == "train"
-        clips = load_clips(pair_songs(chosen), rate, recipe.copies if train else (), cache)
+        if recipe.options.on_demand:
+            if recipe.copies:
+                raise ValueError(
+                    "data.copies are made ahead of time, and data.on_demand makes nothing ahead: one of the two."
+                )
+            clips = open_clips(pair_songs(chosen), rate, cache)
+        else:
+            clips = load_clips(pair_songs(chosen), rate, recipe.copies if train else (), cache)
         speech: dict[int, Bank] = {}
         rooms = None
         if train and spec.kinds.get("speech"):

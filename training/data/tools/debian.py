@@ -1,6 +1,6 @@
 """Music without voices out of Debian's game packages: hours of it, free, and each with a copyright file.
 
-    python -m training.data.tools.debian OUT [--package NAME ...] [--debs FOLDER] [--seconds S]
+    python -m training.data.tools.debian OUT [--package NAME ...] [--debs FOLDER] [--seconds S] [--ogg]
 
 fetches the packages (`apt-get download`; nothing is installed), takes up to S seconds of every piece of music in them
 (`dpkg-deb`, `ffmpeg`) and writes them to OUT as FLAC at 48 kHz with OUT/manifest.csv, for
@@ -27,18 +27,23 @@ import numpy as np
 import typer
 
 from training.data.augment.offline_augment import ffmpeg
+from training.data.collect import share
 from training.data.manifest import AUDIO, new_folder
+from training.data.sound_files import write_sound
 
 RATE = 48000  # Hz, of what is written
 SHORTEST_S = 25.0  # a shorter piece is a jingle
 LEAD = 0.2  # of a piece that is passed over where it is longer than what is taken: introductions are thin
+VALID_SHARE = 0.06  # of the pieces, by a hash of their names
 LARGE = 300_000  # bytes, coded; less is an effect
 UNFIT = r"speech|intro\.|_sd\.|sdmusic|sheep|frog_music|lumberjack|windmill|chapel|warehouse"  # no music, or twice
 #: package -> licence of its music, as its copyright file has it
 PACKAGES = {
+    "ardentryst": "CC-BY-SA-3.0",
     "asc-music": "GPL-2+",
     "colobot-common-sounds": "GPL-3+",
     "extremetuxracer-data": "GPL-2+",
+    "flare-game": "CC-BY-SA-3.0+",
     "fretsonfire-songs-muldjord": "CC-BY-SA-3.0",
     "fretsonfire-songs-sectoid": "Expat",
     "frozen-bubble-data": "GPL-2",
@@ -61,6 +66,7 @@ PACKAGES = {
     "unknown-horizons": "CC-BY-SA-3.0",
     "warmux-data": "GPL-2+",
     "warzone2100-music": "GPL-2+",
+    "widelands-data": "GPL-2+ / CC-BY-SA-3.0",
     "xmoto-data": "GPL-2+",
 }
 
@@ -97,13 +103,12 @@ def write_music(
     add: Callable[[list], object],
     seconds: float,
     tell: Callable[[str], object],
+    suffix: str = ".flac",
 ) -> float:
     """Writes the music of `packages` (name → .deb) to `folder`, a row each by `add`; returns its minutes.
 
     What cannot be read is told and passed over; raises ValueError with one sentence if nothing is left.
     """
-    import soundfile
-
     made, reason = 0.0, "there is none in these packages"
     for name, package in packages.items():
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
@@ -118,12 +123,13 @@ def write_music(
                 if len(sound) < SHORTEST_S * RATE:
                     continue
                 inside = file.relative_to(place)
-                target = f"{name}-{re.sub(r'[^A-Za-z0-9]+', '-', '-'.join(inside.with_suffix('').parts[-2:]))}.flac"
-                soundfile.write(folder / target, sound, RATE)
+                target = f"{name}-{re.sub(r'[^A-Za-z0-9]+', '-', '-'.join(inside.with_suffix('').parts[-2:]))}{suffix}"
+                write_sound(folder / target, sound.astype(np.float32) / 32767, RATE)
                 licence = f"{PACKAGES[name]} (Debian copyright file)"
                 length = len(sound) / RATE
                 facts = (f"{length:.2f}", RATE, 2, "", licence, f"debian:{package.name}", str(inside))
-                add([target, "instrumental", "train", "", f"debian: {name}", *facts])
+                split = "valid" if share(target) < VALID_SHARE else "train"
+                add([target, "instrumental", split, "", f"debian: {name}", *facts])
                 made, pieces = made + length / 60, pieces + 1
         tell(f"{name}: {pieces} pieces")
     if not made:
@@ -159,6 +165,7 @@ def main(
     package: Annotated[list[str], typer.Option(help="Of these packages only; may be said again.")] = [],  # noqa: B006
     debs: Annotated[Path | None, typer.Option(help="A folder that has the packages already.")] = None,
     seconds: Annotated[float, typer.Option(min=SHORTEST_S, help="Of each piece, at most.")] = 150.0,
+    ogg: Annotated[bool, typer.Option("--ogg", help="As Ogg Vorbis, a fifth as large as FLAC.")] = False,
 ) -> None:
     """Take music without voices out of Debian's game packages."""
     names = list(dict.fromkeys(package)) or list(PACKAGES)
@@ -168,7 +175,9 @@ def main(
         with new_folder(out) as (folder, add), tempfile.TemporaryDirectory() as place:
             if debs is None:
                 download(names, Path(place))
-            made = write_music(found(names, debs or Path(place)), folder, add, seconds, typer.echo)
+            made = write_music(
+                found(names, debs or Path(place)), folder, add, seconds, typer.echo, ".ogg" if ogg else ".flac"
+            )
         typer.echo(f"{made:.1f} minutes of music, in {out}")
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         typer.echo(str(error), err=True)

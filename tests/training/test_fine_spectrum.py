@@ -1,0 +1,132 @@
+"""A slow trunk that looks at a fine spectrum: what it shows, and the network through rtsep's own Stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import rtsep
+from tests.training.songs import GATED
+from training.checkpoints import named_weights
+from training.export import export
+from training.network import Network
+from training.network.fine_spectrum import GROUPS, LOWEST_HZ, PER_OCTAVE, FineSpectrum
+
+SPEC = replace(
+    GATED,
+    **{"filterbank": "folded", "separator": "slow_fast"},
+    **{"options": {"slow_channels": 16, "film_blocks": [0, 2], "fine_window": 2048}},
+)
+RATE = 48000
+
+
+def tone(hertz: float, samples: int = 4096) -> torch.Tensor:
+    """`[1, samples]`, the middle of a sound."""
+    return torch.sin(2 * torch.pi * hertz * torch.arange(samples, dtype=torch.float64) / RATE).float()[None] * 0.1
+
+
+def whole(fine: FineSpectrum, window: torch.Tensor) -> torch.Tensor:
+    return torch.cat([fine(window, group) for group in range(len(GROUPS))], -1)
+
+
+@pytest.mark.parametrize("hertz", [110.0, 440.0, 1000.0, 2600.0, 6000.0])
+def test_a_tone_stands_at_its_bin(hertz: float) -> None:
+    found = whole(FineSpectrum(RATE, 4096, 1), tone(hertz))
+    expected = PER_OCTAVE * np.log2(hertz / LOWEST_HZ)
+    assert abs(int(found.argmax()) - expected) <= 1
+    strong = torch.sort(found).values
+    assert float(strong[-1] - strong[len(strong) // 2]) > 1.0  # 14 dB above half of the bins
+
+
+def test_harmonics_of_a_voice_are_apart() -> None:
+    """Partials of 200 Hz are peaks up to 3 kHz, each with a dip of 6 dB and more to the next."""
+    window = sum(tone(200.0 * number) for number in range(1, 21))
+    assert isinstance(window, torch.Tensor)
+    found = whole(FineSpectrum(RATE, 4096, 1), window).numpy()
+    decibels = found * 10 * np.log(10) / 0.7 / np.log(10)
+    for number in range(1, 11):
+        at, between = (round(PER_OCTAVE * np.log2(200.0 * place / LOWEST_HZ)) for place in (number, number + 0.5))
+        assert decibels[at - 1 : at + 2].max() - decibels[between] > 6
+
+
+def test_what_is_above_is_not_folded_into_it() -> None:
+    fine = FineSpectrum(RATE, 4096, 1)
+    loud = whole(fine, tone(300.0)).max()
+    for hertz in (11700.0, 12300.0, 23700.0):
+        power = (loud - whole(fine, tone(hertz))[: fine.sizes[0]].max()) * 10 / 0.7
+        assert power > 20  # dB
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Path, Path]:
+    """A stereo network whose slow trunk says something, and its two graphs."""
+    folder = tmp_path_factory.mktemp("fine")
+    torch.manual_seed(0)
+    network = Network(SPEC).eval().requires_grad_(False)
+    for weight in network.parameters():
+        weight.add_(torch.randn_like(weight) * 0.05)
+    text = yaml.safe_dump({"name": "fine", "target": "accompaniment", "task": "songs", "network": SPEC.to_dict()})
+    state = {"average": named_weights(network), "recipe": text, "hours": 1.0, "step": 1, "trained_on": "nothing"}
+    torch.save(state, folder / "checkpoint.pt")
+    return network, *export(folder / "checkpoint.pt", folder / "fine.onnx")
+
+
+def noise(hops: int, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal((128 * hops, 2)) * 0.1).astype(np.float32)
+
+
+def test_the_window_is_as_long_as_the_spectrum(made: tuple[Network, Path, Path]) -> None:
+    spec = rtsep.load(made[1]).spec
+    assert spec.analysis_window == 2048 and spec.slow_rate == 4 and spec.algorithmic_latency == 256
+
+
+def test_the_spectrum_matters(made: tuple[Network, Path, Path]) -> None:
+    """Of a sound that ended 1500 samples ago the fast part knows less than the slow one."""
+    wave = torch.from_numpy(noise(40).T.copy())[None]
+    deaf = Network(SPEC).eval().requires_grad_(False)
+    deaf.load_state_dict(made[0].state_dict())
+    deaf.get_submodule("separator.slow.reduce").weight[:, -SPEC.options["slow_channels"] :] = 0  # type: ignore[index]
+    assert (made[0](wave) - deaf(wave)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("form", [1, 2], ids=["step", "flat"])
+def test_any_blocks_give_the_same_bits_which_are_the_network(made: tuple[Network, Path, Path], form: int) -> None:
+    wave = noise(1500)
+    with torch.no_grad():
+        expected = made[0](torch.from_numpy(wave.T.copy())[None])[0].numpy().transpose(0, 2, 1)
+    stream = rtsep.load(made[form]).stream(channels=2)
+    sound = np.concatenate([stream.process(wave, sources=True), stream.flush(sources=True)], 1)
+    assert np.abs(sound[:, stream.latency :] - expected).max() < 1e-4
+    rng = np.random.default_rng(1)
+    for most in (1000, 90):
+        cuts = np.cumsum(rng.integers(1, most, 4000))
+        pieces = [stream.process(block, sources=True) for block in np.split(wave, cuts[cuts < len(wave)])]
+        assert np.array_equal(np.concatenate([*pieces, stream.flush(sources=True)], 1), sound)
+
+
+def test_nothing_of_the_future_is_heard(made: tuple[Network, Path, Path]) -> None:
+    wave = torch.from_numpy(noise(60).T.copy())[None]
+    before = made[0](wave)
+    wave[..., 128 * 40 :] = torch.nan
+    after = made[0](wave)
+    assert torch.equal(after[..., : 128 * 39], before[..., : 128 * 39])
+
+
+def test_silence_stays_silence(made: tuple[Network, Path, Path]) -> None:
+    stream = rtsep.load(made[1]).stream(channels=2)
+    assert not stream.process(np.zeros((48000, 2), np.float32)).any()
+
+
+def test_all_of_it_learns_in_bfloat16() -> None:
+    network = Network(SPEC)
+    network.mixed = True
+    network.get_submodule("separator.slow.film.project").weight.data.normal_(0, 0.1)
+    network(torch.randn(2, 2, 128 * 40) * 0.1).square().mean().backward()
+    weight = network.get_submodule("separator.slow.reduce").weight
+    assert isinstance(weight, torch.nn.Parameter) and weight.grad is not None
+    assert (weight.grad.abs().sum(0)[-50:] > 0).all()

@@ -1,0 +1,382 @@
+"""Songs made of recorded voices and of notes: as many singers as there are voices, over music without any other.
+
+    python -m training.data.made_songs OUT --data MANIFEST.csv [--music MANIFEST.csv] [--repos DIR] [--minutes M]
+        [--seed N]
+
+A voice (of the manifest: banks of sung syllables, and speakers whose recordings are wide) sings the melody of a MIDI
+file, and FluidSynth plays the rest of it from a sound font; key, tempo and instruments change from song to song. A
+second voice or a double may join, and the voices go through what records do to them. What `made_songs.yaml` names is
+fetched, or taken from DIR. Written are OUT/NAME-vocals.ogg, OUT/NAME-accompaniment.ogg (48 kHz, stereo) and
+OUT/manifest.csv, for `--dataset manifest=OUT/manifest.csv`. Singers and tunes of valid songs are in no others. Real
+singing of valid singers is laid over pieces of `--music`.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from training.extras import require
+
+    require("train", "sung")
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+import yaml
+
+from training.data.bus_effects import active_rms, compressed, compressor_gain, echoes, panned
+from training.data.clip_store import bank_rate, decode
+from training.data.collect import share
+from training.data.manifest import Row, new_folder, read_manifest
+from training.data.public_sources import SourceUnavailable, matches, opened, read_catalogue
+from training.data.singing import Voice, analysed, sing
+from training.data.sound_files import write_sound
+from training.data.tunes import Note, Tune, arranged, in_third, lumps, melody, read_tune, single_line, turned
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float64]
+
+RECIPE = Path(__file__).with_name("made_songs.yaml")
+RATE = 48000  # Hz
+SONG_S = 75.0  # at most
+VOICE_S = 60.0  # of a singer's recordings that one song is sung with
+WIDE = 14000  # Hz; a speaker whose recordings end below would teach that treble is never a singer's
+SPEAKERS = 0.4  # share of the songs that speakers sing
+TEMPO = (0.85, 1.15)
+BELOW_DB = (-2.0, 9.0)  # the voices under the music
+DOUBLED, THIRDS, COMPRESSED, ECHOES, BUS, MELODY_PLAYED = 0.2, 0.3, 0.6, 0.2, 0.4, 0.25  # of songs
+OTHER_INSTRUMENT = 0.4  # of channels
+
+
+@dataclass(frozen=True)
+class Singer:
+    """A voice: its recordings, and whether it is sung or spoken."""
+
+    name: str
+    rows: tuple[Row, ...]
+    spoken: bool
+    valid: bool
+
+
+@dataclass(frozen=True)
+class TuneFile:
+    """The content of a MIDI file, whence it is and under which licence."""
+
+    name: str
+    data: bytes
+    licence: str
+    origin: str
+
+
+@dataclass
+class Material:
+    """All that songs are made of. `fonts` are files, with their licences."""
+
+    singers: list[Singer]
+    tunes: list[TuneFile]
+    fonts: list[tuple[Path, str]]
+    valid_tunes: float = 0.12
+    instrumentals: list[Row] = field(default_factory=list)
+    real_singing: list[Row] = field(default_factory=list)  # of valid singers
+
+    def tunes_of(self, valid: bool) -> list[TuneFile]:
+        """Those that songs of a split are made of."""
+        return [tune for tune in self.tunes if (share(tune.name) < self.valid_tunes) == valid]
+
+
+def singers(rows: Sequence[Row], valid: Sequence[str]) -> list[Singer]:
+    """The voices of a manifest that can sing alone: vocals that belong to no accompaniment, wide speech of one person.
+
+    Those named in `valid`, and all of the valid split, are to validate on.
+    """
+    accompanied = {(row.corpus, row.song) for row in rows if row.kind == "accompaniment"}
+    found: dict[tuple[str, bool, str], list[Row]] = {}
+    for row in rows:
+        spoken = row.kind == "speech"
+        alone = row.kind == "vocals" and (row.corpus, row.song) not in accompanied
+        named = row.speaker and row.speaker != "mixed"
+        if row.split != "test" and (alone or (spoken and named and row.bandwidth >= WIDE)):
+            found.setdefault((row.speaker or row.corpus, spoken, row.split), []).append(row)
+    made = [
+        Singer(name, tuple(those), spoken, split == "valid" or name in valid)
+        for (name, spoken, split), those in found.items()
+    ]
+    return [singer for singer in made if sum(row.seconds for row in singer.rows) >= 8]
+
+
+@contextmanager
+def material(rows: Sequence[Row], music: Sequence[Row], repos: Path | None) -> Iterator[Material]:
+    """Fetches tunes and sound fonts. Raises SourceUnavailable or ValueError with one sentence if something lacks."""
+    about = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    found = Material(singers(rows, about["valid_singers"]), [], [], about["valid_tunes"])
+    found.instrumentals = [row for row in music if row.kind == "instrumental" and row.split == "valid"]
+    found.real_singing = [
+        row for singer in found.singers if singer.valid for row in singer.rows if row.corpus in about["real_singing"]
+    ]
+    seen: set[str] = set()
+    with tempfile.TemporaryDirectory(prefix="fonts-") as place:
+        for source in read_catalogue(RECIPE).sources:
+            with opened(source, repos) as (paths, read):
+                for part in source.parts:
+                    chosen = [path for path in paths if matches(path, part)]
+                    if not chosen:
+                        raise ValueError(f"{source.name} has no {', '.join(part.files)}.")
+                    for path, data in zip(chosen, read(chosen), strict=True):
+                        if part.kind == "soundfont":
+                            font = Path(place, Path(path).name)
+                            font.write_bytes(data)
+                            found.fonts.append((font, f"{source.name} {source.licence}"))
+                            continue
+                        stem = f"{source.name}-{Path(path).stem}"
+                        files = lumps(data) if path.endswith(".wad") else [("", data)]
+                        for name, midi in files:
+                            mark = str(share(midi.hex()))
+                            if mark not in seen:
+                                seen.add(mark)
+                                whole = f"{stem}-{name}".strip("-")
+                                found.tunes.append(TuneFile(whole, midi, source.licence, source.origin))
+        yield found
+
+
+def played(midi: bytes, font: Path) -> Samples:
+    """What FluidSynth makes of a MIDI file, `[samples, 2]`; raises ValueError with one sentence if it cannot."""
+    with tempfile.TemporaryDirectory(prefix="midi-") as place:
+        tune, sound = Path(place, "tune.mid"), Path(place, "sound.raw")
+        tune.write_bytes(midi)
+        words = ["fluidsynth", "-n", "-i", "-q", "-g", "0.4", "-r", str(RATE), "-O", "s16", "-T", "raw"]
+        try:
+            done = subprocess.run([*words, "-F", str(sound), str(font), str(tune)], capture_output=True, timeout=300)
+        except FileNotFoundError:
+            raise ValueError("fluidsynth is missing: install it (in Debian, apt-get install fluidsynth).") from None
+        except subprocess.TimeoutExpired:
+            raise ValueError("fluidsynth does not come to an end with a tune.") from None
+        if done.returncode or not sound.exists():
+            raise ValueError(f"fluidsynth failed: {done.stderr.decode(errors='replace').strip()[-200:]}")
+        return np.frombuffer(sound.read_bytes(), "<i2").reshape(-1, 2) / 32768.0
+
+
+@lru_cache(maxsize=128)
+def _tune(file: TuneFile) -> Tune:
+    return read_tune(file.data, file.name)
+
+
+@lru_cache(maxsize=64)
+def _analysed(rows: tuple[Row, ...]) -> Voice:
+    import soxr
+
+    pieces = []
+    for row in rows:
+        rate = bank_rate(row.sample_rate)
+        sound = decode(row).astype(np.float64)[: round(VOICE_S * rate)] / 32767
+        sound = sound if rate == RATE else soxr.resample(sound, rate, RATE)
+        pieces += [sound * (0.1 / max(active_rms(sound, RATE), 1e-6)), np.zeros(RATE // 10)]
+    return analysed(np.concatenate(pieces), RATE)
+
+
+def voice_of(singer: Singer, rng: np.random.Generator) -> Voice:
+    """A part of a singer's recordings, about a minute."""
+    order = rng.permutation(len(singer.rows))
+    # Long recordings are analysed once and kept; of short ones a few that follow each other.
+    first, chosen, seconds = int(order[0]), [], 0.0
+    for step in range(len(singer.rows)):
+        row = singer.rows[(first + step) % len(singer.rows)]
+        if seconds >= VOICE_S / 2:
+            break
+        chosen.append(row)
+        seconds += row.seconds
+    return _analysed(tuple(chosen))
+
+
+@dataclass(frozen=True)
+class Song:
+    """Vocals and accompaniment, `[samples, 2]` each."""
+
+    vocals: Samples
+    accompaniment: Samples
+    about: str
+
+
+def made_song(singer: Singer, tune: Tune, font: Path, rng: np.random.Generator) -> Song:
+    """One singer, one tune; raises ValueError with one sentence where they do not go together."""
+    channel = melody(tune)
+    voice = voice_of(singer, rng)
+    if not voice.units:
+        raise ValueError(f"{singer.name} is hardly voiced in this recording.")
+    sung_at = float(np.median([unit.pitch for unit in voice.units])) + (rng.uniform(0, 6) if singer.spoken else 0.0)
+    line = single_line(tune.notes[channel]) if channel is not None else invented(tune, rng)
+    wanted = sung_at + rng.uniform(-2, 2) - float(np.median([note.pitch for note in line]))
+    octaves = 12 * round(wanted / 12)
+    key, tempo = round(wanted - octaves), rng.uniform(*TEMPO)
+    begin = _most_sung(line, SONG_S * tempo, rng)
+    end = min(begin + SONG_S * tempo, tune.seconds + 1)
+    line = [note for note in line if begin + 0.3 <= note.begin < end - 0.3]
+    if len(line) < 8:
+        raise ValueError(f"{tune.name} has too few notes to sing.")
+    line = turned(line, begin, key + octaves, tempo)
+    hidden = channel if rng.random() >= MELODY_PLAYED else None
+    music = played(arranged(tune, (begin, end), hidden, key, tempo, OTHER_INSTRUMENT, rng), font)
+    music = music[: round((end - begin) / tempo * RATE)]
+    vocals = choir(voice, line, tune, rng)[: len(music)]
+    vocals = np.pad(vocals, ((0, len(music) - len(vocals)), (0, 0)))
+    if rng.random() < ECHOES:
+        vocals = echoes(vocals, RATE, rng.uniform(0.3, 0.7), rng)
+    return _mixed(vocals, music, f"{tune.name}, {key:+} semitones, {tempo:.2f} as fast", rng)
+
+
+def _most_sung(line: list[Note], seconds: float, rng: np.random.Generator) -> float:
+    """Where a part of so many seconds begins: of a few places the one after which most is sung."""
+    places = [max(0.0, line[index].begin - rng.uniform(0, 5)) for index in rng.integers(len(line), size=6)]
+    return max(places, key=lambda begin: sum(n.end - n.begin for n in line if begin <= n.begin < begin + seconds))
+
+
+def invented(tune: Tune, rng: np.random.Generator) -> list[Note]:
+    """A melody for a piece that has none: it moves by steps of the piece's scale, when something is played."""
+    begins = np.unique([round(note.begin, 2) for notes in tune.notes.values() for note in notes])
+    classes = np.zeros(12)
+    for note in (note for number, notes in tune.notes.items() if number != 9 for note in notes):
+        classes[int(note.pitch) % 12] += note.end - note.begin
+    scale = [pitch for pitch in range(48, 85) if classes[pitch % 12] >= max(np.sort(classes)[-7], 1e-3)]
+    place, now, made = len(scale) // 2, 0.0, list[Note]()
+    while len(begins) and len(scale) > 4:
+        later = begins[begins >= now + rng.choice([0.2, 0.35, 0.35, 0.7, 1.0])]
+        if not len(later):
+            break
+        until = float(later[0])
+        place = int(np.clip(place + rng.integers(-2, 3), 2, len(scale) - 3))
+        if made and rng.random() < 0.88:  # else the phrase ends
+            made[-1] = Note(made[-1].begin, until, made[-1].pitch, made[-1].velocity)
+        made.append(Note(until, until + 0.3, scale[place], int(rng.integers(70, 110))))
+        now = until
+    if not made:
+        raise ValueError(f"{tune.name} has nothing to sing to.")
+    return made
+
+
+def choir(voice: Voice, line: list[Note], tune: Tune, rng: np.random.Generator) -> Samples:
+    """The lead in the middle, `[samples, 2]`, at times with a double, or a voice a third away."""
+    lead = sing(voice, line, rng)
+    if rng.random() < COMPRESSED:
+        lead = compressed(lead, RATE, rng)
+    whole = panned(lead, rng.uniform(-0.1, 0.1))
+    others = []
+    if rng.random() < DOUBLED:
+        others.append((line, rng.uniform(-9, 0)))
+    if rng.random() < THIRDS:
+        first = int(rng.integers(len(line)))  # from somewhere on, as a refrain has it
+        others.append((in_third(line[first:], tune, bool(rng.random() < 0.5)), rng.uniform(-12, -3)))
+    for notes, decibels in others:
+        other = sing(voice, notes, rng) * 10 ** (decibels / 20)
+        count = min(len(other), len(whole))
+        whole[:count] += panned(other, rng.uniform(-0.8, 0.8))[:count]
+    return whole
+
+
+def _mixed(vocals: Samples, music: Samples, about: str, rng: np.random.Generator) -> Song:
+    """Both at their levels; now and then through the compressor of the whole mix."""
+    vocals = vocals * (active_rms(music, RATE) / active_rms(vocals, RATE) * 10 ** (-rng.uniform(*BELOW_DB) / 20))
+    parts = np.stack([vocals, music])
+    if rng.random() < BUS:
+        mix = parts.sum(0).mean(1)
+        threshold = 20 * np.log10(np.sqrt(np.square(mix).mean()) + 1e-9) + rng.uniform(-6, 3)
+        parts = parts * compressor_gain(mix, RATE, threshold, rng.uniform(1.5, 4), rng.uniform(0.05, 0.3))[:, None]
+    parts *= 0.9 / max(float(np.abs(parts).max()), float(np.abs(parts.sum(0)).max()), 1e-9)
+    return Song(parts[0], parts[1], about)
+
+
+def placed_song(row: Row, instrumental: Row, rng: np.random.Generator) -> Song:
+    """A recorded song over a piece of music that has nothing to do with it."""
+    from training.data.song_clips import decode_stereo
+
+    voice = decode_stereo(row, RATE).T.astype(np.float64)
+    music = decode_stereo(instrumental, RATE).T.astype(np.float64)
+    count = min(round(SONG_S * RATE), len(music))
+    silence = round(rng.uniform(1, 4) * RATE)
+    vocals = np.pad(voice, ((silence, 0), (0, 0)))[:count]
+    return _mixed(np.pad(vocals, ((0, count - len(vocals)), (0, 0))), music[:count], instrumental.path.name, rng)
+
+
+def write_songs(
+    made_of: Material, folder: Path, add: Callable[[list[Any]], object], minutes: float, valid: float, seed: int
+) -> Iterator[str]:
+    """Writes songs to train on and, `valid` minutes of them, to validate on, a row a part by `add`; yields their names.
+
+    Raises ValueError with one sentence if there is no singer or no tune of a split.
+    """
+    for split, wanted in (("train", minutes), ("valid", valid)):
+        done, number, failed = 0.0, 0, 0
+        here = [singer for singer in made_of.singers if singer.valid == (split == "valid")]
+        tunes = made_of.tunes_of(split == "valid")
+        if wanted and not (here and tunes and made_of.fonts):
+            raise ValueError(f"There is no singer or no tune for {split} songs.")
+        while done < wanted:
+            rng = np.random.default_rng((seed, split == "valid", number))
+            number += 1
+            try:
+                song, singer, facts = _any_song(made_of, here, tunes, rng, split == "valid")
+            except ValueError as reason:
+                failed += 1
+                if failed > 50 and not done:
+                    raise ValueError(f"No song was made: {reason}") from None
+                continue
+            seconds = len(song.vocals) / RATE
+            done += seconds / 60
+            for kind, part in (("vocals", song.vocals), ("accompaniment", song.accompaniment)):
+                name = f"made-{split}-{seed}-{number:04}-{kind}.ogg"
+                write_sound(folder / name, part, RATE)
+                about = (f"{seconds:.2f}", RATE, 2, "", *facts, song.about)
+                add([name, kind, split, singer.name, "made songs", *about])
+            yield f"{split} {number}: {singer.name}, {song.about}"
+
+
+def _any_song(
+    made_of: Material, here: list[Singer], tunes: list[TuneFile], rng: np.random.Generator, valid: bool
+) -> tuple[Song, Singer, tuple[str, str]]:
+    """A song of a split, who sings, and its licence and source."""
+    if valid and made_of.real_singing and made_of.instrumentals and rng.random() < 0.5:
+        row = made_of.real_singing[rng.integers(len(made_of.real_singing))]
+        music = made_of.instrumentals[rng.integers(len(made_of.instrumentals))]
+        singer = next(each for each in here if row in each.rows)
+        facts = (f"voice: {row.licence}; music: {music.licence}", f"{row.path.name}; {music.path.name}")
+        return placed_song(row, music, rng), singer, facts
+    spoken = rng.random() < SPEAKERS
+    those = [singer for singer in here if singer.spoken == spoken] or here
+    # By the root of their minutes: a long recording is heard more often than a short one, and not by so much.
+    chance = np.sqrt([sum(row.seconds for row in singer.rows) for singer in those])
+    singer, tune = those[rng.choice(len(those), p=chance / chance.sum())], tunes[rng.integers(len(tunes))]
+    font, of_font = made_of.fonts[rng.integers(len(made_of.fonts))]
+    licence = f"voice: {singer.rows[0].licence}; tune: {tune.licence}; sound font: {of_font}"
+    return made_song(singer, _tune(tune), font, rng), singer, (licence, f"{singer.rows[0].corpus}; {tune.origin}")
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    data: Annotated[list[Path], typer.Option(help="A manifest.csv with voices; may be said again.")],
+    music: Annotated[list[Path], typer.Option(help="A manifest.csv with instrumentals; may be said again.")] = [],  # noqa: B006
+    repos: Annotated[Path | None, typer.Option(help="A folder that has the packages already.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Of songs to train on, at least.")] = 60.0,
+    valid: Annotated[float, typer.Option(min=0, help="Of songs to validate on, at least.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same songs.")] = 1,
+) -> None:
+    """Make songs of recorded voices and MIDI files."""
+    try:
+        rows = [row for file in data for row in read_manifest(file)]
+        pieces = [row for file in music for row in read_manifest(file)]
+        with new_folder(out) as (folder, add), material(rows, pieces, repos) as made_of:
+            for line in write_songs(made_of, folder, add, minutes, valid, seed):
+                typer.echo(line)
+    except (OSError, ValueError, SourceUnavailable) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)
