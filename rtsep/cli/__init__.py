@@ -32,7 +32,7 @@ app.command("models", short_help="List the models, or add one.")(models.models)
 app.command("devices", short_help="List the sound devices.")(devices.devices)
 app.command("doctor", short_help="What here helps or hinders live sound.")(devices.doctor)
 app.add_typer(bench.app, name="bench")
-app.add_typer(service.app, name="service")
+app.add_typer(service.app, name="service", short_help="Start the virtual microphone at login.")
 
 
 def _version(wanted: bool) -> None:

@@ -9,10 +9,10 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import rtsep
-from rtsep.engine.native.onnxruntime_library import library_path
 from rtsep.export.flat_form import flat_model
 from tests.live import servers
 from tests.recordings import noisy
@@ -30,7 +30,8 @@ INCLUDE = os.environ.get("ONNXRUNTIME_INCLUDE")
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compiled against the C library that comes with the Python package, without a warning."""
     servers.install("build-essential", program="gcc")
-    folder, library = tmp_path_factory.mktemp("embedding"), library_path()
+    folder = tmp_path_factory.mktemp("embedding")
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
     for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
         shutil.copy(library, folder / name)
     words = ["gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{request.param}", str(PROGRAM)]
