@@ -31,7 +31,7 @@ from rich.table import Table  # noqa: E402
 import rtsep  # noqa: E402
 from benchmarks.limit import spread  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
-from rtsep.engine.compiled.native import CompiledNativeStep  # noqa: E402
+from rtsep.engine.compiled.native import NativeStep  # noqa: E402
 from rtsep.engine.many_streams import MAX_STREAMS, Engine  # noqa: E402
 from training.evaluation.evaluate import describe, write_json  # noqa: E402
 from training.one_sentence import one_sentence  # noqa: E402
@@ -89,7 +89,7 @@ class Streams:
         self.counts = sorted({min(MAX_STREAMS, max(1, round(share * guess))) for share in AROUND})
         self.engine, self.block = Engine(model, self.counts[-1]), self.noise(self.counts[-1])
         self.places = [self.engine.join() for _ in range(self.counts[-1])]
-        self.alone = [CompiledNativeStep(model.program, spec.channels) for _ in range(self.counts[0])]
+        self.alone = [NativeStep(model.program, spec.channels) for _ in range(self.counts[0])]
 
     def noise(self, streams: int) -> Floats:
         """A hop of noise for each."""
