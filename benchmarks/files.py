@@ -19,6 +19,7 @@ import os
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read once, when the libraries below are loaded
 
+import json  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -79,6 +80,16 @@ def measure(name: str, seconds: float, repeats: int) -> dict[str, Any]:
     return {"model": describe(models["compiled"]), "times_real_time": told, "compiled / onnxruntime": spread(ratio)}
 
 
+# Runs a program from a small process: what the system calls the most memory of a program is no less than its parent's.
+_MEASURED = """
+import json, resource, subprocess, sys, time
+began = time.monotonic()
+code = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+"""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Of a run of the program: wall clock and CPU time in s, and the most memory that one of its processes took, MB."""
@@ -90,14 +101,13 @@ class Cost:
 
 def run_program(files: Sequence[Path], target: Path, model: str, workers: int = 1) -> Cost:
     """`rtsep denoise` with these files. Raises RtsepError when it fails."""
-    began = time.monotonic()
     command = [sys.executable, "-m", "rtsep", "denoise", "--model", model, "--workers", str(workers), "--overwrite"]
-    process = subprocess.Popen([*command, "-q", "-o", str(target), *map(str, files)])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    command += ["-q", "-o", str(target), *map(str, files)]
+    done = subprocess.run([sys.executable, "-c", _MEASURED, *command], stdout=subprocess.PIPE, text=True)
+    code, *cost = json.loads(done.stdout)
+    if code:
         raise RtsepError("The program failed; see above.")
-    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(*cost)
 
 
 def measure_batch(name: str, workers: int, seconds: float, repeats: int) -> dict[str, Any]:

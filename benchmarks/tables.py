@@ -116,19 +116,18 @@ def stability() -> str:
 
 
 def speed() -> str:
-    """Time of one call and CPU of a second of audio, beside the peers; then offline files and cold start."""
-    found, step = results("throughput"), results("step")
+    """Time of one call and CPU of a second of audio, beside the peers; then offline files."""
+    found = results("throughput")
     rows = []
     for entry in found["streams"]:
         times = [f"{entry[key]:.3f}" for key in ("frame_ms", "p50_ms", "p99_ms")]
         shares = [f"{100 * entry['median_share']:.1f} %", f"{100 * entry['p99_share']:.1f} %"]
         rows.append([entry["name"], *times, *shares, f"{entry['cpu_per_s']:.4f}"])
     header = ["one thread", "frame ms", "median ms", "p99 ms", "median of frame", "p99 of frame", "CPU s a second"]
-    offline, cold = found["offline"], step["cold_start"]
+    offline = found["offline"]
     return (
         markdown(header, rows)
         + f"\nFiles: {offline['times_real_time']:.0f} times real time on one core. "
-        + f"From starting Python to the first sound: {cold['total_ms'] / 1000:.2f} s. "
         + f"Measured on {found['processor']}, {found['cores']} cores.\n"
     )
 

@@ -36,12 +36,13 @@ def step(
     ] = 30.0,
 ) -> None:
     """Latency of the stream by a probe, and the time a hop takes on one thread."""
+    from rtsep.engine.enhance import BACKEND
     from rtsep.model import load
     from rtsep.report.step import measure_step
 
     if json is not None:
         check_writable(json)
-    result = measure_step(load(model), seconds)
+    result = measure_step(load(model, BACKEND), seconds)
     if json is not None:
         write_json(result, json)
     if json != "-":
@@ -61,12 +62,13 @@ def files(
     repeat: Annotated[int, typer.Option(min=1, help="Runs a file; the fastest counts.")] = 3,
 ) -> None:
     """How many times faster than real time files are cleaned, on one core."""
+    from rtsep.engine.enhance import BACKEND
     from rtsep.model import load
     from rtsep.report.throughput import measure_files
 
     if json is not None:
         check_writable(json)
-    result = measure_files(load(model), recordings or [], repeat)
+    result = measure_files(load(model, BACKEND), recordings or [], repeat)
     if json is not None:
         write_json(result, json)
     if json != "-":

@@ -52,12 +52,13 @@ def demonstrate(
     import soundfile
 
     from rtsep.audio_io.files import enhance_file
+    from rtsep.engine.enhance import BACKEND
     from rtsep.model import load
     from rtsep.report.spectrogram import draw
     from rtsep.report.step import measure_compute, probe_latency
 
     folder.mkdir(parents=True, exist_ok=True)
-    model = load(model_name)
+    model = load(model_name, BACKEND)
     before_wav, after_wav, picture = folder / "noisy.wav", folder / "clean.wav", folder / "spectrogram.png"
     before, rate = soundfile.read(noisy, dtype="float32")
     reference, _ = soundfile.read(clean, dtype="float32")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from rtsep.engine.enhance import BACKEND
 from rtsep.engine.segments import Segments
-from rtsep.model import SpectralModel, load
+from rtsep.model import SpectralModel, load, look_at
 
 
 def describe(name_or_path: str | Path) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def describe(name_or_path: str | Path) -> dict[str, Any]:
 
     Raises InputError when there is no such model.
     """
-    model = load(name_or_path)
+    model = look_at(name_or_path)
     spec = model.spec
     return {
         "name": spec.name,
@@ -45,7 +46,7 @@ def share_of_core(name_or_path: str | Path, hops: int = 100) -> float:
 
     Raises InputError when there is no such model.
     """
-    model = load(name_or_path)
+    model = load(name_or_path, BACKEND)
     if isinstance(model, SpectralModel):
         return _share_of_segments(model)
     spec, step = model.spec, model.step()

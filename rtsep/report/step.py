@@ -44,7 +44,7 @@ def measure_step(model: Model, seconds: float = 30.0) -> dict[str, Any]:
             "algorithmic_ms": 1000 * (latency + 1) / spec.sample_rate,
         },
         "compute": measure_compute(model, seconds),
-        "cold_start": measure_cold_start(str(model.path)),
+        "cold_start": measure_cold_start(str(model.path), model.backend),
         "machine": machine(),
     }
 
@@ -139,7 +139,7 @@ import json, sys, time
 began = time.perf_counter()
 import rtsep
 imported = time.perf_counter()
-model = rtsep.load(sys.argv[1])
+model = rtsep.load(sys.argv[1], sys.argv[2])
 loaded = time.perf_counter()
 import numpy
 stream = model.stream()
@@ -150,7 +150,7 @@ print(json.dumps({"import_ms": 1e3 * (imported - began), "load_ms": 1e3 * (loade
 """
 
 
-def measure_cold_start(model_path: str) -> dict[str, float]:
+def measure_cold_start(model_path: str, backend: str) -> dict[str, float]:
     """ms from starting a fresh Python to the first block out of a stream, in all and in parts.
 
     numba's compiled kernels are taken from its cache, which this process has filled: the very first run after an
@@ -159,7 +159,11 @@ def measure_cold_start(model_path: str) -> dict[str, float]:
     began = time.time()
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _FIRST_SOUND, model_path], capture_output=True, text=True, check=True, timeout=300
+            [sys.executable, "-c", _FIRST_SOUND, model_path, backend],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
         )
     except subprocess.SubprocessError as error:
         raise RtsepError(f"The cold start could not be measured: {error}.") from None
