@@ -164,8 +164,14 @@ def streams() -> str:
     for entry in found["models"]:
         told = [{name: f"{value:{form}}" for name, value in entry[key].items()} for key, form in keys.items()]
         cells = [f"{value['median']} ({value['least']} to {value['most']})" for value in told]
+        cells.append(f"{100 * entry['left_out']['median']:.0f} %")
         rows.append([f"{entry['model']['name']} {entry['model']['version']}", *cells])
-    header = ["streams, p99 under half a hop", "µs a stream and hop", "one after the other / together"]
+    header = [
+        "streams, p99 under half a hop",
+        "µs a stream and hop",
+        "one after the other / together",
+        "calls left out",
+    ]
     told_of = (
         f"\nMeasured on {found['processor']} at a load average of {found['load']:.0f} on {found['cores']} cores.\n"
     )

@@ -19,10 +19,8 @@ class Cleaner:
 
     def __init__(self, model: str, strength: float | None, overwrite: bool) -> None:
         """Raises InputError as ``rtsep.load`` does."""
-        from rtsep.engine.enhance import BACKEND
-        from rtsep.model import load
-
-        self._model, self._work = load(model, BACKEND), Work(model, strength, overwrite)
+        self._work = Work(model, strength, overwrite)
+        self._model = self._work.load()
 
     def clean(self, item: Item) -> Result:
         """Fetch, clean and put away; the output is there whole or not at all. Never raises an Exception."""

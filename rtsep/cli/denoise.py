@@ -61,6 +61,9 @@ def denoise(
             min=0, metavar="N", help="Files at a time; 0 is one a CPU core, as ever with --ray.", show_default="1"
         ),
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", help="What computes files: the processor, or an NVIDIA GPU.")
+    ] = "cpu",
     ray: Annotated[
         str | None,
         typer.Option(
@@ -183,10 +186,17 @@ def denoise(
         typer.echo(context.get_help())
         return
     check_gate_options(gating)
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--device is {device!r}; it must be cpu or cuda.")
     if ray is not None:
         from rtsep.cli.ray_batch import run_on_ray
 
-        only_here = {"--raw": raw, "--gate": gating["gate"], "--salvage": salvage or None}
+        only_here = {
+            "--raw": raw,
+            "--gate": gating["gate"],
+            "--salvage": salvage or None,
+            "--device": None if device == "cpu" else device,
+        }
         run_on_ray(
             files,
             output,
@@ -227,4 +237,5 @@ def denoise(
         salvage=salvage,
         skip_existing=skip_existing,
         raw=unheaded,
+        backend="cuda" if device == "cuda" else None,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def run_on_ray(
             raise InputError(f"{option} does not go with --ray.")
     if output is None:
         raise InputError("--ray needs -o: a folder that exists, or an address such as s3://bucket/folder.")
-    with interrupted_by_signals(), _Bar(quiet) as tell:
+    with interrupted_by_signals(), _Bar(quiet) as tell, _standard_output_kept():
         results = run(
             files,
             output,
@@ -64,6 +65,13 @@ def run_on_ray(
         write_json([asdict(result) for result in results], "-")
     codes = {result.exit_code for result in failed}
     raise typer.Exit(0 if not codes else 2 if codes == {2} else 1)
+
+
+@contextlib.contextmanager
+def _standard_output_kept() -> Iterator[None]:
+    """Ray prints there what happens on the cluster, a worker that was killed say; but it is for the results."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 class _Bar:

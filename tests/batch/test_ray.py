@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 pytest.importorskip("ray")
 
@@ -24,6 +26,7 @@ from rtsep.errors import RtsepError
 from rtsep.model import load
 from tests.batch.test_items import sound
 from tests.program import HOME, assert_one_sentence, command, environment, spawn
+from tests.recordings import noisy
 
 pytestmark = pytest.mark.servers
 FILES, SECONDS = 10, 30.0
@@ -46,7 +49,8 @@ def nodes() -> Iterator[Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("in")
     for number in range(FILES):
-        sound(folder / f"{number}.wav", SECONDS + number)
+        length = round(16000 * (SECONDS + number))
+        soundfile.write(folder / f"{number}.wav", np.resize(noisy(16000, 1, 11.0)[:, 0], length), 16000)
     return folder
 
 
