@@ -28,7 +28,7 @@ def test_more_streams_cost_more_and_each_of_them_less(monkeypatch: pytest.Monkey
     found = streams.Streams("denoise-small")
     assert found.counts == sorted(found.counts) and found.counts[0] > 8
     for _ in range(5):
-        turn = {count: float(np.nanmedian(times)) for count, times in found.turn().items()}
+        turn = {count: float(np.median(times)) for count, times in found.turn().items()}
         few, many = found.counts[0], found.counts[-1]
         if turn[many] > 1.3 * turn[few] and turn[few] < 0.7 * turn[0]:
             return
