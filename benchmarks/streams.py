@@ -5,9 +5,9 @@
 `rtsep.Engine` steps more and more streams, on one thread, in small turns: a turn of each number of streams of each
 model, and again. Told is the number at which p99 of the step reaches half a hop, between the two numbers nearest to it,
 and beside it how many times as long as many streams take one after the other. The other half of a hop is left for
-whatever brings the sound and takes it away. Times are CPU time of the thread, so that other programs count by what they
-do to the caches, and not by the core that they take; on an idle machine that is the wall clock's time too. Nothing here
-is a pass or a fail.
+whatever brings the sound and takes it away.
+Times are CPU time of the thread: other programs count by what they do to the caches, which is much on a busy machine,
+and not by the core that they take. Nothing here is a pass or a fail.
 """
 
 from __future__ import annotations
@@ -43,10 +43,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+# title: (key, format)
+COLUMNS = {
+    "streams, p99 under half a hop": ("streams", ".0f"),
+    "streams, median under half a hop": ("streams at the median", ".0f"),
+    "µs a stream and hop": ("us_a_stream", ".1f"),
+    "one after the other / together": ("one after the other / together", ".2f"),
+}
 CALLS = 300  # hops in a turn
 SKIPPED = 20  # at its beginning, while weights and states come into the cache
 TURNS = 4  # a repeat
-AROUND = (0.6, 0.75, 0.9, 1.05, 1.2, 1.4, 1.6)  # numbers of streams, as shares of the first estimate
+AROUND = (0.3, 0.45, 0.6, 0.75, 0.9, 1.05, 1.2, 1.4)  # numbers of streams, as shares of the first estimate
+
+
+def cells(entry: dict[str, Any]) -> list[str]:
+    """A model's row of the table: median, least and most of each column."""
+    rows = [{name: f"{value:{form}}" for name, value in entry[key].items()} for key, form in COLUMNS.values()]
+    return [f"{row['median']} ({row['least']} to {row['most']})" for row in rows]
 
 
 def microseconds(call: Callable[[], object], calls: int) -> Floats:
@@ -120,11 +133,14 @@ def measure(names: list[str], repeats: int) -> list[dict[str, Any]]:
         for number, each in enumerate(streams):
             times = {count: np.concatenate([turn[number][count] for turn in turns]) for count in (0, *each.counts)}
             fewest = each.counts[0]
-            p99 = {count: float(np.percentile(times[count], 99)) for count in each.counts}
+            p50, p99 = (
+                {count: float(np.percentile(times[count], percent)) for count in each.counts} for percent in (50, 99)
+            )
             rows[number].append(
                 {
                     "p99_us": p99,
                     "streams": crossing(each.counts, list(p99.values()), each.half_hop_us),
+                    "streams at the median": crossing(each.counts, list(p50.values()), each.half_hop_us),
                     "us_a_stream": float(np.median(times[fewest])) / fewest,
                     "one after the other / together": float(np.median(times[0]) / np.median(times[fewest])),
                 }
@@ -149,14 +165,11 @@ def main(
     with one_sentence():
         found = measure(models or ["denoise", "denoise-small"], repeats)
         table = Table(title=f"one core, median of {repeats} (least to most)")
-        for title in ("model", "streams, p99 under half a hop", "us a stream", "one after the other / together"):
-            table.add_column(title, justify="left" if title == "model" else "right")
+        table.add_column("model")
+        for title in COLUMNS:
+            table.add_column(title, justify="right")
         for entry in found:
-            told = [
-                f"{entry[key]['median']:{form}} ({entry[key]['least']:{form}} to {entry[key]['most']:{form}})"
-                for key, form in (("streams", ".0f"), ("us_a_stream", ".1f"), ("one after the other / together", ".2f"))
-            ]
-            table.add_row(f"{entry['model']['name']} {entry['model']['version']}", *told)
+            table.add_row(f"{entry['model']['name']} {entry['model']['version']}", *cells(entry))
         Console(width=160).print(table)
         if json_path:
             write_json(json_path, {"format": 1, **environment(), "repeats": repeats, "models": found})

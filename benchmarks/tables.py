@@ -157,18 +157,12 @@ def limit() -> str:
 
 def streams() -> str:
     """How many streams one core serves by one engine."""
+    from benchmarks.streams import COLUMNS, cells
+
     found = results("streams")
-    keys = {"streams": ".0f", "us_a_stream": ".1f", "one after the other / together": ".2f"}
-    rows = []
-    for entry in found["models"]:
-        told = [{name: f"{value:{form}}" for name, value in entry[key].items()} for key, form in keys.items()]
-        cells = [f"{value['median']} ({value['least']} to {value['most']})" for value in told]
-        rows.append([f"{entry['model']['name']} {entry['model']['version']}", *cells])
-    header = ["streams, p99 under half a hop", "µs a stream and hop", "one after the other / together"]
-    told_of = (
-        f"\nMeasured on {found['processor']} at a load average of {found['load']:.0f} on {found['cores']} cores.\n"
-    )
-    return markdown([f"one core, median of {found['repeats']} (least to most)", *header], rows) + told_of
+    rows = [[f"{entry['model']['name']} {entry['model']['version']}", *cells(entry)] for entry in found["models"]]
+    told = f"\nMeasured on {found['processor']} at a load average of {found['load']:.0f} on {found['cores']} cores.\n"
+    return markdown([f"one core, median of {found['repeats']} (least to most)", *COLUMNS], rows) + told
 
 
 def files() -> str:

@@ -41,15 +41,16 @@ __all__ = [
 ]
 
 
-BACKENDS = ("onnxruntime", "compiled")
+BACKENDS = ("onnxruntime", "compiled")  # on the processor
+CUDA = "cuda"
 
 
 class Model:
     """A loaded model: its spec, and what runs its graph, which all its streams share and which holds no state.
 
-    ``backend`` says what that is: a session of onnxruntime, or the graph compiled to a program of rtsep's own (several
-    times as fast). Streams of one backend give the same bits whatever the blocks, the two agree within 1e-5. Any
-    number of streams may run, each in its own thread.
+    ``backend`` says what that is: a session of onnxruntime, the graph compiled to a program of rtsep's own (several
+    times as fast), or a session on a GPU. Streams of one backend give the same bits whatever the blocks; the first two
+    agree within 1e-5. Any number of streams may run, each in its own thread.
 
     ``not_compiled`` is a sentence where the compiled backend was asked for, and the graph cannot be.
     """
@@ -66,12 +67,12 @@ class Model:
 
         A graph that cannot be compiled runs in onnxruntime, with a warning that says why.
         """
-        if backend not in BACKENDS:
-            raise InputError(f"There is no backend {backend!r}; there are {' and '.join(BACKENDS)}.")
+        if backend not in (*BACKENDS, CUDA):
+            raise InputError(f"There is no backend {backend!r}; there are {', '.join(BACKENDS)} and {CUDA}.")
         self.path = Path(path)
-        self.backend = "onnxruntime"
+        self.backend = CUDA if backend == CUDA else "onnxruntime"
         self._program: Program | None = None
-        if session is not None:
+        if session is not None and backend != CUDA:
             self.session = session
         if backend == "compiled":
             self._compile()
@@ -96,7 +97,7 @@ class Model:
     @cached_property
     def session(self) -> Any:
         """The graph in onnxruntime, opened when it is first asked for."""
-        return _session(self.path)
+        return _session(self.path, self.backend)
 
     def step(self, hops: int = 1) -> Step:
         """A new step on this model, with a state of its own: ``step(window) -> frames``, hop after hop.
@@ -246,7 +247,7 @@ def _bytes(path: Path, count: int = -1) -> bytes:
     return data
 
 
-def _session(path: Path) -> Any:
+def _session(path: Path, backend: str = "onnxruntime") -> Any:
     _bytes(path, 1)
     import onnxruntime
 
@@ -259,7 +260,13 @@ def _session(path: Path) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     try:
+        if backend == CUDA:
+            from rtsep.engine.cuda import cuda_session
+
+            return cuda_session(path, options)
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except RtsepError:
+        raise
     except Exception as error:  # onnxruntime has a dozen exception types without a common base of their own
         if type(error).__name__ == "InvalidProtobuf":
             raise InputError(f"{path} is not an ONNX model, or damaged; fetch it again.") from error
@@ -311,10 +318,12 @@ def load(name_or_path: str | Path, backend: str = "onnxruntime") -> Model:
 
     Args:
         name_or_path: what to load.
-        backend: "onnxruntime", or "compiled", several times as fast (see Model); baselines take either and need none.
+        backend: "onnxruntime", or "compiled", several times as fast (see Model), or "cuda", onnxruntime on a GPU;
+            baselines take any and need none.
 
     Raises:
         InputError: there is no such model or backend, or the file is not one.
+        RtsepError: there is no CUDA where it is asked for.
     """
     found = _find(name_or_path)
     return found if isinstance(found, Baseline) else _opened(found, backend)

@@ -12,7 +12,7 @@ RANKS = (
     ("panel", "service", "integrations"),
     ("report", "export"),
     ("live",),
-    ("karaoke",),
+    ("karaoke", "batch"),
     ("audio_io",),
     ("model", "engine", "baselines"),
     ("model_spec",),

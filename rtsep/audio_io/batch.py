@@ -31,6 +31,7 @@ def run(
     salvage: bool = False,
     skip_existing: bool = False,
     raw: RawFormat | None = None,
+    backend: str | None = None,
 ) -> list[Outcome]:
     """Do all jobs; one that fails does not stop the others.
 
@@ -40,13 +41,11 @@ def run(
     salvage: a file that ends before its sound does is no failure; else it is one, though its output is kept.
     skip_existing: an output that is there already is no failure.
     raw: what standard input holds, when it has no header.
+    backend: see rtsep.load; None is the quickest on the processor.
     Returns one Outcome a job, in order. Warns and raises as ``rtsep.load(model)``; raises what ``progress`` raises.
     """
-    from rtsep.engine.enhance import BACKEND
-    from rtsep.model import load
-
-    loaded = load(model, BACKEND)
-    work = Work(model, strength, overwrite, make, raw)
+    work = Work(model, strength, overwrite, make, raw, backend)
+    loaded = work.load()
     done = _refusals(jobs, overwrite, skip_existing)
     todo = [number for number in range(len(jobs)) if number not in done]
     if workers > 1 and len(todo) > 1 and all(job.source != STANDARD for job in jobs):  # workers have no standard input

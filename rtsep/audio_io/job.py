@@ -80,13 +80,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """How files are processed, see `run`; it pickles if ``make`` does."""
+    """How files are processed, see `run`; it pickles if ``make`` does. backend: None is that of files."""
 
     model: str
     strength: float | None = None
     overwrite: bool = False
     make: MakeProcessor | None = None
     raw: RawFormat | None = None
+    backend: str | None = None
+
+    def load(self) -> Model:
+        """The model, on its backend. Raises and warns as ``rtsep.load``."""
+        from rtsep.engine.enhance import BACKEND
+        from rtsep.model import load
+
+        return load(self.model, self.backend or BACKEND)
 
 
 class Stopped(BaseException):

@@ -46,9 +46,14 @@ class PartFile:
 
 @functools.cache  # once a folder and process
 def _remove_abandoned(folder: Path) -> None:
+    remove_abandoned(folder, _FRESH_S)
+
+
+def remove_abandoned(folder: Path, age: float) -> None:
+    """Remove what killed processes have left half-written in a folder, unless it is younger than ``age`` (s)."""
     for path in folder.glob(f"{_PREFIX}*.part*"):
         with contextlib.suppress(OSError):  # somebody else's, or gone
-            if time.time() - path.stat().st_mtime < _FRESH_S:
+            if time.time() - path.stat().st_mtime < age:
                 continue
             descriptor = os.open(path, os.O_RDWR)
             try:

@@ -14,6 +14,7 @@ from rtsep.audio_io.sink import OUTPUTS
 from rtsep.errors import InputError
 
 DENOISED, KARAOKE = "denoised", "karaoke"  # what an output is marked with: NAME.denoised.EXT
+TEMPLATE = "{name}.{mark}{ext}"
 _FIELDS = ("name", "ext", "mark")
 # What is taken out of a folder: whatever libsndfile or ffmpeg reads. A file named by itself may have any suffix.
 _BY_LIBSNDFILE = (
@@ -54,7 +55,7 @@ def plan(
     An input that cannot be used becomes a job with a problem. Raises InputError when the request as a whole makes no
     sense, or when there is nothing else to do.
     """
-    template = "{name}.{mark}{ext}" if template is None else _checked(template)
+    template = TEMPLATE if template is None else checked_template(template)
     found = [one for entry in inputs for one in _expand(entry, mark, template, recursive)]
     if len(found) == 1 and found[0].problem is not None:
         raise InputError(found[0].problem)
@@ -99,11 +100,17 @@ def _job(one: _Found, place: Path | None, mark: str, template: str) -> Job:
 
 def _beside(source: str, mark: str, template: str) -> Path:
     path = Path("standard-input.wav" if source == STANDARD else source)
+    return path.parent / output_name(path.name, mark, template)
+
+
+def output_name(name: str, mark: str, template: str) -> str:
+    """What the output of a file of this name is called."""
+    path = Path(name)
     own = path.suffix if path.suffix.lower() in OUTPUTS else ".flac"
-    return path.parent / template.format(name=path.stem, mark=mark, ext=own)
+    return template.format(name=path.stem, mark=mark, ext=own)
 
 
-def _checked(template: str) -> str:
+def checked_template(template: str) -> str:
     """``template``; raises InputError when it names no file, or knows other fields."""
     try:
         fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}

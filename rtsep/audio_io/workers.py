@@ -110,9 +110,6 @@ def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
 
 def _serve(connection: Connection, work: Work, with_news: bool) -> None:
     """What a worker does: one job after another, until the pipe ends."""
-    from rtsep.engine.enhance import BACKEND
-    from rtsep.model import load
-
     # What ends a program reaches its whole group of processes, by a terminal or a service manager. The first process
     # alone decides, and ends the others by their pipes, so that they clear away what is half-written.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -131,7 +128,7 @@ def _serve(connection: Connection, work: Work, with_news: bool) -> None:
     with contextlib.suppress(Stopped, EOFError, OSError):
         with warnings.catch_warnings():  # whoever started the workers has said it
             warnings.simplefilter("ignore")
-            model = load(work.model, BACKEND)
+            model = work.load()
         while True:
             _, job = connection.recv()
             connection.send(do_job(job, model, work, tell))

@@ -10,6 +10,7 @@ import typer
 from rtsep.cli.jobs import run_jobs
 from rtsep.cli.shared import MODEL_HELP, cores, finite, flag, verb
 
+_MANY = "Many files on many machines"
 _LIVE, _GATE = "Live", "Gate, for models that hear when there is a voice"
 TARGET = "speech"
 FILE_LOOKBACK_MS = 20.0  # in files it costs nothing
@@ -54,7 +55,32 @@ def denoise(
         str | None,
         typer.Option(metavar="KIND:RATE:CHANNELS", help="What a headerless standard input holds: s16le:48000:1."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, metavar="N", help="Files at a time; 0 is one a CPU core.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Files at a time; 0 is one a CPU core, as ever with --ray.", show_default="1"
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", help="What computes files: the processor, or an NVIDIA GPU.")
+    ] = "cpu",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="On the machines of a Ray cluster: its address, auto or local.",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --ray: what is done and failed, to go on from.",
+            rich_help_panel=_MANY,
+            show_default="OUT/rtsep-manifest.jsonl",
+        ),
+    ] = None,
     quiet: Annotated[bool, flag("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, flag("--json", help="Print what was done as JSON on standard output.")] = False,
     live: Annotated[bool, flag("--live", help="From a microphone to --output DEVICE.", rich_help_panel=_LIVE)] = False,
@@ -168,6 +194,38 @@ def denoise(
         typer.echo(context.get_help())
         return
     check_gate_options(gating)
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--device is {device!r}; it must be cpu or cuda.")
+    if ray is not None:
+        from rtsep.cli.ray_batch import run_on_ray
+
+        only_here = {
+            "--raw": raw,
+            "--gate": gating["gate"],
+            "--salvage": salvage or None,
+            "--device": None if device == "cpu" else device,
+        }
+        run_on_ray(
+            files,
+            output,
+            ray,
+            model,
+            strength,
+            only_here,
+            as_json,
+            quiet,
+            recursive,
+            template,
+            overwrite,
+            workers,
+            manifest,
+        )
+        return
+    if manifest is not None:
+        raise InputError("--manifest is for --ray; elsewhere the outputs that are there tell what is done.")
+    remote = [file for file in (*files, output or "") if "://" in file]
+    if remote:
+        raise InputError(f"{remote[0]} is not on this machine; add --ray ADDRESS, or --ray local.")
     if raw is not None and batch.STANDARD not in files:
         raise InputError("--raw says what standard input holds; name - as the file.")
     unheaded = None if raw is None else parse_raw(raw)
@@ -184,8 +242,9 @@ def denoise(
         check_gate(look_at(model).spec)
         make = functools.partial(GatedEnhancer, strength=limit, settings=settings)
     run_jobs(
-        *(jobs, model, overwrite, workers or cores(), quiet, as_json, limit, make),
+        *(jobs, model, overwrite, 1 if workers is None else workers or cores(), quiet, as_json, limit, make),
         salvage=salvage,
         skip_existing=skip_existing,
         raw=unheaded,
+        backend="cuda" if device == "cuda" else None,
     )

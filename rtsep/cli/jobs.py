@@ -31,6 +31,7 @@ def run_jobs(
     salvage: bool = False,
     skip_existing: bool = False,
     raw: RawFormat | None = None,
+    backend: str | None = None,
 ) -> None:
     """Do all jobs (see rtsep.audio_io.batch.run) and exit with their code.
 
@@ -43,7 +44,7 @@ def run_jobs(
     if as_json and any(job.to_standard_output for job in jobs):
         raise InputError("--json and the sound cannot both go to standard output; name a file with -o.")
     skip_existing = skip_existing or len(jobs) > 1
-    options: dict[str, Any] = {"salvage": salvage, "skip_existing": skip_existing, "raw": raw}
+    options: dict[str, Any] = {"salvage": salvage, "skip_existing": skip_existing, "raw": raw, "backend": backend}
     with interrupted_by_signals(), _Bar(jobs, quiet) as progress:
         outcomes = batch.run(jobs, model, strength, overwrite, workers, progress, make, **options)
 
