@@ -24,7 +24,7 @@ from rtsep.panel.commands import call
 from rtsep.panel.tabs import Tabs
 
 STATIC = Path(__file__).with_name("static")
-TABS = ("microphone", "files")  # in the order in which they stand
+TABS = ("microphone", "karaoke", "files")  # in the order in which they stand
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 FRAMES_A_SECOND = 30
 _STATES_A_SECOND = 15
