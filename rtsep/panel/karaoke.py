@@ -13,7 +13,7 @@ from typing import Any
 
 from rtsep.errors import InputError
 from rtsep.karaoke.pitch_shift import check_key
-from rtsep.karaoke.song_parts import default_model, load_karaoke, vocals_gain
+from rtsep.karaoke.song_parts import default_model, vocals_gain
 from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.player.player import Player
 from rtsep.live.player.player_session import PlayerSession
@@ -231,7 +231,7 @@ class Karaoke(SessionTab):
     @command
     def choose_model(self, model: str) -> None:
         """By name."""
-        load_karaoke(model)
+        self._known(model)
         with self._lock:
             self._model = model
             self._begin_again()
@@ -267,6 +267,12 @@ class Karaoke(SessionTab):
         if player is None:
             raise InputError("No song plays.")
         return player
+
+    def _known(self, model: str) -> dict[str, Any]:
+        found = next((one for one in self._models if one["name"] == model), None)
+        if found is None:
+            raise InputError(f"There is no model {model!r} for songs.")
+        return found
 
     def _after(self, song: int) -> Entry | None:
         playable = self._playlist.playable()
@@ -381,7 +387,7 @@ class Karaoke(SessionTab):
             quit = self._quit = threading.Event()
             if not self._on:
                 return
-            name = self._model if load_karaoke(self._model).streams else default_model(live=True)
+            name = self._model if self._known(self._model)["live"] else default_model(live=True)
             strength = None if self._vocals is None else -self._vocals
         with Capture(None, self._output, virtual_sink=True) as capture:
             settings = LiveSettings(model=name, strength=strength, channels=2, **capture.settings())
