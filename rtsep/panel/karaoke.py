@@ -9,14 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtsep.errors import InputError
 from rtsep.karaoke.pitch_shift import check_key
 from rtsep.karaoke.song_parts import default_model, vocals_gain
 from rtsep.live.engine.live_engine import LiveSettings
-from rtsep.live.player.player import Player
-from rtsep.live.player.player_session import PlayerSession
 from rtsep.live.player.player_settings import MAX_VOLUME_DB, MIN_VOLUME_DB, PlayerSettings
 from rtsep.live.routing.capture import Capture
 from rtsep.live.routing.devices import OWN_NAME
@@ -28,6 +26,10 @@ from rtsep.panel.model_list import song_models
 from rtsep.panel.playlist import Entry, Playlist, check_song, songs_in
 from rtsep.panel.tab import SessionTab, TabView
 from rtsep.panel.uploads import Uploads
+
+if TYPE_CHECKING:
+    from rtsep.live.player.player import Player
+    from rtsep.live.player.player_session import PlayerSession
 
 SONGS, CAPTURE = "songs", "capture"
 
@@ -341,6 +343,8 @@ class Karaoke(SessionTab):
             self._run_songs()
 
     def _run_songs(self) -> None:
+        from rtsep.live.player.player_session import PlayerSession  # only now, for Numba takes its time to load
+
         with self._lock:
             quit = self._quit = threading.Event()
             (song, seconds), self._start = self._start, (None, 0.0)
