@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtsep.cli.shared import MODEL_HELP, check_writable, finite, verb, write_json, write_text
+from rtsep.cli.shared import MODEL_HELP, check_writable, finite, flag, verb, write_json, write_text
 from rtsep.errors import InputError
 from rtsep.printable import printable
 
@@ -92,6 +92,7 @@ def live(
     ] = None,
     output: Annotated[str | None, typer.Option(metavar="DEV", help="See --input; both or none.")] = None,
     seconds: Annotated[float, typer.Option(min=0.5, callback=finite, help="Seconds under each load.")] = 10.0,
+    quick: Annotated[bool, flag("--quick", help="Idle only, without the loads.")] = False,
 ) -> None:
     """The true round trip through a private JACK server, what it is made of, and how steady it is under load.
 
@@ -99,6 +100,7 @@ def live(
     """
     from rtsep.report.live import measure_live
     from rtsep.report.live_page import check_pictures, live_lines, live_page
+    from rtsep.report.loads import LOADS
 
     if html is not None:
         check_pictures()
@@ -108,7 +110,12 @@ def live(
     if (source is None) != (output is None):
         raise InputError("A loopback cable has two ends; give both --input and --output, or neither.")
     devices = None if source is None or output is None else (source, output)
-    result = measure_live(model, period, slack, seconds, say=lambda text: typer.echo(text, err=True), devices=devices)
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    names = LOADS[:1] if quick else LOADS
+    result = measure_live(model, period, slack, seconds, names=names, say=say, devices=devices)
     if json is not None:
         write_json(result, json)
     if html is not None:

@@ -27,7 +27,8 @@ def panel(
     record: Annotated[str, typer.Option(metavar="DIR", help="Where recordings go.")] = ".",
 ) -> None:
     """Open the page in the browser: the microphone with its levels, spectra
-    and latency, for this machine only.
+    and latency, karaoke, files with a blind test, and the latency report; for
+    this machine only.
 
     Closing the page stops nothing; Ctrl-C here stops everything.
     """

@@ -28,7 +28,7 @@ _TYPES: dict[str, tuple[type, ...]] = {  # of settings; numbers are text where t
     "block": (int,),
     "slack": (int, str),  # "auto"
     **dict.fromkeys(("gate_open", "gate_hold", "gate_lookback"), (float, int)),
-    **dict.fromkeys(("virtual_mic", "monitor"), (bool,)),
+    **dict.fromkeys(("virtual_mic", "monitor", "follow_default"), (bool,)),
 }
 
 
@@ -227,4 +227,4 @@ class Microphone(SessionTab):
 
 def _way(chosen: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a way to the devices depends on."""
-    return (bool(chosen.get("virtual_mic")), chosen.get("input"))
+    return (bool(chosen.get("virtual_mic")), chosen.get("input"), bool(chosen.get("follow_default")))

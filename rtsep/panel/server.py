@@ -24,7 +24,7 @@ from rtsep.panel.commands import call
 from rtsep.panel.tabs import Tabs
 
 STATIC = Path(__file__).with_name("static")
-TABS = ("microphone", "files")  # in the order in which they stand
+TABS = ("microphone", "karaoke", "files", "report")  # in the order in which they stand
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 FRAMES_A_SECOND = 30
 _STATES_A_SECOND = 15
@@ -32,7 +32,8 @@ _BEHIND = 4  # messages that a slow page may have waiting before frames are left
 _MAX_COMMAND = 1 << 14  # bytes
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "media-src 'self' blob:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",

@@ -11,17 +11,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.player.song import Song
-from rtsep.panel.loudness import PIECE, RATE, loudness
 
-__all__ = ["RATE", "Sounds"]
+if TYPE_CHECKING:
+    from rtsep.live.player.song import Song
 
+RATE = 48000  # Hz
 _OPEN = 6
 _LOOK_S = 0.02
 
@@ -58,15 +58,17 @@ class Sounds:
 
     def loudness(self, path: Path) -> float:
         """LUFS of all of it; waits until it is decoded."""
+        from rtsep.panel.loudness import PIECE, loudness  # only now, for Numba takes its time to load
+
         if path not in self._loudness:
-            self._loudness[path] = loudness(self._pieces(path))
+            self._loudness[path] = loudness(self._pieces(path, PIECE))
         return self._loudness[path]
 
-    def _pieces(self, path: Path) -> Iterator[NDArray[np.float32]]:
+    def _pieces(self, path: Path, length: int) -> Iterator[NDArray[np.float32]]:
         at = 0
-        while len(piece := self.read(path, at, PIECE, patience=600.0)):
+        while len(piece := self.read(path, at, length, patience=600.0)):
             yield piece
-            at += PIECE
+            at += length
 
     def forget(self, path: Path) -> None:
         """Of a recording that is removed."""
@@ -82,6 +84,8 @@ class Sounds:
                 self._songs.popitem()[1].close()
 
     def _song(self, path: Path) -> Song:
+        from rtsep.live.player.song import Song  # only now, likewise
+
         if path not in self._songs:
             self._songs[path] = Song(path, RATE)
             while len(self._songs) > _OPEN:

@@ -9,8 +9,13 @@ from aiohttp import web
 from rtsep.panel.devices import Devices
 from rtsep.panel.file_requests import FileRequests
 from rtsep.panel.files import Files
+from rtsep.panel.folder_requests import FolderRequests
+from rtsep.panel.karaoke import Karaoke
 from rtsep.panel.microphone import Microphone
+from rtsep.panel.report import Report
+from rtsep.panel.report_requests import ReportRequests
 from rtsep.panel.tab import Tab
+from rtsep.panel.upload_requests import UploadRequests
 
 
 class Tabs:
@@ -21,11 +26,16 @@ class Tabs:
         self.devices = Devices(changed)
         self.microphone = Microphone(changed, self.devices, folder)
         self.files = Files(changed)
+        self.karaoke = Karaoke(changed, self.devices)
+        self.report = Report(changed)
 
     def routes(self) -> list[web.RouteDef]:
         """Requests that are no commands; their paths begin with the tab's name."""
         return [
             *FileRequests(self.files).routes(),
+            *UploadRequests("karaoke/song", self.karaoke).routes(),
+            *FolderRequests("karaoke/folder").routes(),
+            *ReportRequests(self.report).routes(),
         ]
 
     def by_name(self) -> dict[str, Tab]:

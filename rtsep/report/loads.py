@@ -9,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+from rtsep.live.engine.processes import set_parent_death_signal
+
 LOADS = ("idle", "busy Python thread", "garbage collector storm", "all cores busy")
 _BURN = "x = 0\nwhile True:\n    x = (x * 31 + 1) & 0xFFFF"
 
@@ -19,7 +21,11 @@ def load(name: str) -> Iterator[None]:
     if name == "idle":
         yield
     elif name == "all cores busy":
-        burning = [subprocess.Popen([sys.executable, "-c", _BURN]) for _ in range(os.cpu_count() or 1)]
+        command = [sys.executable, "-c", _BURN]
+        burning = [
+            subprocess.Popen(command, preexec_fn=set_parent_death_signal if os.name == "posix" else None)
+            for _ in range(os.cpu_count() or 1)
+        ]
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Whether all can use a tab: axe-core finds nothing, in dark and in light, and a phone needs no scrolling sideways."""
+"""Whether all can use a tab: axe-core finds nothing, in dark and in light, keys reach all, and a phone shows all."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ def assert_accessible(opened: Callable[..., Page], fill: Callable[[Page], None])
         assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found["violations"]] == []
         assert len(found["passes"]) > 15
         assert page.evaluate("document.documentElement.scrollWidth") <= way["viewport"]["width"]
+    assert_reached_by_keyboard(page)
+
+
+def assert_reached_by_keyboard(page: Page) -> None:
+    """Tab goes to every control, in the order in which they stand; the arrow keys go on within strips and groups."""
+    wanted: list[str] = page.evaluate(
+        "[...document.querySelectorAll('button, select, input:not([type=radio]), a[href], summary')].filter(e =>"
+        " e.checkVisibility() && !e.disabled && e.tabIndex >= 0).map((e, k) => (e.dataset.k = String(k)))"
+    )
+    page.locator("body").focus()
+    reached: list[Any] = []
+    for _ in range(len(wanted) + 8):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.dataset.k"))
+    in_order = [key for key in dict.fromkeys(reached) if key is not None]
+    assert len(wanted) > 5 and sorted(in_order) == sorted(wanted)
+    assert in_order[in_order.index(wanted[0]) :] + in_order[: in_order.index(wanted[0])] == wanted

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.live.servers import pulse_list
-from tests.panel.site import PATIENCE_S, Site
+from tests.panel.site import PATIENCE_S, Site, wait
 
 expect.set_options(timeout=1000 * PATIENCE_S)
 
@@ -132,6 +132,23 @@ def test_settings_that_start_the_session_anew(site: Site, running: Page) -> None
     page.locator("#output").select_option("speakers")
     site.until(lambda engine: engine.settings.labels is None and engine.settings.output == "speakers")
     assert not modules() and "rtsep_mic" not in pulse_list("sources")
+
+
+def test_the_system_default_is_the_sound_servers(site: Site, running: Page) -> None:
+    """Both ends by the server's names: one way, and one clock, where ALSA's default would be another device."""
+    page = running
+    page.locator("#run").click()
+    expect(page.locator("#state")).to_have_text("Off")
+    page.locator("#input").select_option("")
+    page.locator("#output").select_option("")
+    wait(lambda: {site.microphone.chosen.get(end) for end in ("input", "output")} == {None})
+    page.locator("#run").click()
+    engine = site.until(lambda engine: True)
+    assert (engine.settings.input, engine.settings.output) == ("mic", "speakers")
+    assert engine.status()["clocks"] is None and not engine.block.clocks.separate
+    page.locator("#input").select_option("mic")
+    page.locator("#output").select_option("speakers")
+    wait(lambda: [site.microphone.chosen.get(end) for end in ("input", "output")] == ["mic", "speakers"])
 
 
 def test_what_is_heard_and_played_is_seen(site: Site, running: Page) -> None:

@@ -36,15 +36,18 @@ class PlayerSession:
         singer: str | None = None,
         quit: threading.Event | None = None,
         opened: Callable[[dict[str, Any]], None] | None = None,
+        keyboard: bool = True,
     ) -> None:
         """view: makes the view of the player. singer: a microphone that is denoised and mixed in, by name.
 
-        quit: ends the session when it is set, from before it began. opened: see Player. Raises InputError, see Player.
+        quit: ends the session when it is set, from before it began. opened: see Player. keyboard: whether the
+        terminal's keys are listened to. Raises InputError, see Player.
         """
         self._quit = quit or threading.Event()
         self.player = Player(settings, tell=self._say, opened=opened, quit=self._quit)
         self.view = ShownUntilBroken(view(self.player), self._quit)
         self._singer = singer
+        self._keys = Keys(keyboard)
         self._vocals_before: float | None = None  # they were taken away
 
     def _say(self, sentence: str) -> None:
@@ -53,7 +56,7 @@ class PlayerSession:
     def run(self, seconds: float | None = None) -> None:
         """Raises InputError or RtsepError when the sound cannot be started."""
         try:
-            with StopSignals(self._quit), self.player, self._microphone(), Keys() as keys:
+            with StopSignals(self._quit), self.player, self._microphone(), self._keys as keys:
                 end = None if seconds is None else time.monotonic() + seconds
                 while not self._quit.wait(_LOOK_S) and (end is None or time.monotonic() < end):
                     for key in keys.pressed():

@@ -1,6 +1,7 @@
 // The Microphone tab: shows rtsep/panel/microphone.py's state, and sends what a person does.
 
 import { element, fill, flush, forgetTouches, say, seldom, show, touch } from "./controls.mjs";
+import { defaultName, fillDevices } from "./device_list.mjs";
 import { Log } from "./log.mjs";
 import { Spectrogram, label } from "./spectrogram.mjs";
 import { sayStrength, showStrength, strengthText } from "./strength.mjs";
@@ -153,8 +154,10 @@ export class Microphone {
   }
 
   renderChoices({ chosen, devices, models, presets, virtual, searching, gates }) {
-    this.fillDevices("input", devices.filter((device) => device.input), "default_input", chosen.input);
-    this.fillDevices("output", devices.filter((device) => device.output), "default_output", chosen.output);
+    for (const kind of ["input", "output"]) {
+      const able = devices.filter((device) => device[kind]);
+      fillDevices(kind, able, [["", defaultName(able, `default_${kind}`)]], chosen[kind]);
+    }
     show(element("input"), chosen.input ?? "");
     show(element("output"), chosen.output ?? "");
     this.fillChannels(chosen.input_channels);
@@ -185,17 +188,6 @@ export class Microphone {
     element("load-form").hidden = presets.length === 0;
     fill(element("preset"), [{ options: presets.map((name) => [name, name]) }]);
     if (!element("preset").value && presets.length) element("preset").value = presets[0];
-  }
-
-  fillDevices(id, devices, isDefault, chosen) {
-    const usual = devices.findLast((device) => device[isDefault]); // a sound server's comes last, and has a name
-    const groups = [{ options: [["", usual && usual.label !== "default" ? `System default: ${usual.label}` : "System default"]] }];
-    for (const host of new Set(devices.map((device) => device.host))) {
-      const options = devices.filter((device) => device.host === host).map(({ value, label: name }) => [value, name]);
-      groups.push({ group: host, options });
-    }
-    if (chosen && !devices.some((device) => device.value === chosen)) groups[0].options.push([chosen, chosen]);
-    fill(element(id), groups);
   }
 
   fillChannels(chosen) {

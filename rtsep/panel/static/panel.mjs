@@ -3,7 +3,9 @@
 import { Connection } from "./connection.mjs";
 import { element } from "./controls.mjs";
 import { Files } from "./files.mjs";
+import { Karaoke } from "./karaoke.mjs";
 import { Microphone } from "./microphone.mjs";
+import { Report } from "./report.mjs";
 import { TabStrip } from "./tab_strip.mjs";
 
 const tabs = {};
@@ -21,6 +23,8 @@ const connection = new Connection({
 });
 tabs.microphone = new Microphone(connection);
 tabs.files = new Files(connection);
+tabs.karaoke = new Karaoke(connection);
+tabs.report = new Report(connection);
 const strip = new TabStrip(element("tabs"), [...document.querySelectorAll(".tab")]);
 
 // Single keys are for those who want them (they get in the way of speech input, for one).
@@ -42,8 +46,9 @@ singleKeys.addEventListener("change", () => {
 document.addEventListener("keydown", (event) => {
   if (!singleKeys.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const typing = event.target.closest("input[type=text], input[type=number], select, textarea");
-  const pressing = event.key === " " && event.target.closest("button, input[type=checkbox], input[type=radio], a");
-  if (typing || pressing) return;
+  const pressing = event.key === " " && event.target.closest("button, summary, input[type=checkbox], input[type=radio], a");
+  const moving = event.key.startsWith("Arrow") && event.target.closest("input, [role=tab]");
+  if (typing || pressing || moving) return;
   if (tabs[strip.shown].key(event.key.toLowerCase())) event.preventDefault();
 });
 

@@ -1,6 +1,8 @@
 // A waveform with a slider over it: where it is, and where to go. Keys of the slider go in steps of five seconds.
 
 const STEP_S = 5;
+const QUIET_MS = 1000; // between moves where motion is not wanted
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 export const clock = (seconds) => {
   const whole = Math.max(0, Math.floor(seconds || 0));
@@ -15,13 +17,18 @@ export class Waveform {
     this.peaks = [];
     this.seconds = 0;
     this.drawn = "";
+    this.moved = 0;
     this.slider.step = "any";
-    this.slider.addEventListener("input", () => seek(this.slider.valueAsNumber));
+    const go = (place) => {
+      this.moved = 0;
+      seek(place);
+    };
+    this.slider.addEventListener("input", () => go(this.slider.valueAsNumber));
     this.slider.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
       if (!step) return;
       event.preventDefault();
-      seek(Math.max(0, Math.min(this.seconds, this.slider.valueAsNumber + step * STEP_S)));
+      go(Math.max(0, Math.min(this.seconds, this.slider.valueAsNumber + step * STEP_S)));
     });
     dark.addEventListener("change", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.canvas);
@@ -36,6 +43,9 @@ export class Waveform {
   }
 
   at(seconds) {
+    const now = performance.now();
+    if (still.matches && now - this.moved < QUIET_MS) return;
+    this.moved = now;
     this.slider.value = seconds;
     const text = `${clock(seconds)} of ${clock(this.seconds)}`;
     if (this.slider.getAttribute("aria-valuetext") !== text) this.slider.setAttribute("aria-valuetext", text);
