@@ -35,7 +35,7 @@ from training.evaluation.evaluate import cell
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 CARDS = [file.with_suffix(".md") for file in sorted((ROOT / "rtsep" / "models").glob("*.onnx"))]  # of what ships
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", *CARDS)
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "web.md", *CARDS)
 PLACE = re.compile(r"(<!-- table (\w+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -393,6 +393,28 @@ def karaoke(name: str = "karaoke") -> str:
     return markdown([f"{names}, {seconds:.0f} s", *HEADER], rows)
 
 
+def web() -> str:
+    """What a quantum costs in a browser, beside ONNX Runtime on its own."""
+    found = results("web")
+    rows = [
+        [
+            name,
+            f"{one['worklet_ms']:.2f}",
+            f"{one['page_ms']['p50']:.2f} / {one['page_ms']['p99']:.2f}",
+            f"{one['without_browser_ms']['p50']:.2f} / {one['without_browser_ms']['p99']:.2f}",
+        ]
+        for name, one in found["models"].items()
+    ]
+    budget = next(iter(found["models"].values()))["budget_ms"]
+    header = (
+        f"ms for a quantum of {budget:.2f} ms",
+        "worklet, mean",
+        "page, p50 / p99",
+        "without a browser, p50 / p99",
+    )
+    return markdown(header, rows)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "summary": summary,
     "quality": quality,
@@ -410,7 +432,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "soak": soak,
     "freewheel": freewheel,
 }
-TABLES |= {"activity": activity, "karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation}
+TABLES |= {"activity": activity, "karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation, "web": web}
 
 
 def render(text: str) -> str:

@@ -28,6 +28,7 @@ app.command("separate", short_help="Write every source of a recording.")(separat
 app.command("serve", short_help="Clean streams that come over the network.")(serve.serve)
 app.command("export-flat", short_help="Write a model's flat graph, for C and other hosts.")(export.export_flat)
 app.command("export-pipewire", short_help="Write a filter chain for PipeWire.")(export.export_pipewire)
+app.command("web", short_help="Write a page that cleans the microphone in the browser.")(export.web)
 app.command("models", short_help="List the models, or add one.")(models.models)
 app.command("devices", short_help="List the sound devices.")(devices.devices)
 app.command("doctor", short_help="What here helps or hinders live sound.")(devices.doctor)

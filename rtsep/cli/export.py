@@ -1,4 +1,4 @@
-"""`rtsep export-flat`, `rtsep export-pipewire`: models for other hosts than rtsep."""
+"""`rtsep export-flat`, `rtsep export-pipewire` and `rtsep web`: models for other hosts than rtsep."""
 
 from __future__ import annotations
 
@@ -63,3 +63,24 @@ def export_pipewire(
     files = {MODEL.format(name=name): filtered.content(), CONFIGURATION.format(name=name): text.encode()}
     write_files(Path(folder), files, overwrite)
     typer.echo(f"{place / CONFIGURATION.format(name=name)} tells in its first lines how it is used.", err=True)
+
+
+@verb
+def web(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the page goes.")],
+    model: ModelOption = "denoise-small",
+    runtime: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Package of onnxruntime-web; by default npm fetches it.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a page that cleans the visitor's microphone, or a file, in the browser itself.
+
+    Any server of static files will do; nothing is sent anywhere.
+    """
+    from rtsep.export.files import write_files
+    from rtsep.export.flat_form import flat_model
+    from rtsep.export.web import page
+
+    write_files(Path(folder), page(flat_model(model), None if runtime is None else Path(runtime)), overwrite)
+    typer.echo(f"Written to {folder}; to see it: python -m http.server --directory {folder}", err=True)

@@ -11,19 +11,19 @@ from rtsep.errors import InputError
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], overwrite: bool) -> None:
-    """Write ``files`` (name to content) into ``folder``, which is made if it is not there.
+    """Write ``files`` (name to content) into ``folder``; folders that are not there are made.
 
     Raises InputError when one of them exists and ``overwrite`` is not set, or the folder cannot be written.
     """
     there = [name for name in files if (folder / name).exists()]
     if there and not overwrite:
         raise InputError(f"{folder / there[0]} exists; use --overwrite to replace it.")
-    made = not folder.exists()
+    made: list[Path] = []
     parts: dict[str, PartFile] = {}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            parts[name] = PartFile(folder, Path(name).suffix)
+            _make((folder / name).parent, made)
+            parts[name] = PartFile((folder / name).parent, Path(name).suffix)
             parts[name].path.write_bytes(content)
             parts[name].path.chmod(0o666 & ~_umask())
         for name, part in parts.items():
@@ -31,9 +31,18 @@ def write_files(folder: Path, files: Mapping[str, bytes], overwrite: bool) -> No
     except OSError as error:
         for part in parts.values():
             part.discard()
-        if made and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for place in reversed(made):
+            if not any(place.iterdir()):
+                place.rmdir()
         raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from None
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """Make ``folder`` and what is missing above it; each that was made is added to ``made``, the outermost first."""
+    if not folder.is_dir():
+        _make(folder.parent, made)
+        folder.mkdir()
+        made.append(folder)
 
 
 def _umask() -> int:
