@@ -6,10 +6,10 @@
 separates each song and keeps passages. Where a voice sings over music both parts are kept; where nobody sings the
 mixture itself is music without a voice, exactly. A song is refused when the separator is not sure of it: when much of
 the mixture is in the vocals even where they are emptiest, or when vocals and accompaniment move together, as they do
-where one voice lies in both. Written are OUT/SONG-NN-vocals.flac, OUT/SONG-NN-accompaniment.flac, OUT/SONG-NN-music.flac
-(48 kHz, stereo) and OUT/manifest.csv with the licence of the songs and the name of the separator. Above the separator's
-ceiling (11 kHz of Spleeter's) each part has its share of the octave below it, as `rtsep separate` gives it: the manifest's
-bandwidth says how far up its own work goes.
+where one voice lies in both. Written are OUT/SONG-NN-vocals.flac, OUT/SONG-NN-accompaniment.flac and, for music alone,
+OUT/SONG-NN-music.flac (48 kHz, stereo), and OUT/manifest.csv with the licence of the songs and the name of the
+separator. Above its ceiling (11 kHz of Spleeter's) each part has its share of the octave below it, as `rtsep separate`
+gives it: the manifest's bandwidth says how far up its own work goes.
 """
 
 from __future__ import annotations
