@@ -143,17 +143,17 @@ def arranged(
     instrument of the same family.
     """
     begin, end = part
-    programs = {(channel, program): program for channel in range(16) for program in range(128)}
-    for channel in range(16):
-        if channel != DRUMS and rng.random() < other_programs:
-            programs |= {(channel, program): _related(program, rng) for program in range(128)}
+    programs = {(number, program): program for number in range(16) for program in range(128)}
+    for number in range(16):
+        if number != DRUMS and rng.random() < other_programs:
+            programs |= {(number, program): _related(program, rng) for program in range(128)}
     track, last, sounding = mido.MidiTrack(), 0, set[tuple[int, int]]()
     for now, message in tune.messages:
         channel = getattr(message, "channel", None)
         if channel is not None and channel == without:
             continue
         if message.type in ("note_on", "note_off"):
-            key_of = (channel, message.note)
+            key_of = (int(message.channel), int(message.note))
             starts = message.type == "note_on" and message.velocity > 0
             if (starts and not begin <= now < end) or (not starts and key_of not in sounding):
                 continue
