@@ -163,7 +163,7 @@ def arranged(
         if message.type in ("note_on", "note_off", "polytouch") and channel != DRUMS:
             message = message.copy(note=int(np.clip(message.note + key, 0, 127)))
         if message.type == "program_change":
-            message = message.copy(program=programs[channel, message.program])
+            message = message.copy(program=programs[int(message.channel), message.program])
         # A tick is a millisecond; the settings of before come at once, and what still sounds ends with the part.
         ticks = max(0, round((min(now, end) - begin) / tempo * 1000))
         track.append(message.copy(time=ticks - last))
