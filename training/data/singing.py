@@ -7,7 +7,7 @@ vibrato, drift and loudness (Saitou et al. 2007, "Speech-to-singing synthesis"),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,8 @@ PITCH_HZ = (65.0, 1000.0)  # that are looked for
 UNIT_S = (0.12, 0.35)  # a voiced stretch is a unit; longer ones are several, shorter ones are none
 ONSET_S = 0.16  # of what comes before a voiced stretch, that belongs to it: its consonant
 PAUSE_S = 0.25  # between notes; a longer one ends a phrase
-STRETCH = 0.5  # semitones a unit's own pitch may count less than a new start in the recording costs
+SHORTEST = 8  # frames of a note
+FAR = 5.5  # semitones by which the next unit may fit a note worse than the best one, before the recording is left
 MIDDLE_C = 261.6256  # Hz, MIDI pitch 60
 
 
@@ -179,33 +180,49 @@ class Manner:
                    rng.uniform(0, 1.5), rng.uniform(1, 5), rng.uniform(0.0, 0.06))  # fmt: skip
 
 
+@dataclass
+class _Score:
+    """What is sung, in frames: where in the recording, at which pitch, how loud (velocity), whether with voice."""
+
+    place: Samples = field(default_factory=lambda: np.zeros(0))
+    pitch: Samples = field(default_factory=lambda: np.zeros(0))
+    level: Samples = field(default_factory=lambda: np.zeros(0))
+    sung: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+
+    def add(self, place: Samples, note: Note, sung: bool) -> None:
+        """More frames, at these places of the recording, for a note or its consonant."""
+        count = len(place)
+        self.place = np.concatenate([self.place, place])
+        self.pitch = np.concatenate([self.pitch, np.full(count, note.pitch)])
+        self.level = np.concatenate([self.level, np.full(count, note.velocity / 127)])
+        self.sung = np.concatenate([self.sung, np.full(count, sung)])
+
+
+def _scored(notes: list[Note], units: list[Unit], frame: int) -> tuple[_Score, float]:
+    """The score of a phrase, and how long before its first note it begins, in s."""
+    score = _Score()
+    consonants = [np.arange(unit.onset, unit.begin, frame, dtype=np.float64) for unit in units]
+    score.add(consonants[0], notes[0], False)
+    for number, (note, unit) in enumerate(zip(notes, units, strict=True)):
+        last = number + 1 == len(notes)
+        # The next note's consonant is sung in this note's time; what is left of a short pause is held through.
+        until, taken = (note.end, 0) if last else (notes[number + 1].begin, len(consonants[number + 1]))
+        length = max(SHORTEST, round((until - note.begin) / FRAME_S) - taken)
+        score.add(np.linspace(unit.begin, unit.end - 1, length), note, True)
+        if not last:
+            score.add(consonants[number + 1], notes[number + 1], False)
+    return score, len(consonants[0]) * FRAME_S
+
+
 def _phrase(voice: Voice, notes: list[Note], manner: Manner, rng: np.random.Generator) -> tuple[Samples, float]:
     """The sound of one phrase, and how long before its first note it begins, in s."""
     rate, frame = voice.rate, round(FRAME_S * voice.rate)
-    units = _chosen(voice, notes, rng)
-    places, pitches, levels, voiced = [], [], [], []
-    before = 0.0
-    for number, (note, unit) in enumerate(zip(notes, units, strict=True)):
-        following = notes[number + 1] if number + 1 < len(notes) else None
-        consonant = np.arange(unit.onset, unit.begin, frame, dtype=np.float64)
-        if number == 0:
-            before = len(consonant) * FRAME_S
-            _add(places, pitches, levels, voiced, consonant, note, False)
-        # The next note's consonant is sung in this note's time; what is left of a short pause is held through.
-        until = following.begin if following else note.end
-        taken = len(range(units[number + 1].onset, units[number + 1].begin, frame)) if following else 0
-        length = max(8, round((until - note.begin) / FRAME_S) - taken)
-        _add(places, pitches, levels, voiced, np.linspace(unit.begin, unit.end - 1, length), note, True)
-        if following:
-            after = np.arange(units[number + 1].onset, units[number + 1].begin, frame, dtype=np.float64)
-            _add(places, pitches, levels, voiced, after, following, False)
-    place, sung = np.concatenate(places), np.concatenate(voiced)
-    pitch = _contour(np.concatenate(pitches), sung, manner, rng)
-    period = np.where(sung, rate / (MIDDLE_C * 2 ** ((pitch - 60) / 12)), 0.0)
+    score, before = _scored(notes, _chosen(voice, notes, rng), frame)
+    pitch = _contour(score.pitch, manner, rng)
+    period = np.where(score.sung, rate / (MIDDLE_C * 2 ** ((pitch - 60) / 12)), 0.0)
     wander = rng.choice(np.array([-1, 0, 0, 0, 1]), 997)
-    sound = _overlap_add(voice.sound, voice.marks, voice.periods, place, period, frame, wander)
-    level = _levels(np.concatenate(levels), manner, rng)
-    sound = sound * np.repeat(level, frame)
+    sound = _overlap_add(voice.sound, voice.marks, voice.periods, score.place, period, frame, wander)
+    sound = sound * np.repeat(_levels(score.level, manner, rng), frame)
     edge = min(len(sound), round(0.03 * rate))
     sound[:edge] *= np.linspace(0, 1, edge)
     fade = min(len(sound), round(rng.uniform(0.05, 0.2) * rate))
@@ -214,27 +231,20 @@ def _phrase(voice: Voice, notes: list[Note], manner: Manner, rng: np.random.Gene
     return np.concatenate([air, sound]), before + len(air) / rate
 
 
-def _add(places, pitches, levels, voiced, place, note: Note, sung: bool) -> None:  # type: ignore[no-untyped-def]
-    places.append(place)
-    pitches.append(np.full(len(place), note.pitch))
-    levels.append(np.full(len(place), note.velocity / 127))
-    voiced.append(np.full(len(place), sung))
-
-
 def _chosen(voice: Voice, notes: list[Note], rng: np.random.Generator) -> list[Unit]:
     """A unit a note: the recording goes on as long as its pitch fits, else another place whose pitch is near."""
     pitches = np.array([unit.pitch for unit in voice.units])
     found: list[int] = []
     for note in notes:
         ahead = (found[-1] + 1) % len(pitches) if found else int(rng.integers(len(pitches)))
-        if not found or abs(pitches[ahead] - note.pitch) > np.abs(pitches - note.pitch).min() + 5 + STRETCH:
+        if not found or abs(pitches[ahead] - note.pitch) > np.abs(pitches - note.pitch).min() + FAR:
             near = np.argsort(np.abs(pitches - note.pitch))[: max(4, len(pitches) // 10)]
             ahead = int(rng.choice(near))
         found.append(ahead)
     return [voice.units[index] for index in found]
 
 
-def _contour(pitch: Samples, sung: NDArray[np.bool_], manner: Manner, rng: np.random.Generator) -> Samples:
+def _contour(pitch: Samples, manner: Manner, rng: np.random.Generator) -> Samples:
     """A pitch a frame as it is sung: glides, scoops into notes, vibrato that grows, drift."""
     length = max(3, round(manner.glide_s / FRAME_S)) | 1
     window = np.hanning(length + 2)[1:-1]

@@ -143,17 +143,17 @@ def arranged(
     instrument of the same family.
     """
     begin, end = part
-    programs = {(channel, program): program for channel in range(16) for program in range(128)}
-    for channel in range(16):
-        if channel != DRUMS and rng.random() < other_programs:
-            programs |= {(channel, program): _related(program, rng) for program in range(128)}
+    programs = {(number, program): program for number in range(16) for program in range(128)}
+    for number in range(16):
+        if number != DRUMS and rng.random() < other_programs:
+            programs |= {(number, program): _related(program, rng) for program in range(128)}
     track, last, sounding = mido.MidiTrack(), 0, set[tuple[int, int]]()
     for now, message in tune.messages:
         channel = getattr(message, "channel", None)
         if channel is not None and channel == without:
             continue
         if message.type in ("note_on", "note_off"):
-            key_of = (channel, message.note)
+            key_of = (int(message.channel), int(message.note))
             starts = message.type == "note_on" and message.velocity > 0
             if (starts and not begin <= now < end) or (not starts and key_of not in sounding):
                 continue
@@ -163,7 +163,7 @@ def arranged(
         if message.type in ("note_on", "note_off", "polytouch") and channel != DRUMS:
             message = message.copy(note=int(np.clip(message.note + key, 0, 127)))
         if message.type == "program_change":
-            message = message.copy(program=programs[channel, message.program])
+            message = message.copy(program=programs[int(message.channel), message.program])
         # A tick is a millisecond; the settings of before come at once, and what still sounds ends with the part.
         ticks = max(0, round((min(now, end) - begin) / tempo * 1000))
         track.append(message.copy(time=ticks - last))
