@@ -88,6 +88,7 @@ ROWS: dict[str, Row] = {
     "critic": Row("adversarial", ("losses.additive=null",)),
     "critic-additive": Row("adversarial"),
     "two-speakers": Row("two-speakers"),
+    "deep-clustering": Row("deep-clustering"),
     "one-and-rest": Row("one-and-rest"),
     "mixit": Row("mixit"),
     "mixit-supervised": Row("mixit", ("data.single_share=0.2",)),
@@ -138,7 +139,9 @@ COMPARISONS: dict[str, Comparison] = {
         SEPARATION,
         *("sdr", {"supervised": 6.80, "critic": 7.28, "critic-additive": 7.47}, "vocals (Stoller et al. 2018)"),
     ),
-    "Voices of one kind": Comparison(("two-speakers", "one-and-rest"), ("si_sdr", "si_sdri", "counted")),
+    "Voices of one kind": Comparison(
+        ("two-speakers", "deep-clustering", "one-and-rest"), ("si_sdr", "si_sdri", "counted")
+    ),
     "MixIT": Comparison(("mixit", "mixit-supervised"), ("si_sdr", "si_sdri")),
     "Events": Comparison(("query-by-class", "weak-labels"), ("si_sdr", "si_sdri")),
     "Without clean speech": Comparison(("clean-targets", "noisy-targets", "noise2noise", "bootstrap"), QUALITY),

@@ -85,9 +85,9 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
         with clock("mixer"):
             sources = task.examples(step, spec.batch)
         with clock("network forward"):
-            estimate, activity = model(sources.sum(1))
+            outputs = model(sources.sum(1))  # estimates, activity, trunk
         # A leaf in between parts the gradient of the losses from the network's.
-        leaves = [estimate.detach().requires_grad_(), activity.detach().requires_grad_()]
+        leaves = [each.detach().requires_grad_() for each in outputs]
         if last != first:
             with clock("late losses"):
                 _lose(criterion, leaves, sources, last)
@@ -98,12 +98,12 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
         with clock("network backward"):
             made = [
                 (out, leaf.grad)
-                for out, leaf in zip((estimate, activity), leaves, strict=True)
+                for out, leaf in zip(outputs, leaves, strict=True)
                 if leaf.grad is not None and out.requires_grad
             ]
             torch.autograd.backward([out for out, _ in made], [gradient for _, gradient in made])
         with clock("optimizer"):
-            torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
+            torch.nn.utils.clip_grad_norm_([*network.parameters(), *objective.own_weights], spec.clip)
             for optimizer in state.optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
@@ -131,7 +131,8 @@ def measure(recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.d
 
 def _lose(criterion: Callable[..., Any], leaves: list[Tensor], sources: Tensor, due: Any) -> None:
     """The losses and their gradients."""
-    criterion(leaves[0], sources, due, leaves[1])[0].backward()
+    estimates, activity, trunk = leaves
+    criterion(estimates, sources, due, activity, trunk)[0].backward()
 
 
 def table(name: str, found: dict[str, Any]) -> Table:

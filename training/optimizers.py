@@ -71,3 +71,8 @@ def build_optimizers(network: Network, spec: TrainingSpec) -> list[Optimizer]:
             )
         )
     return optimizers
+
+
+def loss_optimizers(weights: list[Parameter], spec: TrainingSpec) -> list[Optimizer]:
+    """AdamW for what losses have to learn with the network, apart from it: none of it goes over to another run."""
+    return [AdamW(weights, lr=spec.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)] if weights else []

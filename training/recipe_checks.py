@@ -22,6 +22,7 @@ def loss_setup(recipe: Recipe) -> Setup:
         sample_rate=spec.sample_rate,
         hop=spec.hop,
         audio_channels=spec.audio_channels,
+        channels=spec.channels,
         seconds=recipe.mix.seconds - recipe.training.loss_skip_seconds,
         activity=spec.activity,
         exact_sum=_has_residual(recipe) or spec.consistency,

@@ -15,7 +15,7 @@ from training.checkpoints import load_weights, named_weights
 from training.export import training_amount
 from training.losses import Objective
 from training.network import Network
-from training.optimizers import build_optimizers, freeze_weights
+from training.optimizers import build_optimizers, freeze_weights, loss_optimizers
 from training.recipe import Recipe, parse_recipe
 from training.recipe_checks import build_objective
 from training.weight_ema import WeightEma
@@ -56,6 +56,7 @@ class RunState:
         if begin:
             self._begin_with(begin)
         self.objective: Objective = build_objective(recipe).to(device)
+        self.optimizers += loss_optimizers(self.objective.own_weights, spec)
         self.average = WeightEma(self.network.to(device), spec.ema)
 
     def observe(self, mixtures: Tensor) -> None:
@@ -69,7 +70,7 @@ class RunState:
         old = lookahead_dilation(begin["recipe"])
         warm_start(self.network, begin["average"], old)
         if self._fits(begin):
-            for optimizer, kept in zip(self.optimizers, begin["optimizers"], strict=True):
+            for optimizer, kept in zip(self.optimizers, begin["optimizers"], strict=False):
                 warm_moments(optimizer, kept, self.network, old)
 
     def go_on(self, state: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ class RunState:
             )
         load_weights(self.network, state["weights"])
         load_weights(self.average.network, state["average"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=False):
             optimizer.load_state_dict(kept)
         # A loss may join a run that goes on. What metricgan has learnt was once called `perceptual`.
         learnt = {
@@ -117,9 +118,9 @@ class RunState:
         }
 
     def _fits(self, state: dict[str, Any]) -> bool:
-        """Whether the moments in `state` are grouped as those of the optimisers here."""
+        """Whether the moments in `state` are grouped as those of the optimisers here, behind which others may come."""
         here = [group_sizes(optimizer.state_dict()) for optimizer in self.optimizers]
-        return [group_sizes(kept) for kept in state["optimizers"]] == here
+        return [group_sizes(kept) for kept in state["optimizers"]][: len(here)] == here
 
     def _add_trained_on(self, state: dict[str, Any]) -> None:
         """What was heard before is listed too, licences and all."""

@@ -49,13 +49,13 @@ PATIENCE = 50  # steps one after another whose gradient is not finite
 
 
 class Learner(torch.nn.Module):
-    """What is compiled and distributed: estimates and activity logits of the network."""
+    """What is compiled and distributed: estimates, activity logits and trunk of the network."""
 
     def __init__(self, network: Network):
         super().__init__()
         self.network = network
 
-    def forward(self, wave: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, wave: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         return self.network.estimate(wave, condition)
 
 
@@ -66,9 +66,11 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     return spec.learning_rate * warm * min(1.0, max(0.0, (1 - progress) / spec.decay_share))
 
 
-def without_beginning(waves: Tensor, sources: Tensor, activity: Tensor, hops: int, hop: int) -> tuple[Tensor, ...]:
-    """Waveforms `[..., samples]` and activity `[batch, hops, sources]` without their first `hops` hops."""
-    return waves[..., hops * hop :], sources[..., hops * hop :], activity[:, hops:]
+def without_beginning(
+    waves: Tensor, sources: Tensor, activity: Tensor, trunk: Tensor, hops: int, hop: int
+) -> tuple[Tensor, ...]:
+    """Waveforms `[..., samples]`, activity and trunk `[batch, hops (+ 1), …]` without their first `hops` hops."""
+    return waves[..., hops * hop :], sources[..., hops * hop :], activity[:, hops:], trunk[:, hops:]
 
 
 @torch.no_grad()
@@ -76,9 +78,9 @@ def validate(network: Network, objective: Objective, task: Task) -> dict[str, fl
     """Means over the task's fixed batches: the loss, its parts, and the task's scores."""
     totals: dict[str, list[float]] = {}
     for sources, condition in zip(task.fixed, task.fixed_conditions, strict=True):
-        waves, activity = network.estimate(sources.sum(1), condition)
+        waves, activity, trunk = network.estimate(sources.sum(1), condition)
         waves = waves.float()
-        loss, parts = objective(waves, sources, activity=activity)
+        loss, parts = objective(waves, sources, activity=activity, trunk=trunk)
         estimates = dict(zip(network.spec.sources, waves.unbind(1), strict=True))
         references = dict(zip(task.sources, sources.unbind(1), strict=True))
         for name, value in {"loss": loss, **parts, **task.scores(estimates, references)}.items():
@@ -112,6 +114,7 @@ def train(
     """
     spec, hop, rate = recipe.training, recipe.network.hop, recipe.network.sample_rate
     network, average, objective = state.network, state.average, state.objective
+    own = objective.own_weights
     learner: torch.nn.Module = Learner(network)
     criterion: Any = objective
     if spec.compile:
@@ -142,13 +145,18 @@ def train(
             for group in [group for optimizer in state.optimizers for group in optimizer.param_groups]:
                 group["lr"] = learning_rate(recipe, state.step, progress) * group.get("share", 1.0)
             sources, condition = next(batches)
-            estimates, activity = model(sources.sum(1), condition)
+            estimates, activity, trunk = model(sources.sum(1), condition)
             if skipped:
-                estimates, sources, activity = without_beginning(estimates, sources, activity, skipped, hop)
-            loss, parts = criterion(estimates, sources, objective.due(state.step, progress), activity)
+                estimates, sources, activity, trunk = without_beginning(
+                    estimates, sources, activity, trunk, skipped, hop
+                )
+            loss, parts = criterion(estimates, sources, objective.due(state.step, progress), activity, trunk)
             fabric.backward(loss)
             objective.update(estimates, sources, state.step, progress)
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), spec.clip)
+            for weight in own:  # not in what is distributed, and must be the same everywhere
+                if weight.grad is not None:
+                    weight.grad = cast(Tensor, fabric.all_reduce(weight.grad, reduce_op="mean"))
+            norm = torch.nn.utils.clip_grad_norm_([*network.parameters(), *own], spec.clip)
             stuck = 0 if math.isfinite(norm) else stuck + 1
             for optimizer in state.optimizers:
                 if not stuck:

@@ -35,17 +35,20 @@ def test_a_step_of_the_recipe(file: Path, capsys: pytest.CaptureFixture[str]) ->
     """With a network of the recipe's form, narrow, on noise: the loss is finite and reaches every output."""
     recipe = read_recipe(file)
     assert capsys.readouterr().err == "" and recipe.name == file.stem
-    objective = build_objective(recipe)
-    spec = recipe.network
+    spec = replace(recipe.network, channels=8, hidden=8)
+    objective = build_objective(replace(recipe, network=spec))
     torch.manual_seed(0)
-    network = Network(replace(spec, channels=8, hidden=8))
+    network = Network(spec)
     task = TASKS[recipe.task]
     places = (2,) if spec.audio_channels == 2 else ()
     samples = round(1.0 * spec.sample_rate / spec.hop) * spec.hop
     sources = torch.randn(2, len(task.sources), *places, samples) * 0.1
-    estimates, activity = network.estimate(sources.sum(1))
-    loss, parts = objective(estimates, sources, activity=activity)
+    estimates, activity, trunk = network.estimate(sources.sum(1))
+    loss, parts = objective(estimates, sources, activity=activity, trunk=trunk)
     loss.backward()
+    own = objective.own_weights
+    assert bool(own) == (recipe.name == "deep-clustering")  # critics and frozen networks do not learn with the network
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in own)
     assert loss.isfinite() and len(parts) == len(recipe.losses)
     assert network.head.project.weight.grad is not None
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in network.parameters())

@@ -193,7 +193,7 @@ def test_every_output_has_a_gradient(name: str) -> None:
     spec = recipe.network
     channels = [2] if spec.audio_channels == 2 else []
     sources = torch.randn(2, 2, *channels, spec.hop * 200) * 0.1
-    estimates, activity = network.estimate(sources.sum(1))
+    estimates, activity, _ = network.estimate(sources.sum(1))
     estimates.retain_grad()
     if activity.shape[-1]:
         activity.retain_grad()

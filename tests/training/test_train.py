@@ -186,11 +186,12 @@ def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
 
 
 def test_the_beginning_of_a_piece_does_not_count(tmp_path: Path, recipe_file: Path) -> None:
-    """Waveforms and activity lose the same hops, and a run with `loss_skip_seconds` trains."""
+    """Waveforms, activity and trunk lose the same hops, and a run with `loss_skip_seconds` trains."""
     sound, heard = torch.arange(1280.0).expand(2, 3, 1280), torch.arange(10.0)[None, :, None]
-    estimate, sources, activity = without_beginning(sound, sound + 1, heard, 4, 128)
+    known = torch.arange(11.0)[None, :, None]
+    estimate, sources, activity, trunk = without_beginning(sound, sound + 1, heard, known, 4, 128)
     assert estimate[0, 0, 0] == 512 and sources[0, 0, 0] == 513 and activity[0, 0, 0] == 4
-    assert estimate.shape[-1] == 768 and activity.shape[1] == 6
+    assert estimate.shape[-1] == 768 and activity.shape[1] == 6 and trunk.flatten().tolist() == list(range(4, 11))
     with pytest.raises(ValueError, match="loss_skip_seconds"):
         read_recipe(recipe_file, ["training.loss_skip_seconds=1.28"])
     words = ["--run", tmp_path, "--data", TINY, "--set", "training.loss_skip_seconds=0.4"]

@@ -7,6 +7,7 @@ from training.losses.codec import Codec
 from training.losses.compressed_spectrum import CompressedSpectrum
 from training.losses.consistency import Consistency
 from training.losses.critic import Critic
+from training.losses.deep_clustering import DeepClustering
 from training.losses.event_classifier import Classifier
 from training.losses.loss import Loss
 from training.losses.magnitude import Magnitude
@@ -43,4 +44,5 @@ LOSSES: dict[str, type[Loss]] = {
     "quality_net": QualityNetLoss,
     "black_box": BlackBox,
     "codec": Codec,
+    "deep_clustering": DeepClustering,
 }

@@ -54,6 +54,7 @@ class Setup:
     sample_rate: int = 48000
     hop: int = 128
     audio_channels: int = 1
+    channels: int = 80  # width of the trunk
     seconds: float = 2.56  # of a piece that count
     activity: bool = False  # the network has an activity head
     exact_sum: bool = False  # the estimates sum to the mixture by construction
@@ -61,12 +62,17 @@ class Setup:
 
 @dataclass
 class Context:
-    """One batch, everything at the mixture's RMS of one. `activity`: logits `[batch, hops, sources]`, if there are."""
+    """One batch, every sound at the mixture's RMS of one.
+
+    `activity`: logits `[batch, hops, sources]`, if there are. `trunk` `[batch, hops + 1, channels]`: what the separator
+    makes of the mixture, and all masks are made of; its frames are those of `spectrum(2 * setup.hop, setup.hop)`.
+    """
 
     mixture: Sound
     estimates: dict[str, Sound]
     references: dict[str, Sound]
     activity: Tensor | None = None
+    trunk: Tensor | None = None
 
 
 class Loss(torch.nn.Module):
@@ -76,6 +82,10 @@ class Loss(torch.nn.Module):
     compared and the values are summed. A loss of the whole (`per_source = False`) takes no `of` and is called as
     `forward(context)`; a `wrapper` as `forward(estimates, references, context)`, sequences of all that `of` names.
     `counted` says which examples have a value at all; the batch's is the mean over those.
+
+    A loss may have weights. Those that ask for a gradient, such as a head of its own on `context.trunk`, learn with the
+    network: they are in checkpoints, and never in an exported model. Those that must not are frozen
+    (`requires_grad_(False)`); what learns otherwise, as a critic does, has an `update` and an optimiser of its own.
     """
 
     per_source: ClassVar[bool] = True

@@ -45,10 +45,20 @@ class Objective(torch.nn.Module):
         """All losses, each once: what is validated."""
         return tuple((1, not spec.where or spec.where_until is not None) for spec in self.specs)
 
+    @property
+    def own_weights(self) -> list[torch.nn.Parameter]:
+        """Weights of losses that learn with the network, such as heads that the network itself has no use for."""
+        return [weight for weight in self.parameters() if weight.requires_grad]
+
     def forward(
-        self, estimates: Tensor, references: Tensor, due: Due | None = None, activity: Tensor | None = None
+        self,
+        estimates: Tensor,
+        references: Tensor,
+        due: Due | None = None,
+        activity: Tensor | None = None,
+        trunk: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        context = self.context(estimates, references, activity)
+        context = self.context(estimates, references, activity, trunk)
         total, parts = torch.zeros((), device=estimates.device), {}
         for spec, (times, everywhere) in zip(self.specs, due or self.everything(), strict=True):
             if times:
@@ -61,7 +71,7 @@ class Objective(torch.nn.Module):
                 parts[spec.label] = value.detach()
         return total, parts
 
-    def context(self, estimates: Tensor, references: Tensor, activity: Tensor | None) -> Context:
+    def context(self, estimates: Tensor, references: Tensor, activity: Tensor | None, trunk: Tensor | None) -> Context:
         """What the losses are given, everything in float32 and at the mixture's RMS of one."""
         if references.ndim == 3:
             estimates, references = estimates.unsqueeze(2), references.unsqueeze(2)
@@ -73,6 +83,7 @@ class Objective(torch.nn.Module):
             {name: Sound(estimates[:, index]) for index, name in enumerate(self.setup.sources)},
             {name: Sound(references[:, index]) for index, name in enumerate(self.setup.references)},
             activity,
+            None if trunk is None else trunk.float(),
         )
 
     def value(self, spec: LossSpec, context: Context, where: Tensor | None) -> Tensor:

@@ -86,8 +86,12 @@ class Network(nn.Module):
     def forward(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.estimate(wave, condition)[0]
 
-    def estimate(self, wave: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The waveforms, and activity logits `[batch, hops, sources]` (of no source if there is no such head)."""
+    def estimate(self, wave: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The waveforms, activity logits `[batch, hops, sources]` (of no source if there is no such head), the trunk.
+
+        The trunk `[batch, hops + 1, channels]` is what the separator gives to the head. Its frame t knows the input up
+        to the end of hop t, and its masks are of the bins of a window of two hops around the beginning of that hop.
+        """
         hop, windows = self.spec.hop, self._windows(wave)
         count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
         features, pairs = self.encoder(windows)
@@ -96,12 +100,13 @@ class Network(nn.Module):
                 if condition is None:
                     condition = wave.new_zeros(1, 1, self.spec.condition_size)
                 features = self.condition(features, condition.unsqueeze(1) if condition.ndim == 2 else condition)
-            estimates = self.head(self.separator(features, *self._past(wave))[:, late:])
+            trunk = self.separator(features, *self._past(wave))[:, late:]
+            estimates = self.head(trunk)
         if late:
             pairs = pairs._make(None if each is None else each[:, :count] for each in pairs)
         frames = self.decoder(pairs, estimates, windows[:, :count])  # [batch, T + 1, sources, (2,) S]
         hops = frames[:, 1:, ..., :hop] + frames[:, :-1, ..., hop:]
-        return hops.movedim(1, -2).flatten(-2), estimates.activity[:, :-1]
+        return hops.movedim(1, -2).flatten(-2), estimates.activity[:, :-1], trunk
 
     def step(self, window: Tensor, memory: Memory, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Memory]:
         """One hop: `window [channels, samples]`, as many as the property of that name → frames, activity, memory.
