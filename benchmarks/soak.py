@@ -76,7 +76,7 @@ def freewheel(model: str, slack: int, speech: NDArray[np.float32], seconds: floa
     rows = []
     loaded = load(model, BACKEND)
     channels, hop = loaded.spec.channels, loaded.spec.hop
-    settings = LiveSettings(model=model, slack=slack, ring=1 << 23, callback_variant=WAIT_VARIANT, channels=channels)
+    settings = LiveSettings(model=model, slack=slack, ring=1 << 24, callback_variant=WAIT_VARIANT, channels=channels)
     with JackServer(PERIOD, RATE), LiveEngine(settings) as live:
         block = live.block
         # A server that begins or ends to free-wheel may pause, which is no lost device.

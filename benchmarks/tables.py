@@ -177,6 +177,11 @@ def files() -> str:
     return markdown([f"times real time, median of {found['repeats']}", *header], rows) + _measured_on(found)
 
 
+def _by_the_clock(text: str, machine: dict[str, Any]) -> str:
+    """A figure by the wall clock, or, where most of that went to other programs, none."""
+    return text if machine["load"] <= 2 * machine["cores"] else "machine busy"
+
+
 def _measured_on(machine: dict[str, Any]) -> str:
     load, cores = machine["load"], machine["cores"]
     return f"\nMeasured on {machine['processor']} at a load average of {load:.0f} on {cores} cores.\n"
@@ -236,13 +241,12 @@ def slack() -> str:
 
 
 def _with(found: dict[str, Any]) -> str:
-    """The model version, the server, and what else the machine was doing: these results are about the engine."""
-    server, beside, model = found["server"], found["beside"], found["model"]
-    load = [f"{beside[key]:.1f}" for key in ("load average before", "load average after")]
+    """The server, and what else the machine was doing."""
+    server, beside = found["server"], found["beside"]
+    load = [f"{beside[key]:.0f}" for key in ("load average before", "load average after")]
     return (
-        f"\nWith {model['name']} {model['version']}; JACK, {server['period']} frames at {server['rate']} Hz, "
-        f"slack {server['slack']}; beside it {beside['what']} (load average {' to '.join(load)} "
-        f"on {found['environment']['cores']} cores).\n"
+        f"\nJACK, {server['period']} frames at {server['rate']} Hz, slack {server['slack']}; "
+        f"beside it {beside['what']} (load average {' to '.join(load)} on {found['environment']['cores']} cores).\n"
     )
 
 
@@ -265,7 +269,7 @@ def soak() -> str:
             )
         parts.append(_with(found))
     header = ["", "minutes", "blocks", "late", "xruns of the server", "compute p99 ms", "memory since minute 1, MB"]
-    return markdown(header, cells) + "".join(parts)
+    return markdown(header, cells) + "".join(dict.fromkeys(parts))
 
 
 def freewheel() -> str:
@@ -285,7 +289,7 @@ def freewheel() -> str:
         )
         parts.append(_with(found))
     header = ["free-wheeling", "minutes of speech", "samples compared", "samples that differ", "memory within, MB"]
-    return markdown(header, cells) + "".join(parts)
+    return markdown(header, cells) + "".join(dict.fromkeys(parts))
 
 
 def _of_each_model(name: str) -> list[dict[str, Any]]:
@@ -296,15 +300,16 @@ def _of_each_model(name: str) -> list[dict[str, Any]]:
 def start() -> str:
     """How soon something happens."""
     found = results("start")
-    rows = []
+    machine, rows = found["environment"], []
     for name, values in found["runs"].items():
         memory = f"{values['memory']['median']:.0f}" if "memory" in values else ""
-        shown = [values[key] for key in ("cpu_s", "wall_s")]
-        rows.append(
-            [name, *(f"{one['median']:.2f} ({one['least']:.2f} to {one['most']:.2f})" for one in shown), memory]
+        cpu, wall = (
+            f"{one['median']:.2f} ({one['least']:.2f} to {one['most']:.2f})"
+            for one in (values["cpu_s"], values["wall_s"])
         )
+        rows.append([name, cpu, _by_the_clock(wall, machine), memory])
     header = [f"median of {found['repeats']}", "CPU s", "wall clock s", "worker, MB"]
-    return markdown(header, rows) + _measured_on(found["environment"])
+    return markdown(header, rows) + _measured_on(machine)
 
 
 def batch() -> str:
@@ -314,6 +319,7 @@ def batch() -> str:
     for entry in found["models"]:
         values = [entry[key] for key in ("small / long", "times as fast", "cpu of several / of one")]
         cells = [f"{value['median']:.2f} ({value['least']:.2f} to {value['most']:.2f})" for value in values]
+        cells[1] = _by_the_clock(cells[1], found)
         memory = " / ".join(f"{value:.0f}" for value in entry["memory MB"].values())
         rows.append([f"{entry['model']['name']} {entry['model']['version']}", *cells, memory])
     count = found["models"][0]["workers"]
