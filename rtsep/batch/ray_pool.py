@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from rtsep.errors import RtsepError
 
 MOST_ATTEMPTS = 3  # a file that ends its worker so often is at fault itself
 _FAILED_STARTS = 5  # in a row
+_ANSWERS_S = 10.0
 
 
 class _Worker:
@@ -49,6 +51,7 @@ def cluster(address: str) -> Iterator[Any]:
         import ray
     except ImportError:
         raise RtsepError("--ray needs Ray; install it with: pip install 'rtsep[ray]'.") from None
+    _check_reachable(address)
     more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **more)
@@ -59,6 +62,18 @@ def cluster(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises RtsepError when nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RtsepError(f"The Ray cluster at {address} cannot be used: {why}.") from None
 
 
 class RayPool:
