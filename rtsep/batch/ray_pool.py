@@ -30,11 +30,15 @@ class _Worker:
     """The actor: a cleaner in a process of its own."""
 
     def __init__(self, *settings: Any) -> None:
-        self._cleaner = Cleaner(*settings)
+        self._settings = settings
 
-    def ready(self) -> int:
-        """The number of its process."""
-        return os.getpid()
+    def ready(self) -> str | None:
+        """Load the model; None, or the sentence why that cannot be on this machine."""
+        try:
+            self._cleaner = Cleaner(*self._settings)
+        except RtsepError as error:
+            return str(error)
+        return None
 
     def clean(self, item: Item) -> Result:
         return self._cleaner.clean(item)
@@ -120,14 +124,14 @@ class RayPool:
     def _started(self, call: Any, waiting: deque[tuple[Item, int]]) -> None:
         worker = self._starting.pop(call)
         try:
-            self._ray.get(call)
-        except self._ray.exceptions.RayError as error:
+            why = self._ray.get(call)
+        except self._ray.exceptions.RayError as error:  # it was killed, or its machine is gone
             self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS:
-                cause = getattr(error, "cause", None) or error
-                why = " ".join(str(cause).split())[:300].rstrip(".")
-                raise RtsepError(f"No worker can be started on the cluster: {why}.") from None
-            return
+            if self._failed_starts < _FAILED_STARTS:
+                return
+            why = f"the last of {_FAILED_STARTS} ended with {type(error).__name__}"
+        if why is not None:
+            raise RtsepError(f"No worker can be started on the cluster: {why.rstrip('.')}.")
         self._failed_starts = 0
         self._give(worker, waiting)
 

@@ -149,8 +149,8 @@ def test_addresses_of_fsspec_go_in_and_out(nodes, folder: Path, tmp_path: Path) 
 
 def test_a_file_that_ends_its_workers_is_given_up(nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     class Worker:
-        def ready(self) -> int:
-            return os.getpid()
+        def ready(self) -> None:
+            pass
 
         def clean(self, item: Item) -> Any:
             from rtsep.batch.manifest import Result
