@@ -50,9 +50,9 @@ COLUMNS = {
     "µs a stream and hop": ("us_a_stream", ".1f"),
     "one after the other / together": ("one after the other / together", ".2f"),
 }
-CALLS = 300  # hops in a turn
-SKIPPED = 20  # at its beginning, while weights and states come into the cache
-TURNS = 4  # a repeat
+CALLS = 120  # hops in a turn
+SKIPPED = 10  # at its beginning, while weights and states come into the cache
+TURNS = 3  # a repeat
 AROUND = (0.3, 0.45, 0.6, 0.75, 0.9, 1.05, 1.2, 1.4)  # numbers of streams, as shares of the first estimate
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,17 +23,22 @@ from rtsep.errors import RtsepError
 
 MOST_ATTEMPTS = 3  # a file that ends its worker so often is at fault itself
 _FAILED_STARTS = 5  # in a row
+_ANSWERS_S = 10.0
 
 
 class _Worker:
     """The actor: a cleaner in a process of its own."""
 
     def __init__(self, *settings: Any) -> None:
-        self._cleaner = Cleaner(*settings)
+        self._settings = settings
 
-    def ready(self) -> int:
-        """The number of its process."""
-        return os.getpid()
+    def ready(self) -> str | None:
+        """Load the model; None, or the sentence why that cannot be on this machine."""
+        try:
+            self._cleaner = Cleaner(*self._settings)
+        except RtsepError as error:
+            return str(error)
+        return None
 
     def clean(self, item: Item) -> Result:
         return self._cleaner.clean(item)
@@ -49,6 +55,7 @@ def cluster(address: str) -> Iterator[Any]:
         import ray
     except ImportError:
         raise RtsepError("--ray needs Ray; install it with: pip install 'rtsep[ray]'.") from None
+    _check_reachable(address)
     more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **more)
@@ -59,6 +66,18 @@ def cluster(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises RtsepError when nobody listens at HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RtsepError(f"The Ray cluster at {address} cannot be used: {why}.") from None
 
 
 class RayPool:
@@ -105,14 +124,14 @@ class RayPool:
     def _started(self, call: Any, waiting: deque[tuple[Item, int]]) -> None:
         worker = self._starting.pop(call)
         try:
-            self._ray.get(call)
-        except self._ray.exceptions.RayError as error:
+            why = self._ray.get(call)
+        except self._ray.exceptions.RayError as error:  # it was killed, or its machine is gone
             self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS:
-                cause = getattr(error, "cause", None) or error
-                why = " ".join(str(cause).split())[:300].rstrip(".")
-                raise RtsepError(f"No worker can be started on the cluster: {why}.") from None
-            return
+            if self._failed_starts < _FAILED_STARTS:
+                return
+            why = f"the last of {_FAILED_STARTS} ended with {type(error).__name__}"
+        if why is not None:
+            raise RtsepError(f"No worker can be started on the cluster: {why.rstrip('.')}.")
         self._failed_starts = 0
         self._give(worker, waiting)
 
