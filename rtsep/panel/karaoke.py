@@ -23,9 +23,9 @@ from rtsep.live.session import LiveSession
 from rtsep.panel.commands import command
 from rtsep.panel.devices import Devices
 from rtsep.panel.model_list import song_models
-from rtsep.panel.playlist import Entry, Playlist, check_song, songs_in
+from rtsep.panel.playlist import Entry, Playlist, songs_in
+from rtsep.panel.song_taker import SongTaker
 from rtsep.panel.tab import SessionTab, TabView
-from rtsep.panel.uploads import Uploads
 
 if TYPE_CHECKING:
     from rtsep.live.player.player import Player
@@ -35,14 +35,15 @@ SONGS, CAPTURE = "songs", "capture"
 
 
 class Karaoke(SessionTab):
-    """See SessionTab. uploads: where songs lie that pages sent."""
+    """See SessionTab. taker: of songs that pages send."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None, devices: Devices | None = None) -> None:
         """devices: know what the defaults are."""
         super().__init__(changed)
-        self._devices, self.uploads = devices or Devices(), Uploads()
+        self._devices = devices or Devices()
         self._models = song_models()
         self._playlist = Playlist()
+        self.taker = SongTaker(self._playlist, self._lock, changed, self.tell)
         self._model = default_model()
         self._output: str | None = None
         self._singer: str | None = None
@@ -59,7 +60,7 @@ class Karaoke(SessionTab):
     def close(self) -> None:
         """See Tab."""
         super().close()
-        self.uploads.close()
+        self.taker.uploads.close()
 
     @property
     def player(self) -> Player | None:
@@ -133,7 +134,7 @@ class Karaoke(SessionTab):
                 else:
                     self._begin_at(following.number)
             if entry.sent and entry.path is not None:
-                self.uploads.remove(entry.path)
+                self.taker.uploads.remove(entry.path)
         self._changed()
 
     @command
@@ -300,38 +301,6 @@ class Karaoke(SessionTab):
         if player is not None and current is not None:
             self._start = current.number, player.position[1]
         self._quit.set()
-        self._changed()
-
-    # Songs come
-
-    def check(self, name: str, size: int | None) -> None:
-        """See Taker."""
-        self._playlist.check_room()
-        self.uploads.check(name, size)
-
-    def expect(self, name: str, size: int) -> Entry:
-        """See Taker."""
-        with self._lock:
-            return self._playlist.expect(name, size)
-
-    def arrived(self, item: Entry, count: int) -> None:
-        """See Taker."""
-        item.arrived = count
-        self._changed()
-
-    def came(self, item: Entry, path: Path) -> None:
-        """See Taker."""
-        check_song(path)
-        with self._lock:
-            self._playlist.entry(item.number)
-            item.path, item.name = path, path.stem
-        self._changed()
-
-    def failed(self, item: Entry) -> None:
-        """See Taker."""
-        with self._lock:
-            if item in list(self._playlist):
-                self._playlist.remove(item.number)
         self._changed()
 
     # The session's thread

@@ -33,7 +33,7 @@ class Tabs:
         """Requests that are no commands; their paths begin with the tab's name."""
         return [
             *FileRequests(self.files).routes(),
-            *UploadRequests("karaoke/song", self.karaoke).routes(),
+            *UploadRequests("karaoke/song", self.karaoke.taker).routes(),
             *FolderRequests("karaoke/folder").routes(),
             *ReportRequests(self.report).routes(),
         ]
