@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,9 +123,8 @@ def test_the_manual_page_has_every_verb_and_option_and_is_well_formed() -> None:
     servers.install("groff-base", program="groff")
     shown = run("groff", "-man", "-Tascii", "-ww", "-P-cbou", input=man_page())
     assert shown.stderr == ""
-    root = typer.main.get_command(app)
-    for verb, command in root.commands.items():  # type: ignore[attr-defined]
-        assert re.search(rf"^ +rtsep {verb} ", shown.stdout, re.MULTILINE), verb
+    for verb, command in _verbs().items():
+        assert re.search(rf"^ +rtsep +{verb} ", shown.stdout, re.MULTILINE), verb
         for parameter in command.params:
             names = parameter.opts if parameter.param_type_name == "option" else []
             assert all(re.search(rf"(?<![\w-]){name}\b", shown.stdout) for name in names), (verb, names)
@@ -153,10 +154,28 @@ def test_bash_completes(words: list[str], expected: str, tmp_path: Path) -> None
     assert done.stdout.split() == [expected] and done.stderr == ""
 
 
+def test_the_container_is_told_what_the_program_understands() -> None:
+    """It was not built; that the wheel comes of what its build sees, the wheel's tests show."""
+    told = (HOME / "Dockerfile").read_text("utf-8")
+    verb, *words = json.loads(re.findall(r"^CMD (.*)$", told, re.MULTILINE)[0])
+    options = {name: parameter for parameter in _verbs()[verb].params for name in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= set(options)
+    assert re.findall(r"^EXPOSE (.*)$", told, re.MULTILINE) == [words[words.index("--port") + 1]]
+    (extra,) = set(re.findall(r"\[(\w+)\]'", told))
+    assert f"\n{extra} = [" in (HOME / "pyproject.toml").read_text("utf-8")
+    seen = [line[1:] for line in (HOME / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")]
+    assert {"rtsep", "share", "pyproject.toml", "README.md", "LICENSE"} <= set(seen)
+    assert all((HOME / name).exists() for name in seen)
+
+
+def _verbs() -> dict[str, Any]:
+    return typer.main.get_command(app).commands  # type: ignore[attr-defined,no-any-return]
+
+
 def test_the_desktop_entry_is_valid_and_runs_what_there_is() -> None:
     entry = ENTRY.read_text("utf-8")
     program, verb = re.findall(r"^Exec=(\S+) (\S+)$", entry, re.MULTILINE)[0]
-    assert program == "rtsep" and verb in typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert program == "rtsep" and verb in _verbs()
     icon = SHARE / "icons/hicolor/scalable/apps/rtsep.svg"
     assert icon.read_bytes() == (HOME / "rtsep/panel/static/icon.svg").read_bytes()
     servers.install("desktop-file-utils", program="desktop-file-validate")
