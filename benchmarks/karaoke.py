@@ -1,7 +1,7 @@
 """Voice removal of every method on whole songs: baselines, models, ideal masks, and the input itself.
 
     python -m benchmarks.karaoke --songs MANIFEST|FOLDER [--split S] [--seconds S] [--gain DB] [--model NAME|PATH]...
-                                 [--json PATH [--resume]]
+                                 [--json PATH [--resume]] [--only METHOD]...
 
 What `--songs` may be is said in `benchmarks.songs`. Models and baselines run through the very `Stream` that users run,
 at full strength, in blocks of 10 ms, their latency removed; Spleeter, if it was added, as files do. Scores are those of
@@ -157,6 +157,13 @@ def methods(models: Sequence[str]) -> Iterator[Method]:
         )
 
 
+def check_names(every: Sequence[Method], only: Sequence[str]) -> None:
+    """Raises InputError for a name that no method has."""
+    names = [method.name for method in every]
+    if missing := [name for name in only if name not in names]:
+        raise InputError(f"{missing[0]} is none of {', '.join(names)}.")
+
+
 def measure(method: Method, songs: Sequence[Song], tell: Callable[[str], None]) -> dict[str, Any]:
     """Facts of one method, its scores on every song, their medians, and its real-time factor."""
     rows: list[dict[str, Any]] = []
@@ -230,17 +237,25 @@ def main(
     ] = 0.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here, method by method.")] = None,
     resume: Annotated[bool, typer.Option(help="Keep what the JSON file already says about these songs.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Measure only the method of this name; may be repeated.")
+    ] = None,
 ) -> None:
     """Print how well every method takes the vocals out of SONGS."""
     with one_sentence():
-        chosen = list(methods(model or []))
+        every = list(methods(model or []))
+        check_names(every, only or [])
         found = find_songs(songs, split, seconds, gain)
         told = plain([about(song) for song in found])
         earlier = _earlier(json_path) if resume else {}
         console, progress = Console(), Console(stderr=True)
         results: list[dict[str, Any]] = []
-        for method in chosen:
-            results.append(known(earlier, told, method) or plain(measure(method, found, progress.print)))
+        for method in every:
+            entry = known(earlier, told, method)
+            if not entry and (not only or method.name in only):
+                entry = plain(measure(method, found, progress.print))
+            if entry:
+                results.append(entry)
             if json_path:
                 write_json(json_path, {"format": 1, **environment(), "rules": RULES, "songs": told, "results": results})
         console.print(table(results, found))

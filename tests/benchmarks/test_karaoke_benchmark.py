@@ -145,6 +145,19 @@ def test_the_table_of_a_song(tmp_path, parts):
     assert [entry["name"] for entry in json.loads(target.read_text())["results"]] == list(by_name)
 
 
+def test_some_methods_only(tmp_path, parts):
+    write(tmp_path / "A", parts)
+    command = ("--songs", tmp_path / "A", "--json", tmp_path / "some.json")
+    assert invoke(*command, "--only", "mid-side", "--only", "input").exit_code == 0
+    both = json.loads((tmp_path / "some.json").read_text())["results"]
+    assert [entry["name"] for entry in both] == ["input", "mid-side"]
+    assert invoke(*command, "--only", "ideal ratio mask", "--resume").exit_code == 0
+    more = json.loads((tmp_path / "some.json").read_text())["results"]
+    assert [entry["name"] for entry in more] == ["input", "mid-side", "ideal ratio mask"] and more[:2] == both
+    refused = invoke(*command, "--only", "nothing")
+    assert refused.exit_code == 2 and "nothing is none of input" in refused.output
+
+
 def test_a_model_without_vocals_is_refused(tmp_path, parts, tiny_path):
     write(tmp_path / "A", parts)
     refused = invoke("--songs", tmp_path / "A", "--model", tiny_path)

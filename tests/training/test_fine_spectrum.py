@@ -130,3 +130,11 @@ def test_all_of_it_learns_in_bfloat16() -> None:
     weight = network.get_submodule("separator.slow.reduce").weight
     assert isinstance(weight, torch.nn.Parameter) and weight.grad is not None
     assert (weight.grad.abs().sum(0)[-50:] > 0).all()
+
+
+def test_the_compiled_step_says_the_same(made: tuple[Network, Path, Path]) -> None:
+    model = rtsep.load(made[1], backend="compiled")
+    assert model.backend == "compiled"
+    wave = noise(400, 3)
+    one, other = (each.stream(channels=2, block_multiple=128) for each in (model, rtsep.load(made[1])))
+    assert np.abs(one.process(wave) - other.process(wave)).max() < 1e-5
