@@ -28,7 +28,10 @@ TYPES_ONLY = [
     # The spec of a network checks what its parts are named, and they are made of it.
     {
         *(f"training.network.{name}" for name in ("film", "head", "part", "separators", "slow_fast", "spec", "tcn")),
-        *(f"training.network.{name}" for name in ("attention", "conditions", "lstm", "unet")),
+        *(
+            f"training.network.{name}"
+            for name in ("attention", "conditions", "encoder", "fine_spectrum", "lstm", "unet")
+        ),
     },
     {
         *(f"training.{name}" for name in ("optimizers", "recipe", "recipe_checks", "tasks")),
