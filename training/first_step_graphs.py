@@ -17,7 +17,7 @@ import onnx
 import torch
 
 from training.network import Network
-from training.network.encoder import LOG_OFFSET, LOG_SCALE
+from training.network.filterbank import LOG_OFFSET, LOG_SCALE
 from training.network.weight_names import stable_name
 from training.onnx_graph import constants
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -10,13 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.network import multiframe, stereo
-from training.network.filterbank import Filterbank, fold
+from training.network.filterbank import LOG_OFFSET, LOG_SCALE, Filterbank, fold
 from training.network.part import Memory, Part
 
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
-
-LOG_SCALE, LOG_OFFSET = 0.7 / math.log(10), 1.5  # bring the log power of a pair, as a feature, to about ±3
 
 
 class Pairs(NamedTuple):

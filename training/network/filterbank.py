@@ -7,12 +7,15 @@ overlap-add.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+LOG_SCALE, LOG_OFFSET = 0.7 / math.log(10), 1.5  # bring the log power of a pair, as a feature, to about ±3
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.network.encoder import LOG_OFFSET, LOG_SCALE
+from training.network.filterbank import LOG_OFFSET, LOG_SCALE
 
 LOWEST_HZ = 60.0
 PER_OCTAVE = 36  # bins: a third of a semitone
