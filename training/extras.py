@@ -9,7 +9,7 @@ EXTRAS = {
     "train": ("torch", "lightning_fabric", "onnx", "yaml", "scipy", "pyroomacoustics"),
     "bench": ("pesq", "pystoi", "scipy", "museval", "yaml"),
     "report": ("matplotlib",),
-    "sung": ("pyworld",),
+    "sung": ("pyworld", "mido"),
     "serve": ("aiohttp",),
 }
 
