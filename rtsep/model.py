@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rtsep.engine.compiled.native import NativeStep
-    from rtsep.engine.compiled.onnx_file import OnnxFile
     from rtsep.engine.compiled.program import Program
     from rtsep.engine.inference import Step
     from rtsep.engine.segment_separator import SegmentSeparator
@@ -337,9 +336,12 @@ def look_at(name_or_path: str | Path) -> ModelFile:
     if isinstance(found, Baseline):
         return ModelFile(found.path, found.spec)
     try:
-        return ModelFile(found, _spec_in(read(_bytes(found)), found))
+        file = read(_bytes(found))
     except OnnxError:  # onnxruntime reads more than is read here, and says what is wrong
         return ModelFile(found, load(found).spec)
+    if file.metadata.get("rtsep.form") == FORM:  # whose shapes only onnxruntime finds out
+        return ModelFile(found, load(found).spec)
+    return ModelFile(found, ModelSpec.parse(file.metadata, file.graph.inputs, file.graph.outputs, found.name))
 
 
 def _find(name_or_path: str | Path) -> Path | Baseline:
@@ -368,12 +370,6 @@ def check_target(name: str | Path, target: str) -> None:
     spec = look_at(name).spec
     if spec.target != target:
         raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")
-
-
-def _spec_in(file: OnnxFile, path: Path) -> ModelSpec:
-    """The spec of a model that was read. Raises InputError."""
-    spec = SpectralSpec if file.metadata.get("rtsep.form") == FORM else ModelSpec
-    return spec.parse(file.metadata, file.graph.inputs, file.graph.outputs, path.name)  # type: ignore[return-value]
 
 
 def _opened(path: Path, backend: str) -> Model:

@@ -90,6 +90,13 @@ def wait_until(true, seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+def assert_same_sound(path: Path, expected: Path) -> None:
+    """Within the last bit of 16: another process has compiled the step for itself, and a sum may be rounded otherwise."""
+    (found, rate), (wanted, true_rate) = (soundfile.read(each, dtype="int16") for each in (path, expected))
+    assert rate == true_rate and found.shape == wanted.shape
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
 def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(nodes, folder: Path, tmp_path: Path) -> None:
     line = command("denoise", folder, "-o", tmp_path, "--ray", nodes.address, "--model", "denoise-small", "--json")
     with subprocess.Popen(line, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
@@ -109,7 +116,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(nodes, folder: 
     model = load("denoise-small", "compiled")
     for number in range(FILES):
         enhance_file(folder / f"{number}.wav", tmp_path / "expected.wav", model, overwrite=True)
-        assert (tmp_path / f"{number}.denoised.wav").read_bytes() == (tmp_path / "expected.wav").read_bytes()
+        assert_same_sound(tmp_path / f"{number}.denoised.wav", tmp_path / "expected.wav")
 
 
 def test_a_killed_run_goes_on_where_it_was(nodes, folder: Path, tmp_path: Path) -> None:
@@ -144,7 +151,7 @@ def test_addresses_of_fsspec_go_in_and_out(nodes, folder: Path, tmp_path: Path) 
     assert_one_sentence(refused, "--manifest")
     assert spawn(*words, "--manifest", manifest).returncode == 0
     enhance_file(folder / "0.wav", tmp_path / "expected.wav", load("denoise-small", "compiled"))
-    assert (tmp_path / "clean" / "0.denoised.wav").read_bytes() == (tmp_path / "expected.wav").read_bytes()
+    assert_same_sound(tmp_path / "clean" / "0.denoised.wav", tmp_path / "expected.wav")
 
 
 def test_a_file_that_ends_its_workers_is_given_up(nodes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,8 @@ def test_it_takes_the_voice_and_leaves_the_music(spleeter, here) -> None:
     soundfile.write("song.wav", voice + music, RATE, "FLOAT")
     soundfile.write("music.wav", music, RATE, "FLOAT")
     for name in ("song", "music"):
-        assert rtsep("karaoke", f"{name}.wav", "-o", f"{name}.out.wav").exit_code == 0
+        done = rtsep("karaoke", f"{name}.wav", "-o", f"{name}.out.wav")
+        assert done.exit_code == 0, done.stderr
 
     def snr(made: str) -> float:
         found = soundfile.read(made, dtype="float32")[0]

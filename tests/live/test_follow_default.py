@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from servers import PipeWireServer, PulseServer, pulse_list, sines_at
+from tape import wait
 
 from rtsep.errors import InputError
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
@@ -69,7 +70,7 @@ def test_pulseaudio(identity_model: str, tones: dict[str, Path], players: list[s
                 hears(FEEDS["mic"])
                 pactl("set-default-source", "usb")
                 hears(FEEDS["usb"])
-                assert microphone.source == "usb" and len(told) == 1
+                assert wait(lambda: microphone.source == "usb" and len(told) == 1)
                 assert live.status()["input"] == told[0]["labels"][0]
                 again = pactl("load-module", "module-remap-source", "source_name=again", f"master={SOURCE}")
                 for own in (SOURCE, "again", "rtsep_input", "micfeed.monitor"):
@@ -79,7 +80,8 @@ def test_pulseaudio(identity_model: str, tones: dict[str, Path], players: list[s
                 pactl("unload-module", again)
                 pactl("unload-module", usb)  # out with it: the other one is taken
                 hears(FEEDS["mic"])
-                assert microphone.source == "mic" and live.restarts == {"worker": 0, "device": 0}
+                assert wait(lambda: microphone.source == "mic")
+                assert live.restarts == {"worker": 0, "device": 0}
         assert pulse_list("modules").splitlines() == [
             line for line in modules.splitlines() if "source_name=usb" not in line
         ]

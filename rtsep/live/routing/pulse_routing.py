@@ -31,7 +31,7 @@ from rtsep.live.routing.sound_server import (
 _QUANTUM = 128  # frames at 48 kHz that PipeWire is asked for
 _REPLACED = " ()[].:*$"  # PortAudio takes names for patterns; pipewire-jack puts a space for these, if asked
 _PATTERN = set("\\+^{}|?")  # and leaves these
-_NEWS = "'new' on (sink|source) |on server"
+_NEWS = "'(new|remove)' on (sink|source) |on server"
 _PAUSE_S, _TRIES = 0.1, 20  # for the ports of a device that has only just come
 _NAMING_S = 20.0  # that another session may take to make its devices
 _AGAIN_S = 0.5  # between looks whether the server is back
@@ -132,7 +132,7 @@ class Route:
         self._put_back(alone=True)
 
     def _follow(self) -> None:
-        """Look after the ends whenever a device has come or the defaults are others, and when the server is back."""
+        """Look after the ends whenever a device came or went or the defaults are others, and when the server is back."""
         while self._subscription is not None:
             with self._subscription as subscription:
                 assert subscription.stdout is not None
