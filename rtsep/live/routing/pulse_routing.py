@@ -132,7 +132,7 @@ class Route:
         self._put_back(alone=True)
 
     def _follow(self) -> None:
-        """Look after the ends whenever a device came or went or the defaults are others, and when the server is back."""
+        """Look after the ends when a device came or went or the defaults are others, and when the server is back."""
         while self._subscription is not None:
             with self._subscription as subscription:
                 assert subscription.stdout is not None
