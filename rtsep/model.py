@@ -339,9 +339,10 @@ def look_at(name_or_path: str | Path) -> ModelFile:
         file = read(_bytes(found))
     except OnnxError:  # onnxruntime reads more than is read here, and says what is wrong
         return ModelFile(found, load(found).spec)
-    if file.metadata.get("rtsep.form") == FORM:  # whose shapes only onnxruntime finds out
-        return ModelFile(found, load(found).spec)
-    return ModelFile(found, ModelSpec.parse(file.metadata, file.graph.inputs, file.graph.outputs, found.name))
+    graph, spec = file.graph, SpectralSpec if file.metadata.get("rtsep.form") == FORM else ModelSpec
+    if spec is SpectralSpec and any(-1 in node.shape for node in graph.outputs):
+        return ModelFile(found, load(found).spec)  # onnxruntime works out shapes that the file leaves open
+    return ModelFile(found, spec.parse(file.metadata, graph.inputs, graph.outputs, found.name))  # type: ignore[arg-type]
 
 
 def _find(name_or_path: str | Path) -> Path | Baseline:
