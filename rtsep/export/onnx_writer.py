@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rtsep.engine.compiled.onnx_file import read_varint
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _TYPES = {"float32": 1, "int64": 7}  # TensorProto.DataType
@@ -44,26 +46,16 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     at = 0
     while at < len(message):
         begin = at
-        key, at = _number(message, at)
+        key, at = read_varint(message, at)
         kind, content = key & 7, b""
         if kind == _BYTES:
-            length, at = _number(message, at)
+            length, at = read_varint(message, at)
             content, at = message[at : at + length], at + length
         elif kind == _VARINT:
-            _, at = _number(message, at)
+            _, at = read_varint(message, at)
         else:
             at += _SIZES[kind]
         yield key >> 3, content, message[begin:at]
-
-
-def _number(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
 
 
 def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: int) -> bytes:

@@ -96,13 +96,13 @@ def _fields(data: memoryview) -> Fields:
     found: Fields = {}
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = read_varint(data, at)
         number, kind = key >> 3, key & 7
         value: Any
         if kind == _VARINT:
-            value, at = _varint(data, at)
+            value, at = read_varint(data, at)
         elif kind == _BYTES:
-            length, at = _varint(data, at)
+            length, at = read_varint(data, at)
             if at + length > len(data):
                 raise OnnxError("The file is cut short.")
             value, at = data[at : at + length], at + length
@@ -115,7 +115,8 @@ def _fields(data: memoryview) -> Fields:
     return found
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def read_varint(data: memoryview | bytes, at: int) -> tuple[int, int]:
+    """A number of protobuf's variable length that begins at byte `at`, and the place behind it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -146,7 +147,7 @@ def _integers(values: list[Any]) -> list[int]:
 def _packed(data: memoryview) -> Iterator[int]:
     at = 0
     while at < len(data):
-        value, at = _varint(data, at)
+        value, at = read_varint(data, at)
         yield value
 
 
