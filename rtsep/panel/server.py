@@ -41,10 +41,15 @@ _HEADERS = {
 
 
 class Page:
-    """One open page: what it was sent, and what waits to be sent."""
+    """One open page: what it was sent, and what waits to be sent.
+
+    heard: number of its last command that was done. With every state goes the number that it holds, so that a page can
+    tell what is older than what a person has just turned.
+    """
 
     def __init__(self) -> None:
         self.sent: dict[str, Any] = {}
+        self.heard = self.sent_heard = 0
         self.stale = asyncio.Event()
         self.stale.set()
         self.watches = False
@@ -149,13 +154,15 @@ class Panel:
         return socket
 
     async def _do(self, page: Page, text: str) -> None:
+        number = page.heard
         try:
             message = json.loads(text)
-            if not isinstance(message, dict):
+            if not isinstance(message, dict) or not isinstance(message.get("number", 0), int):
                 raise InputError("This is no command of the panel.")
             if message.get("tab") is None and message.get("do") == "watch":  # is about the page
                 page.watches = message.get("values") == {"on": True}
                 return
+            number = message.get("number", number)
             tab = self._by_name.get(str(message.get("tab")))
             asked = message.get("do"), message.get("values")
             await asyncio.get_running_loop().run_in_executor(None, call, tab, *asked)
@@ -165,6 +172,10 @@ class Panel:
             page.stale.set()
         except ValueError:
             page.waiting.put_nowait(json.dumps({"refused": "This is no command of the panel."}))
+        finally:
+            if page.heard != number:
+                page.heard = number
+                page.stale.set()
 
     # What pages get
 
@@ -193,11 +204,13 @@ class Panel:
         while True:
             await page.stale.wait()
             page.stale.clear()
+            heard = page.heard
             state = {name: tab.state() for name, tab in self._by_name.items()}
             news = {tab: _news(values, page.sent.get(tab, {})) for tab, values in state.items()}
             page.sent = state
-            if any(news.values()):
-                page.waiting.put_nowait(json.dumps(news))
+            if any(news.values()) or page.sent_heard != heard:
+                page.sent_heard = heard
+                page.waiting.put_nowait(json.dumps({"heard": heard, **news}))
             await asyncio.sleep(1 / _STATES_A_SECOND)
 
     async def _send_frames(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from rtsep.errors import InputError
 from rtsep.live.backends.player_callback import compile_callback
@@ -70,6 +71,7 @@ def page(opened: Callable[..., Page], karaoke: Karaoke, songs: Path) -> Page:
 
 
 def test_what_a_person_turns_is_heard_at_once(page: Page, karaoke: Karaoke) -> None:
+    karaoke.set_vocals(None)  # an earlier attempt may have turned them up
     player = playing(karaoke)
     state, mix = player.block.state, player.block.player
     assert (player.settings.output, player.model.spec.name, mix.vocals_target) == ("speakers", "mid-side", 0.0)
@@ -122,6 +124,46 @@ def test_what_a_person_turns_is_heard_at_once(page: Page, karaoke: Karaoke) -> N
     wait(lambda: player.position[0] == 0)
     assert playing(karaoke) is player, "no session was begun anew for these"
     assert player.status()["late"] <= player.status()["callbacks"] // 4
+
+
+def test_what_the_server_said_before_it_heard_is_no_news(page: Page, karaoke: Karaoke) -> None:
+    """What a person turns counts, though older states are still on their way to the page."""
+    held: list[str | bytes] = []
+    to_page: list[WebSocketRoute] = []
+
+    def between(route: WebSocketRoute) -> None:
+        to_page.append(route)
+        server = route.connect_to_server()
+        server.on_message(lambda message: held.append(message) if hold else route.send(message))
+
+    def pumped(condition: Callable[[], bool]) -> None:
+        """Wait while Playwright hands messages on."""
+        wait(lambda: page.wait_for_timeout(20) or condition())
+
+    def said(vocals: float) -> bool:
+        return any(json.loads(one).get("karaoke", {}).get("vocals") == vocals for one in held if isinstance(one, str))
+
+    hold = False
+    page.route_web_socket(re.compile("/socket$"), between)
+    page.reload()
+    expect(page.locator("#playlist li")).to_have_count(2)
+    slider, off = page.locator("#vocals"), page.locator("#vocals-off")
+    slider.press("End")
+    expect(page.locator("#vocals-value")).to_have_text("0 dB")
+    pumped(lambda: karaoke.state()["vocals"] == 0)
+    hold = True
+    slider.press("ArrowLeft")
+    pumped(lambda: said(-1))
+    page.locator("body").press("g")
+    pumped(lambda: karaoke.state()["vocals"] == -12)
+    for message in list(held):  # they say -1 dB
+        to_page[0].send(message)
+    page.wait_for_timeout(100)
+    expect(page.locator("#guide")).to_have_attribute("aria-pressed", "true")
+    off.click()
+    pumped(lambda: karaoke.state()["vocals"] is None)
+    page.locator("body").press("v")
+    pumped(lambda: karaoke.state()["vocals"] == -12)
 
 
 def test_two_pages_show_the_same_and_closing_them_stops_nothing(

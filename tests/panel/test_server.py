@@ -101,6 +101,7 @@ def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
                 {"tab": "microphone", "do": "choose", "values": {"values": {"slack": 99}}},
                 {"tab": "microphone", "do": "choose", "values": {"values": {"model": "karaoke"}}},
                 {"tab": "microphone", "do": "load_preset", "values": {"name": "../x"}},
+                {"tab": "microphone", "do": "bypass", "values": {"on": True}, "number": "1"},
             ),
         ),
     ]
@@ -123,6 +124,28 @@ def test_what_is_no_command_is_refused_and_nothing_ends(address: str) -> None:
     assert len(refusals) == len(said) and all(text.endswith(".") for text in refusals)
     assert refusals[4] == refusals[2] == "This is no command of the panel."
     assert "'x'" in refusals[6] and "from 0 to 16" in refusals[8] and "not speech" in refusals[9]
+
+
+def test_a_state_says_which_commands_it_holds(address: str) -> None:
+    """Also a command that changes nothing, and one that is refused."""
+
+    async def talk() -> None:
+        headers = {"Origin": "/".join(address.split("/")[:3])}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{address}socket", headers=headers) as page,
+        ):
+            for number, (decibels, said) in enumerate(((-3.0, -3.0), (-3.0, -3.0), (9.0, -3.0), (-5.0, -5.0)), 1):
+                command = {"tab": "karaoke", "do": "set_vocals", "values": {"decibels": decibels}, "number": number}
+                vocals = []
+                await page.send_str(json.dumps(command))
+                while (message := await page.receive_json(timeout=30)).get("heard", 0) < number:
+                    vocals.append(message.get("karaoke", {}).get("vocals", said))
+                assert message["heard"] == number
+                vocals.append(message["karaoke"].get("vocals", said))
+                assert vocals[-1] == said, (number, vocals)
+
+    asyncio.run(talk())
 
 
 class Lamp:

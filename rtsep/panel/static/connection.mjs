@@ -6,6 +6,7 @@ export class Connection {
   // state(news), refused(sentence), frame(DataView), there(boolean): what is called when such a thing comes.
   constructor(on) {
     this.on = on;
+    this.number = 0; // of the last command
     this.connect();
     document.addEventListener("visibilitychange", () => this.watch());
   }
@@ -36,8 +37,11 @@ export class Connection {
     this.send(null, "watch", { on: document.visibilityState === "visible" });
   }
 
-  // A command of rtsep/panel's controller of this name, with its arguments.
+  // A command of rtsep/panel's controller of this name, with its arguments; its number, 0 when it cannot be sent.
   send(tab, what, values = {}) {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ tab, do: what, values }));
+    if (this.socket.readyState !== WebSocket.OPEN) return 0;
+    this.number += 1;
+    this.socket.send(JSON.stringify({ tab, do: what, values, number: this.number }));
+    return this.number;
   }
 }

@@ -6,6 +6,7 @@ import { DropZone } from "./drop_zone.mjs";
 import { FolderChooser } from "./folder_chooser.mjs";
 import { Log } from "./log.mjs";
 import { Playlist } from "./playlist.mjs";
+import { TabState } from "./tab_state.mjs";
 import { Waveform, clock } from "./waveform.mjs";
 
 const OFF = -31; // the vocals slider's first step
@@ -17,7 +18,7 @@ const STATES = { starting: "Starting …", preparing: "Preparing …", waiting: 
 export class Karaoke {
   constructor(connection) {
     this.connection = connection;
-    this.state = null;
+    this.known = new TabState();
     this.heard = { at: 0, seconds: 0 }; // when the server last said where it is
     this.log = new Log(element("karaoke-told"), element("karaoke-nothing-told"));
     const failed = (sentence) => this.log.tell(sentence, "problem");
@@ -31,6 +32,10 @@ export class Karaoke {
       requestAnimationFrame(draw);
     };
     requestAnimationFrame(draw);
+  }
+
+  get state() {
+    return this.known.values;
   }
 
   send(what, values) {
@@ -77,11 +82,12 @@ export class Karaoke {
 
   // What a person turns: taken for so at once, before the server says it, so that the next key goes on from there.
   set(name, value, now = true) {
-    this.state[name] = value;
-    if (name === "vocals") this.state.solo = false;
     const argument = { vocals: "decibels", volume: "decibels", key: "key" }[name] ?? "on";
     if (now) flush();
-    this.connection.send("karaoke", name === "paused" ? "pause" : `set_${name}`, { [argument]: value });
+    const number = this.connection.send("karaoke", name === "paused" ? "pause" : `set_${name}`, { [argument]: value });
+    if (!number) return;
+    this.known.turn(name, value, number);
+    if (name === "vocals") this.known.turn("solo", false, number);
     if (now) this.render();
   }
 
@@ -134,14 +140,19 @@ export class Karaoke {
     return Boolean(act);
   }
 
+  forget() {
+    this.known.forget();
+    this.render();
+  }
+
   refused() {
     forgetTouches(document.querySelectorAll("#karaoke select, #karaoke input"));
   }
 
   // What the server says
 
-  update(news) {
-    this.state = { ...this.state, ...news };
+  update(news, heard) {
+    this.known.hear(news, heard);
     if (news.status?.seconds !== undefined) this.heard = { at: performance.now(), seconds: news.status.seconds };
     this.render();
   }

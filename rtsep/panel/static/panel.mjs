@@ -10,16 +10,19 @@ import { TabStrip } from "./tab_strip.mjs";
 
 const tabs = {};
 const connection = new Connection({
-  state: ({ devices, ...news }) => {
-    if (devices) Object.values(tabs).forEach((tab) => tab.update(devices));
-    Object.entries(news).forEach(([name, values]) => tabs[name].update(values));
+  state: ({ heard, devices, ...news }) => {
+    if (devices) Object.values(tabs).forEach((tab) => tab.update(devices, heard));
+    Object.entries(news).forEach(([name, values]) => tabs[name].update(values, heard));
   },
   frame: (view) => tabs.microphone.frame(view),
   refused: (sentence) => {
     Object.values(tabs).forEach((tab) => tab.refused());
     tabs[strip.shown].log.tell(sentence, "problem");
   },
-  there: (on) => (element("offline").hidden = on),
+  there: (on) => {
+    element("offline").hidden = on;
+    if (!on) tabs.karaoke.forget();
+  },
 });
 tabs.microphone = new Microphone(connection);
 tabs.files = new Files(connection);
