@@ -1,4 +1,4 @@
-"""Speed of the shipped model beside the installed peers, measured in one run on one thread.
+"""Speed of the shipped model, compiled as the program runs it, beside the installed peers: one run on one thread.
 
     python -m benchmarks.throughput [--model NAME|M.onnx] [--seconds S] [--json PATH]
 
@@ -28,6 +28,7 @@ from rich.table import Table  # noqa: E402
 import rtsep  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
+from rtsep.engine.enhance import BACKEND  # noqa: E402
 from rtsep.model import shipped  # noqa: E402
 from training.evaluation.evaluate import describe, write_json  # noqa: E402
 from training.one_sentence import one_sentence  # noqa: E402
@@ -105,7 +106,7 @@ def ours(model: rtsep.Model) -> Contender:
 def contenders(model: rtsep.Model) -> list[Contender]:
     """The model, the other shipped ones for the same target, and every installed peer."""
     found = [ours(model)]
-    for other in map(rtsep.load, shipped()):
+    for other in (rtsep.load(name, BACKEND) for name in shipped()):
         if other.spec.target == model.spec.target and other.path != model.path:
             found.append(ours(other))
     for peer in PEERS:
@@ -158,7 +159,7 @@ def main(
 ) -> None:
     """Measure per-call times and CPU cost of MODEL and of the peers, and how fast files go."""
     with one_sentence():
-        loaded = rtsep.load(model)
+        loaded = rtsep.load(model, BACKEND)
         console = Console()
         results = measure_streams(loaded, seconds)
         console.print(speed_table(results))
