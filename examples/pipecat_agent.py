@@ -1,4 +1,4 @@
-"""A Pipecat pipeline that hears the default microphone through rtsep. Needs pip install "rtsep[pipecat]".
+"""A Pipecat pipeline that hears the default microphone through rtsep. Needs pip install ".[pipecat]".
 
 Recogniser, language model and voice would follow the meter; no key is needed up to here.
 """
@@ -8,13 +8,14 @@ import sys
 
 import numpy as np
 import sounddevice
+from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.runner import PipelineRunner
-from pipecat.pipeline.task import PipelineTask
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
+from pipecat.workers.runner import WorkerRunner
 
 from rtsep.integrations.pipecat import RtsepFilter
 
@@ -49,7 +50,9 @@ class Meter(FrameProcessor):
 
 async def main() -> None:
     params = TransportParams(audio_in_enabled=True, audio_in_sample_rate=RATE, audio_in_filter=RtsepFilter())
-    await PipelineRunner().run(PipelineTask(Pipeline([Microphone(params), Meter()])))
+    runner = WorkerRunner()
+    await runner.add_workers(PipelineWorker(Pipeline([Microphone(params), Meter()])))
+    await runner.run()
 
 
 if __name__ == "__main__":
@@ -57,4 +60,6 @@ if __name__ == "__main__":
         sounddevice.check_input_settings(channels=1, dtype="int16", samplerate=RATE)
     except (sounddevice.PortAudioError, ValueError) as error:
         sys.exit(f"The microphone cannot be opened ({error}).")
+    logger.remove()  # Pipecat's, which tells everything
+    logger.add(sys.stderr, level="WARNING")
     asyncio.run(main())
