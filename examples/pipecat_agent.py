@@ -1,14 +1,10 @@
-"""A Pipecat pipeline that hears the default microphone through rtsep. Needs pip install ".[pipecat]".
-
-Recogniser, language model and voice would follow the meter; no key is needed up to here.
-"""
+"""A Pipecat pipeline that hears the default microphone through rtsep. Needs pip install ".[pipecat]", and no key."""
 
 import asyncio
 import sys
 
 import numpy as np
 import sounddevice
-from loguru import logger
 from pipecat.frames.frames import Frame, InputAudioRawFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
@@ -39,7 +35,7 @@ class Microphone(BaseInputTransport):
 
 
 class Meter(FrameProcessor):
-    """Prints the level of what comes through."""
+    """Prints the level of what comes through; recogniser, language model and voice would follow it."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -60,6 +56,4 @@ if __name__ == "__main__":
         sounddevice.check_input_settings(channels=1, dtype="int16", samplerate=RATE)
     except (sounddevice.PortAudioError, ValueError) as error:
         sys.exit(f"The microphone cannot be opened ({error}).")
-    logger.remove()  # Pipecat's, which tells everything
-    logger.add(sys.stderr, level="WARNING")
     asyncio.run(main())
