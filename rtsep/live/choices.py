@@ -75,10 +75,7 @@ def check_place(chosen: Mapping[str, Any]) -> None:
     if chosen.get("follow_default") and not chosen.get("virtual_mic"):
         raise InputError("--follow-default is for a virtual microphone; add --virtual-mic.")
     if not has_place(chosen):
-        raise InputError(
-            "Say where the sound goes: to a virtual microphone (--virtual-mic), an output (--output DEVICE) or the "
-            "loudspeaker (--monitor)."
-        )
+        raise InputError("Say where the sound goes: --virtual-mic, --output DEVICE, or --monitor for the loudspeaker.")
 
 
 def has_place(chosen: Mapping[str, Any]) -> bool:

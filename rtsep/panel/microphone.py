@@ -34,10 +34,15 @@ _TYPES: dict[str, tuple[type, ...]] = {  # of settings; numbers are text where t
 class Microphone(SessionTab):
     """See SessionTab. chosen: settings by their names in presets."""
 
-    def __init__(self, changed: Callable[[], None] = lambda: None, folder: str = ".") -> None:
-        """folder: to record to."""
+    def __init__(
+        self,
+        changed: Callable[[], None] = lambda: None,
+        folder: str = ".",
+        default_moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        """folder: to record to. default_moved: called when the session goes on with another default microphone."""
         super().__init__(changed)
-        self._folder = folder
+        self._folder, self._default_moved = folder, default_moved
         self.chosen: dict[str, Any] = {"model": "denoise"}
         self._session: LiveSession | None = None
         self._spectrum: Spectrum | None = None
@@ -88,6 +93,8 @@ class Microphone(SessionTab):
     def run(self, on: bool) -> None:
         """Start or stop."""
         if on:
+            if not has_place(self.chosen):
+                raise InputError("Say where the sound goes: turn the virtual microphone on, or choose an output.")
             check_place(self.chosen)
         self._turn(on)
         self._changed()
@@ -193,12 +200,18 @@ class Microphone(SessionTab):
                     LiveSettings(**values), view, None, monitor, opened=way.pin, quit=self._quit, keyboard=False
                 )
                 self._session = session
-                way.moved = session.microphone_moved
+                way.moved = self._moved
                 try:
                     session.run()
                 finally:
                     with self._lock:
                         self._session = self._spectrum = self._status = None
+
+    def _moved(self, settings: dict[str, Any]) -> None:
+        session = self._session
+        if session is not None:
+            session.microphone_moved(settings)
+        self._default_moved()
 
     def show(self, status: Mapping[str, Any]) -> None:
         """What the running session says, ten times a second."""

@@ -24,7 +24,7 @@ class Tabs:
     def __init__(self, changed: Callable[[], None] = lambda: None, folder: str = ".") -> None:
         """changed: see Tab. folder: to record to."""
         self.devices = Devices(changed)
-        self.microphone = Microphone(changed, folder)
+        self.microphone = Microphone(changed, folder, self.devices.look_again)
         self.files = Files(changed)
         self.karaoke = Karaoke(changed)
         self.report = Report(changed)

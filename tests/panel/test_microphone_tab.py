@@ -167,13 +167,20 @@ def test_the_virtual_microphone_follows_the_default(site: Site, running: Page) -
     page.locator("#input").select_option("")
     page.locator("#follow").check()
     wait(lambda: site.microphone.chosen.get("follow_default") is True)
-    usb = ["load-module", "module-remap-source", "source_name=usb", "master=micfeed.monitor"]
+    usb = [
+        "load-module",
+        "module-remap-source",
+        "source_name=usb",
+        "master=micfeed.monitor",
+        "source_properties=device.description=usb",
+    ]
     module = subprocess.run(["pactl", *usb], check=True, capture_output=True, text=True).stdout.strip()
     try:
         page.locator("#run").click()
         engine = site.until(lambda engine: True)
         subprocess.run(["pactl", "set-default-source", "usb"], check=True)
         expect(page.locator("#told li").first).to_contain_text("The microphone is")
+        expect(page.locator("#input option").first).to_contain_text("usb")
         wait(lambda: "usb" in heard_by_rtsep())
         assert site.until(lambda engine: True) is engine and engine.restarts == {"worker": 0, "device": 0}
         page.locator("#follow").uncheck()
