@@ -1,7 +1,8 @@
-"""What a LiveKit agent would hear: the default microphone through rtsep. Needs pip install "rtsep[livekit]".
+"""What a LiveKit agent would hear: the default microphone through rtsep. Needs pip install ".[livekit]".
 
-An agent in a room does the same with one line:
-    await session.start(agent, room=room, room_input_options=RoomInputOptions(noise_cancellation=RtsepFrameProcessor()))
+An agent in a room does the same:
+    heard = room_io.AudioInputOptions(noise_cancellation=RtsepFrameProcessor())
+    await session.start(agent, room=room, room_options=room_io.RoomOptions(audio_input=heard))
 """
 
 import asyncio

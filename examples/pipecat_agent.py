@@ -1,7 +1,4 @@
-"""A Pipecat pipeline that hears the default microphone through rtsep. Needs pip install "rtsep[pipecat]".
-
-Recogniser, language model and voice would follow the meter; no key is needed up to here.
-"""
+"""A Pipecat pipeline that hears the default microphone through rtsep. Needs pip install ".[pipecat]", and no key."""
 
 import asyncio
 import sys
@@ -10,11 +7,11 @@ import numpy as np
 import sounddevice
 from pipecat.frames.frames import Frame, InputAudioRawFrame, StartFrame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.runner import PipelineRunner
-from pipecat.pipeline.task import PipelineTask
+from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
+from pipecat.workers.runner import WorkerRunner
 
 from rtsep.integrations.pipecat import RtsepFilter
 
@@ -38,7 +35,7 @@ class Microphone(BaseInputTransport):
 
 
 class Meter(FrameProcessor):
-    """Prints the level of what comes through."""
+    """Prints the level of what comes through; recogniser, language model and voice would follow it."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
@@ -49,7 +46,9 @@ class Meter(FrameProcessor):
 
 async def main() -> None:
     params = TransportParams(audio_in_enabled=True, audio_in_sample_rate=RATE, audio_in_filter=RtsepFilter())
-    await PipelineRunner().run(PipelineTask(Pipeline([Microphone(params), Meter()])))
+    runner = WorkerRunner()
+    await runner.add_workers(PipelineWorker(Pipeline([Microphone(params), Meter()])))
+    await runner.run()
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def cluster(address: str) -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise RtsepError("--ray needs Ray; install it with: pip install 'rtsep[ray]'.") from None
+        raise RtsepError("--ray needs Ray; install it with: pip install ray fsspec.") from None
     _check_reachable(address)
     more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:

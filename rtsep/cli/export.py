@@ -53,7 +53,7 @@ def export_pipewire(
     """Write a model and a filter chain that makes a clean microphone in PipeWire 1.6 or newer, without rtsep."""
     from rtsep.export.files import write_files
     from rtsep.export.flat_form import flat_model
-    from rtsep.export.pipewire import CONFIGURATION, MODEL, configuration, pipewire_model
+    from rtsep.export.pipewire import CONFIGURATION, MODEL, configuration, older_pipewire_here, pipewire_model
     from rtsep.live.choices import parse_strength
 
     limit = parse_strength(strength or "max")
@@ -63,6 +63,8 @@ def export_pipewire(
     files = {MODEL.format(name=name): filtered.content(), CONFIGURATION.format(name=name): text.encode()}
     write_files(Path(folder), files, overwrite)
     typer.echo(f"{place / CONFIGURATION.format(name=name)} tells in its first lines how it is used.", err=True)
+    if version := older_pipewire_here():
+        typer.echo(f"The PipeWire of this machine is {version}, which has no such filter; 1.6 is the first.", err=True)
 
 
 @verb

@@ -33,7 +33,7 @@ def panel(
     Closing the page stops nothing; Ctrl-C here stops everything.
     """
     if importlib.util.find_spec("aiohttp") is None:
-        raise RtsepError("The panel needs aiohttp; install it with: pip install 'rtsep[panel]'.")
+        raise RtsepError("The panel needs aiohttp; install it with: pip install aiohttp.")
     import asyncio
 
     from rtsep.live.ui.stop_signals import StopSignals

@@ -45,7 +45,7 @@ def serve(
     stands in docs/serve.md; ask /healthz and /metrics how it is.
     """
     if importlib.util.find_spec("aiohttp") is None:
-        raise RtsepError("The server needs aiohttp; install it with: pip install 'rtsep[serve]'.")
+        raise RtsepError("The server needs aiohttp; install it with: pip install aiohttp.")
     import asyncio
 
     from rtsep.live.ui.stop_signals import StopSignals

@@ -17,6 +17,18 @@ def tell_by(tell: Callable[[str], None] | None) -> None:
     _tell = tell
 
 
+def tell_also_by(tell: Callable[[str], None]) -> None:
+    """``tell`` gets it too, beside who was named before."""
+    before = _tell
+
+    def both(sentence: str) -> None:
+        if before is not None:
+            before(sentence)
+        tell(sentence)
+
+    tell_by(both)
+
+
 def compiling() -> None:
     """Called when compiling begins, and by who hears that another process has begun; tells the first time only."""
     global _tell

@@ -11,6 +11,8 @@ What the filter does (spa/plugins/filter-graph/plugin_onnx.c of 1.6.8) asks for 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,19 @@ from rtsep.export.flat_form import FlatModel
 from rtsep.export.onnx_writer import constant, node
 
 MODEL, CONFIGURATION = "{name}.onnx", "rtsep-{name}.conf"
+OLDEST = (1, 6)  # of PipeWire, with the filter
 _MARK = 1234.5
 _OWN = "pipewire."
+
+
+def older_pipewire_here() -> str | None:
+    """The version of this machine's PipeWire if it is too old for the filter; None if it is not, or is not there."""
+    try:
+        said = subprocess.run(["pipewire", "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"Linked with libpipewire ((\d+)\.(\d+)\S*)", said)
+    return found[1] if found and (int(found[2]), int(found[3])) < OLDEST else None
 
 
 def pipewire_model(flat: FlatModel) -> FlatModel:

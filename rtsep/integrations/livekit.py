@@ -1,10 +1,10 @@
-"""LiveKit: a frame processor that cleans what an agent hears. Needs ``pip install "rtsep[livekit]"``.
+"""LiveKit: a frame processor that cleans what an agent hears. Needs ``livekit``.
 
 >>> from livekit import rtc
 >>> from rtsep.integrations.livekit import RtsepFrameProcessor
 >>> stream = rtc.AudioStream(track, noise_cancellation=RtsepFrameProcessor())
 
-In LiveKit Agents the same object goes into ``RoomInputOptions(noise_cancellation=...)``.
+In LiveKit Agents the same object goes into ``room_io.AudioInputOptions(noise_cancellation=...)``.
 """
 
 from __future__ import annotations

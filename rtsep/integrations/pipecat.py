@@ -1,4 +1,4 @@
-"""Pipecat: an audio filter for the input of a transport. Needs ``pip install "rtsep[pipecat]"``.
+"""Pipecat: an audio filter for the input of a transport. Needs ``pipecat-ai``.
 
 >>> from pipecat.transports.base_transport import TransportParams
 >>> from rtsep.integrations.pipecat import RtsepFilter

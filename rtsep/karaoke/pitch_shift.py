@@ -30,7 +30,7 @@ def _library() -> Any:
     try:
         import pylibrb
     except ImportError:
-        raise InputError("--key needs Rubber Band; install it with: pip install pylibrb.") from None
+        raise InputError("Another key (--key) needs Rubber Band; install it with: pip install pylibrb.") from None
     return pylibrb
 
 

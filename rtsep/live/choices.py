@@ -74,8 +74,13 @@ def check_place(chosen: Mapping[str, Any]) -> None:
         raise InputError("--virtual-mic and --monitor are two places; choose one of them.")
     if chosen.get("follow_default") and not chosen.get("virtual_mic"):
         raise InputError("--follow-default is for a virtual microphone; add --virtual-mic.")
-    if not any(chosen.get(key) for key in ("virtual_mic", "monitor", "output")):
+    if not has_place(chosen):
         raise InputError("Say where the sound goes: --virtual-mic, --output DEVICE, or --monitor for the loudspeaker.")
+
+
+def has_place(chosen: Mapping[str, Any]) -> bool:
+    """Whether it is said where the sound goes."""
+    return any(chosen.get(key) for key in ("virtual_mic", "monitor", "output"))
 
 
 def live_values(chosen: Mapping[str, Any]) -> dict[str, Any]:

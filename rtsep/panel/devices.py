@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rtsep.errors import InputError
 from rtsep.live.engine.processes import child_command
-from rtsep.live.routing.devices import JACK, Device, is_own
+from rtsep.live.routing.devices import Device, find, is_own
 from rtsep.live.routing.sound_server import running_server
 from rtsep.panel.commands import command
 from rtsep.panel.tab import Tab
 
 _PATIENCE_S = 30.0
+_NAMELESS = "default"  # what ALSA calls its own
 
 
 class Devices(Tab):
@@ -31,7 +33,12 @@ class Devices(Tab):
     def state(self) -> dict[str, Any]:
         """See Tab."""
         with self._lock:
-            return {"devices": entries(self._devices), "virtual": self._server, "searching": self._searching}
+            return {
+                "devices": entries(self._devices),
+                "defaults": {kind: _default(self._devices, kind) for kind in ("input", "output")},
+                "virtual": self._server,
+                "searching": self._searching,
+            }
 
     @command
     def look_again(self) -> None:
@@ -56,25 +63,19 @@ class Devices(Tab):
             self._devices, self._server, self._searching = devices, server, False
         self._changed()
 
-    def default(self, kind: str) -> str | None:
-        """The sound server's default "input" or "output", by its name; None where PortAudio's own is as good.
 
-        ALSA's default and the server's would be two devices with a clock each; by the server's name they are one way.
-        JACK's devices share a clock already.
-        """
-        with self._lock:
-            if any(device.host == JACK for device in self._devices):
-                return None
-            names = [device.name for device in self._devices if device.of_server and _is_default(device, kind)]
-            return names[0] if names else None
-
-
-def _is_default(device: Device, kind: str) -> bool:
-    return device.default_input if kind == "input" else device.default_output
+def _default(devices: Sequence[Device], kind: str) -> str | None:
+    """What the system's default "input" or "output" is called; None where there is none, or it has no name."""
+    try:
+        device = find(devices, None, kind)
+    except InputError:
+        return None
+    name = device.description or device.name
+    return None if name == _NAMELESS else name
 
 
 def entries(devices: Sequence[Device]) -> list[Mapping[str, Any]]:
-    """As a page lists them; ``value`` is what is asked for."""
+    """As a page lists them, a sound server's first, whose names people know; ``value`` is what is asked for."""
     names = Counter(device.name for device in devices)
     return [
         {
@@ -83,8 +84,6 @@ def entries(devices: Sequence[Device]) -> list[Mapping[str, Any]]:
             "host": device.host,
             "input": device.inputs > 0,
             "output": device.outputs > 0,
-            "default_input": device.default_input,
-            "default_output": device.default_output,
         }
-        for device in devices
+        for device in sorted(devices, key=lambda device: not device.of_server)
     ]

@@ -21,7 +21,6 @@ from rtsep.live.routing.devices import OWN_NAME
 from rtsep.live.routing.pulse_routing import ServerPins
 from rtsep.live.session import LiveSession
 from rtsep.panel.commands import command
-from rtsep.panel.devices import Devices
 from rtsep.panel.model_list import song_models
 from rtsep.panel.playlist import Entry, Playlist, songs_in
 from rtsep.panel.song_taker import SongTaker
@@ -37,10 +36,8 @@ SONGS, CAPTURE = "songs", "capture"
 class Karaoke(SessionTab):
     """See SessionTab. taker: of songs that pages send."""
 
-    def __init__(self, changed: Callable[[], None] = lambda: None, devices: Devices | None = None) -> None:
-        """devices: know what the defaults are."""
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         super().__init__(changed)
-        self._devices = devices or Devices()
         self._models = song_models()
         self._playlist = Playlist()
         self.taker = SongTaker(self._playlist, self._lock, changed, self.tell)
@@ -325,7 +322,7 @@ class Karaoke(SessionTab):
             settings = PlayerSettings(
                 tuple(str(entry.path) for entry in songs),
                 model=self._model,
-                output=self._output or self._devices.default("output"),
+                output=self._output,
                 vocals=self._vocals,
                 solo=self._solo,
                 key=self._key,

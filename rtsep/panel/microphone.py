@@ -13,12 +13,11 @@ from typing import Any
 
 from rtsep.errors import InputError
 from rtsep.live import presets
-from rtsep.live.choices import AUTO, check_place, live_values, route, with_model
+from rtsep.live.choices import AUTO, check_place, has_place, live_values, route, with_model
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.live.session import LiveSession
 from rtsep.model import load
 from rtsep.panel.commands import command
-from rtsep.panel.devices import Devices
 from rtsep.panel.model_list import speech_models
 from rtsep.panel.spectrum import Spectrum
 from rtsep.panel.tab import PROBLEM, SessionTab, TabView
@@ -36,11 +35,14 @@ class Microphone(SessionTab):
     """See SessionTab. chosen: settings by their names in presets."""
 
     def __init__(
-        self, changed: Callable[[], None] = lambda: None, devices: Devices | None = None, folder: str = "."
+        self,
+        changed: Callable[[], None] = lambda: None,
+        folder: str = ".",
+        default_moved: Callable[[], None] = lambda: None,
     ) -> None:
-        """devices: know what the defaults are. folder: to record to."""
+        """folder: to record to. default_moved: called when the session goes on with another default microphone."""
         super().__init__(changed)
-        self._devices, self._folder = devices or Devices(), folder
+        self._folder, self._default_moved = folder, default_moved
         self.chosen: dict[str, Any] = {"model": "denoise"}
         self._session: LiveSession | None = None
         self._spectrum: Spectrum | None = None
@@ -91,6 +93,8 @@ class Microphone(SessionTab):
     def run(self, on: bool) -> None:
         """Start or stop."""
         if on:
+            if not has_place(self.chosen):
+                raise InputError("Say where the sound goes: turn the virtual microphone on, or choose an output.")
             check_place(self.chosen)
         self._turn(on)
         self._changed()
@@ -147,11 +151,16 @@ class Microphone(SessionTab):
         with self._lock:
             chosen = {key: value for key, value in (self.chosen | changes).items() if value is not None}
             chosen.setdefault("model", "denoise")
+            if chosen.get("input") is not None or not chosen.get("virtual_mic"):
+                chosen.pop("follow_default", None)
             values = live_values(chosen)  # raises what cannot be
             if not self._has_gate(chosen):
                 chosen = {key: value for key, value in chosen.items() if not key.startswith("gate")}
-            if self._on:
+            if self._on and has_place(chosen):
                 check_place(chosen)
+            elif self._on:  # never on to the loudspeaker by itself
+                self._turn(False)
+                self.tell("Stopped: choose where the sound goes, then start again.")
             different = {key for key in presets.KEYS if chosen.get(key) != self.chosen.get(key)}
             self.chosen = chosen
             session = self._session if self._status is not None else None
@@ -173,13 +182,13 @@ class Microphone(SessionTab):
     def _sessions(self) -> None:
         """One after another, as long as the way to the devices stays the same."""
         with self._lock:
-            first = self._with_devices()
+            first = dict(self.chosen)
         with route(first) as way:
             if first.get("virtual_mic"):
                 self.tell(f"Other programs now list the microphone {way.settings()['labels'][1]!r}.")
             while True:
                 with self._lock:
-                    chosen, self._quit = self._with_devices(), threading.Event()
+                    chosen, self._quit = dict(self.chosen), threading.Event()
                     if not self._on or _way(chosen) != _way(first):
                         return
                 values = with_model(live_values(chosen))
@@ -191,19 +200,18 @@ class Microphone(SessionTab):
                     LiveSettings(**values), view, None, monitor, opened=way.pin, quit=self._quit, keyboard=False
                 )
                 self._session = session
+                way.moved = self._moved
                 try:
                     session.run()
                 finally:
                     with self._lock:
                         self._session = self._spectrum = self._status = None
 
-    def _with_devices(self) -> dict[str, Any]:
-        """What was chosen, with the sound server's defaults where nothing was; a virtual microphone finds its own."""
-        chosen = dict(self.chosen)
-        if chosen.get("virtual_mic"):
-            return chosen
-        defaults = {kind: self._devices.default(kind) for kind in ("input", "output") if chosen.get(kind) is None}
-        return chosen | {kind: name for kind, name in defaults.items() if name is not None}
+    def _moved(self, settings: dict[str, Any]) -> None:
+        session = self._session
+        if session is not None:
+            session.microphone_moved(settings)
+        self._default_moved()
 
     def show(self, status: Mapping[str, Any]) -> None:
         """What the running session says, ten times a second."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from rtsep.engine import compile_notice
 from rtsep.errors import InputError, RtsepError
 from rtsep.panel.commands import call
 from rtsep.panel.tabs import Tabs
@@ -68,6 +69,7 @@ class Panel:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.tabs = Tabs(self._changed, folder)
         self._by_name = self.tabs.by_name()
+        compile_notice.tell_also_by(self.tell)
 
     def application(self) -> web.Application:
         """What aiohttp runs."""
@@ -96,6 +98,11 @@ class Panel:
                 await socket.close(code=1001, message=b"The panel has ended.")
         assert loop is not None
         await loop.run_in_executor(None, self.close)
+
+    def tell(self, sentence: str) -> None:
+        """Where it is seen whichever tab is open."""
+        for name in TABS:
+            self._by_name[name].tell(sentence)
 
     def close(self) -> None:
         """End whatever runs."""

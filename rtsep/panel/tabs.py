@@ -19,14 +19,14 @@ from rtsep.panel.upload_requests import UploadRequests
 
 
 class Tabs:
-    """One controller a tab, and one for the devices that several of them choose from."""
+    """One controller a tab, and one for the devices that several of them show."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None, folder: str = ".") -> None:
         """changed: see Tab. folder: to record to."""
         self.devices = Devices(changed)
-        self.microphone = Microphone(changed, self.devices, folder)
+        self.microphone = Microphone(changed, folder, self.devices.look_again)
         self.files = Files(changed)
-        self.karaoke = Karaoke(changed, self.devices)
+        self.karaoke = Karaoke(changed)
         self.report = Report(changed)
 
     def routes(self) -> list[web.RouteDef]:

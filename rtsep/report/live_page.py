@@ -59,9 +59,7 @@ def check_pictures() -> None:
     try:
         import matplotlib
     except ImportError:
-        raise RtsepError(
-            "The report's pictures need matplotlib; install rtsep with its extra `report`, or leave --html out."
-        ) from None
+        raise RtsepError("The report's pictures need matplotlib; install it with: pip install matplotlib.") from None
     matplotlib.use("Agg")
 
 

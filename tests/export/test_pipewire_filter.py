@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_strength_is_the_streams(here: Path) -> None:
     mixed = number(text, "Gain 1") * filtered(Path("out/denoise-small.onnx"), sound, 0.0) + number(text, "Gain 2") * dry
     stream: Stream = rtsep.load("denoise-small").stream(strength=12.0, block_multiple=128)
     assert np.abs(mixed - stream.process(sound)).max() < 1e-5
+
+
+@pytest.mark.parametrize("version,said", [("0.3.65", True), ("1.5.85", True), ("1.6.0", False), ("2.0.1", False)])
+def test_a_pipewire_that_is_too_old_is_said(
+    here: Path, monkeypatch: pytest.MonkeyPatch, version: str, said: bool
+) -> None:
+    program = here / "bin" / "pipewire"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho pipewire; echo Linked with libpipewire {version}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    done = run("export-pipewire", "out")
+    assert done.exit_code == 0 and (f"is {version}, which has no such filter" in done.output) == said
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "no such filter" not in run("export-pipewire", "out", "--overwrite").output
 
 
 def test_what_cannot_be_a_filter_is_refused(here: Path, tmp_path: Path) -> None:

@@ -58,6 +58,16 @@ def test_the_servers_devices_are_listed_and_taken(random_model: str, pulse: Puls
     assert ended(process) == 0
 
 
+@pytest.mark.parametrize("ends", [{"input": "mic"}, {"output": "speakers"}, {}], ids=str)
+def test_the_default_is_the_servers_and_shares_its_clock(
+    random_model: str, pulse: PulseServer, ends: dict[str, str]
+) -> None:
+    with LiveEngine(LiveSettings(model=random_model, **ends)) as engine:
+        assert (engine.device["input"], engine.device["output"]) == ("mic", "speakers")
+        assert not engine.device["separate_clocks"] and engine.status()["clocks"] is None
+        assert wait(lambda: engine.status()["callbacks"] > 20)
+
+
 def test_a_virtual_microphone_takes_a_device_that_is_not_the_servers(random_model: str, pulse: PulseServer) -> None:
     with VirtualMicrophone("pulse") as microphone:
         settings = LiveSettings(model=random_model, **microphone.settings())

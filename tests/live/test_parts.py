@@ -267,8 +267,24 @@ def test_a_device_of_the_sound_server_is_found_by_its_names() -> None:
     devices = [device(0, "USB: Audio (hw:1,0)"), device(1, "pulse", default=True), *server]
     assert find(devices, "usb microphone", "input") == server[0] == find(devices, "alsa_input", "input")
     assert find(devices, "USB", "output") == server[1]  # which has the hardware
-    assert find(devices, None, "input").name == "pulse" and find(devices, "0", "input").index == 0
+    assert find(devices, "0", "input").index == 0
     assert not two_clocks(*pair(devices, "usb", "usb"))
+
+
+def test_the_default_is_the_sound_servers_by_its_name() -> None:
+    """So that it shares the clock of a device that is named; JACK's, where there is one, has the shorter way."""
+    server = [
+        Device(1, "alsa_input.usb", "PulseAudio", 1, 0, RATE, False, False),
+        Device(1, "alsa_input.desk", "PulseAudio", 1, 0, RATE, True, False),
+        Device(1, "alsa_output.desk", "PulseAudio", 0, 2, RATE, False, True),
+    ]
+    devices = [device(0, "default", default=True), device(1, "pulse"), *server]
+    assert pair(devices, None, None) == (server[1], server[2])
+    assert not two_clocks(*pair(devices, "alsa_input.usb", None))
+    assert not two_clocks(*pair(devices, None, "alsa_output.desk"))
+    assert pair([*devices, device(2, "system", JACK, 2, 2, default=True)], None, None)[0].host == JACK
+    own = [device(0, "default", default=True), Device(1, "rtsep_mic", "PulseAudio", 1, 0, RATE, True, False)]
+    assert find(own, None, "input").name == "default"
 
 
 @pytest.mark.parametrize(

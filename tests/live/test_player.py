@@ -375,7 +375,7 @@ def test_a_sound_server_that_pauses_is_not_a_device_that_is_lost(
     with PulseServer() as server:
         settings = PlayerSettings((saved(tmp_path, "song.wav", sound),), stereo_model, ring=2 * RING)
         with Player(settings) as player:
-            assert player.status()["block"] == PLAYER_BLOCK and player.device["host"] == "ALSA"
+            assert player.status()["block"] == PLAYER_BLOCK and player.device["host"] == "PulseAudio"
             assert wait(lambda: player.position[1] > 1.0, PATIENCE)
             server.process.send_signal(signal.SIGSTOP)
             time.sleep(2.0)  # of which some pass while the device still has sound

@@ -58,7 +58,7 @@ def page(opened: Callable[..., Page], karaoke: Karaoke, songs: Path) -> Page:
     if not karaoke.state()["playlist"]:
         found.locator("#folder-open").click()
         expect(found.locator("#folders button")).to_have_text(["more"])
-        expect(found.locator("#folder-add")).to_have_text("Add this folder (2 songs here)")
+        expect(found.locator("#folder-add")).to_have_text("Add this folder (2 songs here, and those in its folders)")
         found.locator("#folder-add").click()
         found.locator("#song-model").select_option("mid-side")
         found.locator("#song-output").select_option("speakers")

@@ -42,6 +42,8 @@ def set_slider(page: Page, name: str, below_most: int) -> str:
 
 
 def test_nothing_starts_before_it_is_known_where_the_sound_goes(site: Site, page: Page) -> None:
+    expect(page.locator("#output")).to_have_value("-")
+    expect(page.locator("#output option").first).to_have_text("Choose one")
     page.locator("#run").click()
     expect(page.locator("#told li.problem").first).to_contain_text("Say where the sound goes")
     assert site.microphone.engine is None and page.locator("#run").inner_text() == "Start"
@@ -128,14 +130,18 @@ def test_settings_that_start_the_session_anew(site: Site, running: Page) -> None
     assert modules() == made
 
     page.locator("#virtual").uncheck()
+    expect(page.locator("#state")).to_have_text("Off")
+    expect(page.locator("#told li").first).to_contain_text("choose where the sound goes")
+    assert site.microphone.engine is None, "nothing goes to the loudspeaker unasked"
     page.locator("#input").select_option("mic")
     page.locator("#output").select_option("speakers")
+    page.locator("#run").click()
     site.until(lambda engine: engine.settings.labels is None and engine.settings.output == "speakers")
     assert not modules() and "rtsep_mic" not in pulse_list("sources")
 
 
 def test_the_system_default_is_the_sound_servers(site: Site, running: Page) -> None:
-    """Both ends by the server's names: one way, and one clock, where ALSA's default would be another device."""
+    """Both ends by the server's names: one way and one clock, where ALSA's default would be another device."""
     page = running
     page.locator("#run").click()
     expect(page.locator("#state")).to_have_text("Off")
@@ -144,10 +150,60 @@ def test_the_system_default_is_the_sound_servers(site: Site, running: Page) -> N
     wait(lambda: {site.microphone.chosen.get(end) for end in ("input", "output")} == {None})
     page.locator("#run").click()
     engine = site.until(lambda engine: True)
-    assert (engine.settings.input, engine.settings.output) == ("mic", "speakers")
+    assert (engine.device["input"], engine.device["output"]) == ("mic", "speakers")
     assert engine.status()["clocks"] is None and not engine.block.clocks.separate
     page.locator("#run").click()
     expect(page.locator("#state")).to_have_text("Off")
+
+
+def test_the_virtual_microphone_follows_the_default(site: Site, running: Page) -> None:
+    """The switch is there for the default device, and moves the engine from one microphone to the next."""
+    page = running
+    page.locator("#run").click()
+    expect(page.locator("#state")).to_have_text("Off")
+    expect(page.locator("#follow-field")).to_be_hidden()
+    page.locator("#virtual").check()
+    expect(page.locator("#follow-field")).to_be_hidden()  # a microphone is named
+    page.locator("#input").select_option("")
+    page.locator("#follow").check()
+    wait(lambda: site.microphone.chosen.get("follow_default") is True)
+    usb = [
+        "load-module",
+        "module-remap-source",
+        "source_name=usb",
+        "master=micfeed.monitor",
+        "source_properties=device.description=usb",
+    ]
+    module = subprocess.run(["pactl", *usb], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        page.locator("#run").click()
+        engine = site.until(lambda engine: True)
+        subprocess.run(["pactl", "set-default-source", "usb"], check=True)
+        expect(page.locator("#told li").first).to_contain_text("The microphone is")
+        expect(page.locator("#input option").first).to_contain_text("usb")
+        wait(lambda: "usb" in heard_by_rtsep())
+        assert site.until(lambda engine: True) is engine and engine.restarts == {"worker": 0, "device": 0}
+        page.locator("#follow").uncheck()
+        site.until(lambda other: other is not engine)
+        assert "follow_default" not in site.microphone.chosen
+        page.locator("#follow").check()
+        wait(lambda: site.microphone.chosen.get("follow_default") is True)
+        page.locator("#input").select_option("mic")  # it goes with the default no longer
+        wait(lambda: "follow_default" not in site.microphone.chosen)
+        expect(page.locator("#follow-field")).to_be_hidden()
+    finally:
+        subprocess.run(["pactl", "set-default-source", "mic"], check=True)
+        page.locator("#run").click()
+        expect(page.locator("#state")).to_have_text("Off")
+        subprocess.run(["pactl", "unload-module", module], check=True)
+    page.locator("#virtual").uncheck()
+    wait(lambda: not site.microphone.chosen.get("virtual_mic"))
+
+
+def heard_by_rtsep() -> list[str]:
+    """What rtsep's processes record, by the sources' names."""
+    names = dict(line.split("\t")[:2] for line in pulse_list("sources").splitlines())
+    return [names.get(line.split("\t")[1], "") for line in pulse_list("source-outputs").splitlines()]
 
 
 def test_what_is_heard_and_played_is_seen(site: Site, running: Page) -> None:
@@ -190,6 +246,23 @@ def test_two_pages_show_the_same_and_closing_them_stops_nothing(
     third = opened()
     expect(third.locator("#state")).to_have_text("Running")
     assert third.locator("#strength").input_value() == "28"
+
+
+def test_what_happens_is_seen_wherever_one_is_on_the_page(running: Page, opened: Callable[..., Page]) -> None:
+    """On a phone the list of what happened is far below; what a page finds when it is opened is no news."""
+    page = opened(viewport={"width": 360, "height": 640})
+    expect(page.locator("#state")).to_have_text("Running")
+    expect(page.locator("#notice")).to_be_hidden()
+    page.locator("#preset-name").fill("phone")
+    page.locator("#save-form button").click()
+    expect(page.locator("#told li").first).to_contain_text("Saved phone")
+    expect(page.locator("#notice")).to_contain_text("Saved phone")
+    expect(page.locator("#notice")).to_be_in_viewport()
+    tall = opened(viewport={"width": 1280, "height": 2000})
+    tall.locator("#preset-name").fill("tall")
+    tall.locator("#save-form button").click()
+    expect(tall.locator("#told li").first).to_contain_text("Saved tall")
+    expect(tall.locator("#notice")).to_be_hidden()
 
 
 def test_new_devices_are_found(page: Page) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from rtsep.engine import compile_notice
 from rtsep.errors import InputError
 from rtsep.panel.commands import call, command
-from rtsep.panel.server import STATIC, Panel, run
+from rtsep.panel.server import STATIC, TABS, Panel, run
 from tests import program
 from tests.program import assert_one_sentence, environment, spawn
 
@@ -180,6 +181,22 @@ def test_nothing_comes_from_elsewhere() -> None:
         assert "://" not in text and "eval(" not in text and "innerHTML" not in text, file
 
 
+def test_compiling_is_said_on_the_page_too() -> None:
+    """The first start takes half a minute; whichever tab is open says why, beside the terminal."""
+    said: list[str] = []
+    compile_notice.tell_by(said.append)
+    panel = Panel()
+    try:
+        compile_notice.compiling()
+        assert said == [compile_notice.COMPILING]
+        for name in TABS:
+            told = panel.tabs.by_name()[name].state()["told"]
+            assert [one["sentence"] for one in told] == [compile_notice.COMPILING]
+    finally:
+        panel.close()
+        compile_notice.tell_by(None)
+
+
 def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "env": environment()}
     with subprocess.Popen(program.command("panel", "--no-browser"), **options) as panel:
@@ -203,4 +220,4 @@ def test_without_the_extra_there_is_one_sentence() -> None:
     code = "import sys; sys.modules['aiohttp'] = None; sys.argv = ['rtsep', 'panel']; "
     code += "from rtsep.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "rtsep[panel]" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install aiohttp" in done.stderr

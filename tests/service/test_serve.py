@@ -347,8 +347,8 @@ def test_the_program_ends_in_order_when_it_is_told_to(tmp_path: Path) -> None:
     line = command("serve", "--model", "denoise-small", "--port", "0", "--token-file", "token")
     with subprocess.Popen(line, **options) as program:
         assert program.stderr is not None
-        said = program.stderr.readline()
-        address = next(word for word in said.split() if word.startswith("ws://127.0.0.1:"))
+        lines = iter(program.stderr.readline, "")  # the first may say that code is compiled
+        address = next(word for line in lines for word in line.split() if word.startswith("ws://127.0.0.1:"))
 
         async def client() -> tuple[int, list[int | None]]:
             headers = {"Authorization": "Bearer secret"}
@@ -391,4 +391,4 @@ def test_without_the_extra_there_is_one_sentence() -> None:
     code = "import sys; sys.modules['aiohttp'] = None; sys.argv = ['rtsep', 'serve']; "
     code += "from rtsep.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "rtsep[serve]" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install aiohttp" in done.stderr

@@ -1,6 +1,7 @@
 """Sound devices: what there is, and which one is meant by a name, a part of a name or a number.
 
-A device is chosen once and then pinned by its full name: sound never follows a change of the system's default.
+A device is chosen once and then pinned by its full name: sound goes with a change of the system's default only where
+``follow_default`` asks for it.
 """
 
 from __future__ import annotations
@@ -46,23 +47,22 @@ class Device:
     def channels(self, kind: str) -> int:
         return self.inputs if kind == "input" else self.outputs
 
+    def is_default(self, kind: str) -> bool:
+        return self.default_input if kind == "input" else self.default_output
+
     def __str__(self) -> str:
         return f"{self.name} ({self.host})"
 
 
 def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | None = None) -> Device:
-    """The device meant by ``wanted``: a number of the list, a name, or a part of one; None is the default.
+    """The device meant by ``wanted``: a number of the list, a name, or a part of one; None is the system's default.
 
     kind: "input" or "output". host: only of this host API, if there is a choice. Raises InputError for none, more than
     one, or our own output as an input.
     """
     able = [device for device in devices if device.channels(kind)]
     if wanted is None:
-        defaults = [d for d in able if (d.default_input if kind == "input" else d.default_output)]
-        found = [d for d in defaults if not (is_own(d) or d.of_server)]
-        if not found:
-            raise InputError(f"There is no default {kind} device; plug one in, or name one that `rtsep devices` lists.")
-        return _best(found, host)
+        return _best(_defaults(able, kind), host)
     if wanted.isdecimal():
         found = [device for device in able if device.index == int(wanted) and not device.of_server]
     else:
@@ -93,6 +93,21 @@ def find(devices: Iterable[Device], wanted: str | None, kind: str, host: str | N
         names = ", ".join(f"{device.index}: {device}" for device in found)
         raise InputError(f"{kind.capitalize()} device {wanted!r} could be any of {names}; give more of the name.")
     return _best(found, host)
+
+
+def _defaults(able: list[Device], kind: str) -> list[Device]:
+    """The sound server's default by its name where there is one, else every audio system's own.
+
+    ALSA's default and the server's would be two devices with a clock each; by the server's names both ends are one way.
+    JACK's devices share a clock already, and their way is shorter.
+    """
+    defaults = [device for device in able if device.is_default(kind) and not is_own(device)]
+    by_jack = any(device.host == JACK for device in able)
+    found = [device for device in defaults if device.of_server and not by_jack]
+    found = found or [device for device in defaults if not device.of_server]
+    if not found:
+        raise InputError(f"There is no default {kind} device; plug one in, or name one that `rtsep devices` lists.")
+    return found
 
 
 def is_own(device: Device) -> bool:

@@ -86,4 +86,10 @@ def _require_manager() -> None:
         raise RtsepError(
             "There is no systemd here; have `rtsep denoise --virtual-mic` started by what starts programs."
         )
-    ask("systemctl", "--user", "show-environment")
+    try:
+        ask("systemctl", "--user", "show-environment")
+    except RtsepError:
+        raise RtsepError(
+            "The user manager of systemd does not answer; log in as the user that it is for, without su or sudo. "
+            "`rtsep doctor --systemd` prints the unit."
+        ) from None

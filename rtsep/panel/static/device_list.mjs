@@ -13,8 +13,7 @@ export function fillDevices(id, devices, none, chosen) {
   fill(element(id), groups);
 }
 
-// What the system's default is called. isDefault: default_input or default_output.
-export function defaultName(devices, isDefault) {
-  const usual = devices.findLast((device) => device[isDefault]); // a sound server's comes last, and has a name
-  return usual && usual.label !== "default" ? `System default: ${usual.label}` : "System default";
+// The option for the system's default; name: what that is called, if it has a name.
+export function defaultOption(name) {
+  return ["", name ? `System default: ${name}` : "System default"];
 }

@@ -28,7 +28,9 @@ export class FolderChooser {
     if ("refused" in found) return this.failed(found.refused);
     this.found = found;
     say("folder-path", found.path);
-    say("folder-add", found.songs ? `Add this folder (${found.songs} songs here)` : "Add what is in its folders");
+    const songs = found.songs === 1 ? "1 song" : `${found.songs} songs`;
+    const below = found.folders.length ? ", and those in its folders" : "";
+    say("folder-add", found.songs ? `Add this folder (${songs} here${below})` : "Add what is in its folders");
     element("folder-up").disabled = found.parent === null;
     element("folders").replaceChildren(
       ...found.folders.map((name) => {

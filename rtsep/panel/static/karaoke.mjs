@@ -1,7 +1,7 @@
 // The Karaoke tab: shows rtsep/panel/karaoke.py's state, and sends what a person does.
 
 import { element, fill, flush, forgetTouches, say, seldom, show, touch } from "./controls.mjs";
-import { defaultName, fillDevices } from "./device_list.mjs";
+import { defaultOption, fillDevices } from "./device_list.mjs";
 import { DropZone } from "./drop_zone.mjs";
 import { FolderChooser } from "./folder_chooser.mjs";
 import { Log } from "./log.mjs";
@@ -233,13 +233,13 @@ export class Karaoke {
     element(id).setAttribute("aria-valuetext", text);
   }
 
-  renderDevices({ devices, song_models: models, model, output, singer, virtual, searching }) {
+  renderDevices({ devices, defaults, song_models: models, model, output, singer, virtual, searching }) {
     fill(element("song-model"), [{ options: models.map(({ name }) => [name, name]) }]);
     show(element("song-model"), model);
     const one = models.find(({ name }) => name === model);
     say("song-model-hint", !one || one.live ? "" : "It sees whole stretches of a song; captured sound uses another.");
     const outputs = devices.filter((device) => device.output);
-    fillDevices("song-output", outputs, [["", defaultName(outputs, "default_output")]], output);
+    fillDevices("song-output", outputs, [defaultOption(defaults.output)], output);
     show(element("song-output"), output ?? "");
     fillDevices("singer", devices.filter((device) => device.input), [["", "none"]], singer);
     show(element("singer"), singer ?? "");

@@ -1,12 +1,14 @@
 // The Microphone tab: shows rtsep/panel/microphone.py's state, and sends what a person does.
 
 import { element, fill, flush, forgetTouches, say, seldom, show, touch } from "./controls.mjs";
-import { defaultName, fillDevices } from "./device_list.mjs";
+import { defaultOption, fillDevices } from "./device_list.mjs";
 import { Log } from "./log.mjs";
 import { Spectrogram, label } from "./spectrogram.mjs";
 import { sayStrength, showStrength, strengthText } from "./strength.mjs";
+import { TabState } from "./tab_state.mjs";
 
 const OFF = 0; // the gate's first
+const NOWHERE = "-"; // the output's first
 const MOST_SLACK = 8;
 const SETTLE_MS = 500; // for what starts the session anew
 const ASKED_MS = 400; // that what was asked for counts, before the server says that it is so
@@ -28,6 +30,7 @@ export class Microphone {
   constructor(connection) {
     this.connection = connection;
     this.state = null;
+    this.chosen = new TabState();
     this.log = new Log(element("told"), element("nothing-told"));
     this.asked = {}; // what a button was last turned to, and when
     this.levels = null;
@@ -43,12 +46,16 @@ export class Microphone {
     requestAnimationFrame(draw);
   }
 
+  // Taken for chosen at once, before the server says it.
   choose(values) {
-    this.send("choose", { values });
+    const number = this.send("choose", { values });
+    if (!number) return;
+    Object.entries(values).forEach(([key, value]) => this.chosen.turn(key, value, number));
+    this.render();
   }
 
   send(what, values) {
-    this.connection.send("microphone", what, values);
+    return this.connection.send("microphone", what, values);
   }
 
   // What a person does
@@ -76,12 +83,17 @@ export class Microphone {
     }
     on("virtual", "change", ({ target }) => {
       touch(target);
-      // Two places cannot be: the one goes before the other comes.
-      this.choose(target.checked ? { monitor: null, output: null, virtual_mic: true } : { virtual_mic: null, monitor: true });
+      // One place only; and where it goes instead is for a person to say, as a loudspeaker may feed back.
+      this.choose({ monitor: null, output: null, virtual_mic: target.checked || null });
+    });
+    on("follow", "change", ({ target }) => {
+      touch(target);
+      this.choose({ follow_default: target.checked || null });
     });
     on("output", "change", ({ target }) => {
       touch(target);
-      this.choose({ monitor: true, output: target.value || null });
+      const somewhere = target.value !== NOWHERE;
+      this.choose({ monitor: somewhere || null, output: (somewhere && target.value) || null });
     });
     on("slack", "change", ({ target }) => {
       touch(target);
@@ -134,35 +146,44 @@ export class Microphone {
 
   // What the server says
 
-  update(news) {
+  update(news, heard) {
     this.state = { ...this.state, ...news };
+    this.chosen.hear(news.chosen ?? {}, heard);
+    this.render();
+  }
+
+  forget() {
+    this.chosen.forget();
     this.render();
   }
 
   refused() {
     this.asked = {};
+    this.chosen.forget();
     forgetTouches(document.querySelectorAll("#microphone select, #microphone input"));
   }
 
   render() {
-    const state = this.state;
-    if (!state?.chosen || !state.devices) return;
+    if (!this.state?.chosen || !this.state.devices) return;
+    const state = { ...this.state, chosen: this.chosen.values };
     this.renderChoices(state);
     this.renderSound(state);
     this.renderFigures(state.status);
     this.log.update(state.told);
   }
 
-  renderChoices({ chosen, devices, models, presets, virtual, searching, gates }) {
+  renderChoices({ chosen, devices, defaults, models, presets, virtual, searching, gates }) {
     for (const kind of ["input", "output"]) {
-      const able = devices.filter((device) => device[kind]);
-      fillDevices(kind, able, [["", defaultName(able, `default_${kind}`)]], chosen[kind]);
+      const first = kind === "output" ? [[NOWHERE, "Choose one"]] : [];
+      fillDevices(kind, devices.filter((device) => device[kind]), [...first, defaultOption(defaults[kind])], chosen[kind]);
     }
     show(element("input"), chosen.input ?? "");
-    show(element("output"), chosen.output ?? "");
+    show(element("output"), chosen.output ?? (chosen.monitor ? "" : NOWHERE));
     this.fillChannels(chosen.input_channels);
     show(element("input-channels"), chosen.input_channels ?? "");
     show(element("virtual"), Boolean(chosen.virtual_mic));
+    show(element("follow"), Boolean(chosen.follow_default));
+    element("follow-field").hidden = !(virtual && chosen.virtual_mic && !chosen.input);
     element("virtual-field").hidden = !virtual && !chosen.virtual_mic;
     element("no-virtual").hidden = virtual || Boolean(chosen.virtual_mic) || searching;
     element("output-field").hidden = Boolean(chosen.virtual_mic);
@@ -202,12 +223,14 @@ export class Microphone {
     element("gate").setAttribute("aria-valuetext", text);
   }
 
-  renderSound({ on, ending, status, chosen }) {
+  renderSound({ on, ending, status, chosen, devices }) {
     say("run", on ? "Stop" : "Start");
     element("run").classList.toggle("on", on);
     const here = status && status.rate;
     say("state", on ? STATES[status?.state ?? "starting"] : ending ? "Stopping …" : "Off");
-    say("way", here ? `${status.input ?? "no input"} → ${status.output ?? "no output"}` : on ? "" : this.advice(chosen));
+    const called = (name) => devices.find(({ value }) => value === name)?.label ?? name;
+    const way = here ? `${called(status.input) ?? "no input"} → ${called(status.output) ?? "no output"}` : "";
+    say("way", way || (on ? "" : this.advice(chosen)));
     for (const [id, value] of [["bypass", status?.bypass], ["mute", status?.muted], ["record", status?.recording]]) {
       const button = element(id);
       button.disabled = !status;

@@ -21,7 +21,7 @@ const connection = new Connection({
   },
   there: (on) => {
     element("offline").hidden = on;
-    if (!on) tabs.karaoke.forget();
+    if (!on) [tabs.microphone, tabs.karaoke].forEach((tab) => tab.forget());
   },
 });
 tabs.microphone = new Microphone(connection);
