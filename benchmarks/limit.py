@@ -35,7 +35,7 @@ from benchmarks.machine import environment  # noqa: E402
 from benchmarks.peers import PEERS  # noqa: E402
 from rtsep.engine.compiled import records  # noqa: E402
 from rtsep.engine.compiled.compiler import compile_model  # noqa: E402
-from rtsep.engine.compiled.native import step as native_function  # noqa: E402
+from rtsep.engine.compiled.functions import step_stream  # noqa: E402
 from rtsep.engine.compiled.onnx_file import read  # noqa: E402
 from training.evaluation.evaluate import describe, write_json  # noqa: E402
 from training.one_sentence import one_sentence  # noqa: E402
@@ -132,7 +132,7 @@ def contenders(name: str) -> tuple[rtsep.Model, dict[str, Callable[[], object]]]
     sound = np.ascontiguousarray(noise[:, -spec.hop :].T)
     out = np.empty_like(sound)
     pointers = [np.ctypeslib.as_ctypes(each.reshape(-1)) for each in (sound, out)]
-    call = native_function.ctypes
+    call = step_stream.call
     return model, {
         "compiled": lambda: compiled.step(noise),
         "native": lambda: call(native.context, *pointers),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.framing import overlap_add, push
+from rtsep.engine import stream_words as words
 from rtsep.engine.stream import Stream
 from rtsep.model_spec import ModelSpec
 
@@ -76,22 +76,24 @@ class EngineStream(Stream):
 
     def get(self, made: Floats) -> Floats:
         """What comes out for what was put in last, [samples, channels], given its hops as the engine made them."""
-        spec, rings = self.spec, self._made[self.spec.target_index :][:1]
+        spec = self.spec
         count = made.shape[1]
         if count:
             width = count * spec.hop
             frames = np.ascontiguousarray(made.transpose(0, 3, 1, 2), np.float32).reshape(1, -1, width)
             begin = (self._hops + 1) * spec.hop - spec.algorithmic_latency
-            overlap_add(frames, begin, width, rings, rings.shape[2] - 1, 0)
+            place = frames.ctypes.data, frames.nbytes, 1, width, frames.shape[1], width
+            words.add_frames(self._context, spec.target_index, 1, *place, 0, begin)
             self._hops += count
         out = np.empty((self._count, self.channels), np.float32)
         self._emit(self._count, out[None], False)
         return out
 
     def _hops_waiting(self, count: int) -> Floats:
-        spec, heard = self.spec, self._heard
-        sound = np.empty((len(heard), count * spec.hop), np.float32)
+        spec = self.spec
+        sound = np.empty((len(self._heard), count * spec.hop), np.float32)
         if count:
-            push(heard, heard.shape[1] - 1, (self._hops + count) * spec.hop, sound)
+            end = (self._hops + count) * spec.hop
+            words.copy_windows(self._context, sound.ctypes.data, sound.shape[1], 1, spec.hop, end)
         parts = sound.reshape(self.places, spec.channels, count, spec.hop)
         return np.ascontiguousarray(parts.transpose(0, 2, 3, 1))
