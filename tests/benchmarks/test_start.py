@@ -51,7 +51,9 @@ def test_small_files_workers_and_memory(model: str, tmp_path: Path, monkeypatch:
     assert done.exit_code == 0, done.output
     (found,) = json.loads((tmp_path / "batch.json").read_text())["models"]
     assert found["workers"] == 2 and found["small / long"]["median"] > 0.5
-    assert all(found[key]["median"] > 0 for key in ("times as fast", "cpu of several / of one"))
+    assert all(
+        found[key]["median"] > 0 for key in ("times as fast", "cpu of several / of one", "times as fast, small files")
+    )
     short, long = found["memory MB"].values()
     assert 30 < short < long + 5 < short + 25  # ten times as long, and no more
     with pytest.raises(RtsepError, match="program failed"):
