@@ -18,6 +18,12 @@ def convolve(ring, mask, table, before, up, down, first, count, scratch, out, at
     ``table`` is [phases + 1, taps]; tap t of an output weighs input ``floor(position) - before + t`` of ``ring``.
     An ``out`` with more channels than ``ring`` gets the last one again. ``scratch`` takes one channel's input span.
     """
+    if up == down:  # the signal itself
+        for channel in range(out.shape[0]):
+            row = ring[min(channel, ring.shape[0] - 1)]
+            for i in range(count):
+                out[channel, (at + i) & out_mask] = row[(first + i) & mask]
+        return
     taps = table.shape[1]
     phases = table.shape[0] - 1
     begin = (first * down) // up - before

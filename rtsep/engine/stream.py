@@ -315,11 +315,15 @@ class Stream:
             wanted = "[samples]" if self.channels == 1 else f"[samples, {self.channels}]"
             turned = " (transpose it)" if block.ndim == 2 and block.shape[0] == self.channels else ""
             raise InputError(f"The block has shape {list(block.shape)}; this stream takes {wanted}{turned}.")
-        if len(block) % self.block_multiple:
-            raise InputError(
-                f"The block has {len(block)} samples, but block_multiple promised multiples of {self.block_multiple}."
-            )
+        self.check_length(len(block))
         return block
+
+    def check_length(self, samples: int) -> None:
+        """Raises InputError for a block that breaks the promise of ``block_multiple``."""
+        if samples % self.block_multiple:
+            raise InputError(
+                f"The block has {samples} samples, but block_multiple promised multiples of {self.block_multiple}."
+            )
 
     def _run(self, block: NDArray[Any], places: NDArray[np.float32], sources: bool) -> None:
         """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, some hops at a time."""

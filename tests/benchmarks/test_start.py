@@ -29,7 +29,8 @@ def test_how_soon_something_happens(model: str, tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "start.json").read_text())["runs"]
     assert set(runs) == {*start.RUNS, start.LIVE_START}
     cpu = {name: values["cpu_s"]["median"] for name, values in runs.items()}
-    assert cpu["python -c pass"] < cpu["rtsep --help"] < cpu["import numba"] < cpu["first sound of a stream"]
+    assert cpu["python -c pass"] < cpu["rtsep --help"] < cpu["first sound of a stream"]
+    assert cpu["python -c pass"] < cpu["import numba"]
     assert runs[start.LIVE_START]["memory"]["median"] < 120
 
 

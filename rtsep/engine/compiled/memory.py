@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import binding, ir
-from numba import carray, float32, float64, int64, njit, types
+from numba import carray, float32, float64, int16, int64, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
@@ -39,6 +39,16 @@ def pointer_to_integers(typing: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], _INT64.as_pointer())
 
     return types.CPointer(int64)(int64), code
+
+
+@intrinsic
+def pointer_to_shorts(typing: Any, address: Any) -> Any:
+    """An int64 address as a pointer to int16."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(16).as_pointer())
+
+    return types.CPointer(int16)(int64), code
 
 
 @intrinsic
