@@ -8,8 +8,8 @@ in one product) and by onnxruntime (hop by hop). Told is audio a second of CPU t
 thread; on an idle machine that is the wall clock's time too. Nothing here is a pass or a fail.
 
 With --batch: what files of a second each cost beside one file as long as all, in CPU time; how many times as fast so
-many workers are as one, by the wall clock, starts included; and the most memory that a process takes for a file, and
-for one ten times as long.
+many workers are as one, by the wall clock, starts included, with files of minutes and with the small ones, for which
+the program starts none; and the most memory that a process takes for a file, and for one ten times as long.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ from training.one_sentence import one_sentence  # noqa: E402
 
 SMALL, SMALL_S = 60, 1.0  # files of so many seconds
 SHORT_S, TIMES_AS_LONG = 10.0, 10  # for the memory
-FILES_A_WORKER = 4
+FILES_A_WORKER = 3
+SHARED_S = 120.0  # length of the files that workers share
 SPEECH = Path(__file__).parents[1] / "tests" / "data" / "demo.noisy.flac"
 
 
@@ -113,7 +114,7 @@ def run_program(files: Sequence[Path], target: Path, model: str, workers: int = 
 def measure_batch(name: str, workers: int, seconds: float, repeats: int) -> dict[str, Any]:
     """What `--batch` tells of one model. seconds: length of the files that several workers share."""
     model = rtsep.load(name, backend="compiled")
-    spec, small_share, speed, extra = model.spec, [], [], []
+    spec, small_share, speed, extra, small_speed = model.spec, [], [], [], []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for sub in ("long", "out"):
@@ -138,10 +139,12 @@ def measure_batch(name: str, workers: int, seconds: float, repeats: int) -> dict
                     raise RtsepError("A file failed.")
                 times.append(time.process_time() - began)
             one, several = (run_program(shared, folder / "out", name, count) for count in (1, workers))
+            alone, together = (run_program(small, folder / "out", name, count) for count in (1, workers))
             if repeat:  # the first one fills caches
                 small_share.append(times[1] / times[0])
                 speed.append(one.wall / several.wall)
                 extra.append(several.cpu / one.cpu)
+                small_speed.append(alone.wall / together.wall)
         memory = [run_program([path], folder / "out", name).memory for path in (short, long)]
     return {
         "model": describe(model),
@@ -149,13 +152,14 @@ def measure_batch(name: str, workers: int, seconds: float, repeats: int) -> dict
         "workers": workers,
         "times as fast": spread(speed),
         "cpu of several / of one": spread(extra),
+        "times as fast, small files": spread(small_speed),
         "memory MB": dict(zip((f"{SHORT_S:.0f} s", f"{SHORT_S * TIMES_AS_LONG:.0f} s"), memory, strict=True)),
     }
 
 
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="Shipped names or .onnx files.")] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Length of the file.")] = 20.0,
+    seconds: Annotated[float | None, typer.Option(min=1, max=3600, help="Length of the file; 20, or 120.")] = None,
     repeats: Annotated[int, typer.Option(min=1, max=100, help="How often all is measured.")] = 7,
     batch: Annotated[bool, typer.Option("--batch", help="Small files, workers and memory instead.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="For --batch; 0 is one a core.")] = 0,
@@ -164,6 +168,7 @@ def main(
     """Measure how fast files go through MODELS with each backend."""
     with one_sentence():
         console, found = Console(), []
+        seconds = seconds or (SHARED_S if batch else 20.0)
         if batch:
             for name in models or ["denoise", "denoise-small"]:
                 found.append(measure_batch(name, workers or cores(), seconds, repeats))

@@ -1,11 +1,14 @@
 """How far the step is from its limit, the bare products with its weights, and from onnxruntime and other tools.
 
-    python -m benchmarks.limit [MODEL ...] [--repeats N] [--json PATH]
+    python -m benchmarks.limit [MODEL ...] [--fastenhancer M.onnx] [--repeats N] [--json PATH] [--picture F.svg]
 
 All on one thread, in one run, in small turns: a turn of each contender, and again. A ratio is taken within a repeat,
 so that a busy moment of the machine falls on both of its sides; told are the median over the repeats, the least and the
 most. The products are those of the model's graph and of nothing else, as plain loops in numba (fastmath) and by BLAS
 (numpy), each with its own copy of weights of the same sizes. Nothing here is a pass or a fail.
+
+Other tools run as they come with pip, FastEnhancer when its file is given. The picture has cost against size: the share
+of a core over the number of parameters, of models and tools whose size is known.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import functools  # noqa: E402
 import itertools  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING, Annotated, Any  # noqa: E402
 
@@ -32,10 +35,10 @@ from rich.table import Table  # noqa: E402
 import rtsep  # noqa: E402
 from benchmarks.cost import multiply_adds  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
-from benchmarks.peers import PEERS  # noqa: E402
+from benchmarks.peers import PEERS, FastEnhancer, Peer  # noqa: E402
 from rtsep.engine.compiled import records  # noqa: E402
 from rtsep.engine.compiled.compiler import compile_model  # noqa: E402
-from rtsep.engine.compiled.native import step as native_function  # noqa: E402
+from rtsep.engine.compiled.functions import step_stream  # noqa: E402
 from rtsep.engine.compiled.onnx_file import read  # noqa: E402
 from training.evaluation.evaluate import describe, write_json  # noqa: E402
 from training.one_sentence import one_sentence  # noqa: E402
@@ -131,8 +134,8 @@ def contenders(name: str) -> tuple[rtsep.Model, dict[str, Callable[[], object]]]
     compiled, onnx, native = model.step(), reference.step(), model.native_step(spec.channels)
     sound = np.ascontiguousarray(noise[:, -spec.hop :].T)
     out = np.empty_like(sound)
-    pointers = [np.ctypeslib.as_ctypes(each.reshape(-1)) for each in (sound, out)]
-    call = native_function.ctypes
+    pointers = sound.ctypes.data, out.ctypes.data
+    call = step_stream.call
     return model, {
         "compiled": lambda: compiled.step(noise),
         "native": lambda: call(native.context, *pointers),
@@ -174,33 +177,72 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
 
 
-def measure_peers(names: list[str], repeats: int) -> list[dict[str, Any]]:
-    """Share of one core of each model's native step and of each installed tool, frame by frame, in turns."""
+def parameters(path: Path) -> int:
+    """How many numbers a model has learnt."""
+    weights = read(path.read_bytes()).graph.initialisers.values()
+    return sum(weight.size for weight in weights if weight.dtype == np.float32)
+
+
+def measure_peers(names: list[str], repeats: int, given: Sequence[Peer] = ()) -> list[dict[str, Any]]:
+    """Share of one core of each model's native step and of each tool, installed or given, frame by frame, in turns.
+
+    And how many parameters they have, None where that is not known.
+    """
     calls: dict[str, tuple[Callable[[], object], float]] = {}
+    sizes: dict[str, int | None] = {}
     for name in names:
         model, made = contenders(name)
         title = f"rtsep {model.spec.name} {model.spec.version}"
         for kind, label in (("native", "compiled"), ("onnxruntime", "onnxruntime")):
             calls[f"{title}, {label}"] = made[kind], model.spec.hop / model.spec.sample_rate
-    for peer in PEERS:
-        if peer.installed():
-            frame = (0.05 * np.random.default_rng(2).standard_normal(peer.frame)).astype(np.float32)
-            calls[peer.name] = functools.partial(peer().process, frame), peer.frame / peer.sample_rate
+            sizes[f"{title}, {label}"] = parameters(model.path)
+    for tool in (*(peer() for peer in PEERS if peer.installed()), *given):
+        frame = (0.05 * np.random.default_rng(2).standard_normal(tool.frame)).astype(np.float32)
+        calls[tool.name] = functools.partial(tool.process, frame), tool.frame / tool.sample_rate
+        sizes[tool.name] = tool.parameters
     shares: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, (call, seconds) in calls.items():
             shares[name].append(turn(call, 80) / 1e6 / seconds)
-    return [{"name": name, "share_of_core": spread(found)} for name, found in shares.items()]
+    return [{"name": name, "parameters": sizes[name], "share_of_core": spread(found)} for name, found in shares.items()]
+
+
+def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
+    """A point a tool: percent of a core over parameters, both logarithmic; the same results give the same bytes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "rtsep"
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for entry in found:
+        if entry["parameters"] is None:
+            continue
+        share, own = 100 * entry["share_of_core"]["median"], entry["name"].startswith("rtsep ")
+        axis.plot(entry["parameters"], share, "o" if own else "s", color="C0" if own else "C1")
+        axis.annotate(
+            entry["name"], (entry["parameters"], share), (5, 3), textcoords="offset points", size=7, clip_on=False
+        )
+    axis.set(xscale="log", yscale="log", xlabel="parameters", ylabel="percent of one core")
+    axis.grid(alpha=0.3)
+    axis.margins(x=0.25)
+    figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
 
 
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="Shipped names or .onnx files.")] = None,
     repeats: Annotated[int, typer.Option(min=1, max=100, help="How often all is measured.")] = 7,
+    fastenhancer: Annotated[Path | None, typer.Option(help="Its ONNX file, from wave to wave.")] = None,
+    fastenhancer_rate: Annotated[int, typer.Option(min=8000, max=48_000, help="Of that model, Hz.")] = 16_000,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw cost against size here.")] = None,
 ) -> None:
     """Measure how far the steps of MODELS are from their bare products."""
     with one_sentence():
         names = models or ["denoise", "denoise-small", "karaoke"]
+        given = [FastEnhancer(str(fastenhancer), fastenhancer_rate)] if fastenhancer else []
         found = [measure(name, repeats) for name in names]
         table = Table(title="one hop, one thread: median (least to most)")
         for title in ("model", *found[0]["us"], *RATIOS):
@@ -211,11 +253,13 @@ def main(
             table.add_row(f"{entry['model']['name']} {entry['model']['version']}", *times, *ratios)
         console = Console(width=200)
         console.print(table)
-        peers = measure_peers(names, repeats)
+        peers = measure_peers(names, repeats, given)
         for entry in peers:
             console.print(f"{entry['name']}: {100 * entry['share_of_core']['median']:.2f} % of a core")
         if json_path:
             write_json(json_path, {"format": 1, **environment(), "repeats": repeats, "models": found, "peers": peers})
+        if picture:
+            draw(peers, picture)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 
 Every client sends frames of 16-bit sound in real time, on loopback, all at moments of their own; told is the time from
 a frame's way out to its answer's way in. Both servers are programs of their own and take turns with the same clients,
-so what is left when one is taken from the other is rtsep's: engine, resampling and waiting. N is at most what one core
-serves by `benchmarks.streams`, unless it is said. Nothing here is a pass or a fail.
+so what is left when one is taken from the other is rtsep's: engine, resampling and waiting. The clients are one program
+of raw sockets; the share of a core that they take is told too. N is at most what one core serves by
+`benchmarks.streams`, unless it is said. Nothing here is a pass or a fail.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from aiohttp import ClientSession, WSMsgType, web
+from aiohttp import WSMsgType, web
 from rich.console import Console
 
 import rtsep
 from benchmarks.limit import spread
 from benchmarks.machine import environment
+from benchmarks.websocket_clients import converse
 from training.evaluation.evaluate import describe, write_json
 from training.one_sentence import one_sentence
 
@@ -83,11 +84,11 @@ def server(*command: str) -> Iterator[tuple[str, int]]:
     with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            said = process.stderr.readline()
-            found = re.search(r"ws://\S+", said)
-            if found is None:
-                raise rtsep.RtsepError(f"The server did not start: {said.strip()}")
-            yield found[0], process.pid
+            for said in process.stderr:  # a first run says that it compiles
+                if found := re.search(r"ws://\S+", said):
+                    yield found[0], process.pid
+                    return
+            raise rtsep.RtsepError("The server did not start.")
         finally:
             process.terminate()
             process.wait(30)
@@ -102,38 +103,14 @@ def cpu_seconds(process: int) -> float:
         return float("nan")
 
 
-async def client(session: ClientSession, address: str, frames: list[bytes], begin: float, delays: list[float]) -> None:
-    """Send a frame every FRAME_S from `begin` on, and note how long after each its answer came."""
-    sent: list[float] = []
-    async with session.ws_connect(address, compress=0) as socket:
-        await socket.receive_json()
-
-        async def send() -> None:
-            for number, frame in enumerate(frames):
-                await asyncio.sleep(max(0.0, begin + number * FRAME_S - time.perf_counter()))
-                sent.append(time.perf_counter())
-                await socket.send_bytes(frame)
-
-        sending = asyncio.create_task(send())
-        for number in range(len(frames)):
-            await socket.receive_bytes()
-            if number * FRAME_S >= SETTLE_S:
-                delays.append(time.perf_counter() - sent[number])
-        await sending
-
-
-async def load(address: str, connections: int, seconds: float, rate: int) -> list[float]:
-    """Delays in seconds of all frames of all clients."""
+def load(address: str, connections: int, seconds: float, rate: int) -> tuple[list[float], float]:
+    """Delays in seconds of all frames of all clients, and the share of a core that the clients take."""
     size = round(FRAME_S * rate)
     noise = (2000 * np.random.default_rng(0).standard_normal(size * 8)).astype("<i2")
     frames = [noise[size * (n % 8) :][:size].tobytes() for n in range(round((seconds + SETTLE_S) / FRAME_S))]
-    delays: list[float] = []
-    begin = time.perf_counter() + 0.2 + 0.01 * connections
-    offsets = np.random.default_rng(1).uniform(0, FRAME_S, connections)
-    async with ClientSession() as session:
-        url = f"{address}?rate={rate}"
-        await asyncio.gather(*(client(session, url, frames, begin + offset, delays) for offset in offsets.tolist()))
-    return delays
+    offsets = np.random.default_rng(1).uniform(0, FRAME_S, connections).tolist()
+    delays, used = converse(f"{address}?rate={rate}", frames, offsets, FRAME_S, round(SETTLE_S / FRAME_S))
+    return delays, used / (seconds + SETTLE_S)
 
 
 def measure(model: str, connections: int, seconds: float, repeats: int, rate: int) -> dict[str, Any]:
@@ -145,7 +122,7 @@ def measure(model: str, connections: int, seconds: float, repeats: int, rate: in
             row = {}
             for name, (address, process) in (("rtsep", ours), ("echo", other)):
                 before = cpu_seconds(process)
-                delays = asyncio.run(load(address, connections, seconds, rate))
+                delays, row[f"{name} clients' core"] = load(address, connections, seconds, rate)
                 row[f"{name} core"] = (cpu_seconds(process) - before) / (seconds + SETTLE_S)
                 for percent in (50, 99):
                     row[f"{name} p{percent} ms"] = 1000 * float(np.percentile(delays, percent))

@@ -25,9 +25,9 @@ from benchmarks.machine import environment
 from rtsep.cli.shared import check_writable, verb, write_json
 from rtsep.engine.enhance import BACKEND
 from rtsep.errors import InputError, RtsepError
+from rtsep.live.backends.callbacks import WAIT_VARIANT
 from rtsep.live.backends.jack_probe import probe
 from rtsep.live.backends.jack_server import JackServer
-from rtsep.live.backends.live_callback import WAIT_VARIANT
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 from rtsep.model import load, look_at
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rtsep.audio_io.files import MakeProcessor
-from rtsep.audio_io.job import STANDARD, Job, Outcome, Stopped, Work, do_job
+from rtsep.audio_io.job import STANDARD, Enhancers, Job, Outcome, Stopped, Work, do_job
 from rtsep.audio_io.plan import DENOISED, KARAOKE, plan
 from rtsep.audio_io.raw import RawFormat
 from rtsep.audio_io.sink import ExistsError, check_target
-from rtsep.audio_io.workers import Progress, run_parallel
+from rtsep.audio_io.workers import Progress, run_parallel, worthwhile
 from rtsep.errors import InputError
 
 __all__ = ["DENOISED", "KARAOKE", "STANDARD", "Job", "Outcome", "exit_code", "plan", "run"]
@@ -35,7 +35,8 @@ def run(
 ) -> list[Outcome]:
     """Do all jobs; one that fails does not stop the others.
 
-    workers: processes at work at the same time, each with its own copy of the model.
+    workers: processes at work at the same time, each with its own copy of the model; fewer, or none beside this one,
+        where there is too little work to be worth starting them.
     progress: called in this process, again and again while there is work.
     make: what processes a file, see enhance_file; it must pickle when there are several workers.
     salvage: a file that ends before its sound does is no failure; else it is one, though its output is kept.
@@ -48,14 +49,16 @@ def run(
     loaded = work.load()
     done = _refusals(jobs, overwrite, skip_existing)
     todo = [number for number in range(len(jobs)) if number not in done]
-    if workers > 1 and len(todo) > 1 and all(job.source != STANDARD for job in jobs):  # workers have no standard input
-        done |= run_parallel(jobs, todo, work, min(workers, len(todo)), progress)
+    workers = worthwhile([jobs[number] for number in todo], workers)
+    if workers > 1 and all(job.source != STANDARD for job in jobs):  # workers have no standard input
+        done |= run_parallel(jobs, todo, work, workers, progress)
+    enhancers = Enhancers()
     for number in todo:
         if number in done:
             continue
         tell = None if progress is None else _numbered(progress, number)
         try:
-            done[number] = do_job(jobs[number], loaded, work, tell)
+            done[number] = do_job(jobs[number], loaded, work, tell, enhancers)
         except Stopped as stopped:
             assert stopped.__cause__ is not None
             raise stopped.__cause__ from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtsep.audio_io.files import FileReport, MakeProcessor, enhance_file
+from rtsep.audio_io.files import FileReport, MakeProcessor, Processor, enhance_file
 from rtsep.audio_io.raw import RawFormat
 from rtsep.audio_io.source import DamagedError, keep_stream, temporary_folder
 from rtsep.errors import RtsepError
@@ -101,7 +101,40 @@ class Stopped(BaseException):
     """The batch is to stop; raised between two blocks, and no Exception, for it is no failure of the file."""
 
 
-def do_job(job: Job, model: Model, work: Work, progress: Callable[[int, int], Any] | None) -> Outcome:
+class Enhancers:
+    """Keeps the enhancer of the last file for the next one of its rate and channels: making one costs a millisecond."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[Any, ...], Processor] | None = None
+
+    @contextlib.contextmanager
+    def ready(self, model: Model, work: Work) -> Iterator[MakeProcessor]:
+        """What makes the processor of one file; kept when nothing is raised, and so it was flushed and is as new."""
+        from rtsep.engine.enhance import new_enhancer
+
+        if work.make is not None:
+            yield work.make
+            return
+        kept, self._kept = self._kept, None
+
+        def make(model: Model, sample_rate: int, channels: int) -> Processor:
+            nonlocal kept
+            about = id(model), sample_rate, channels, work.strength
+            if kept is None or kept[0] != about:
+                kept = about, new_enhancer(model, sample_rate, channels, work.strength)
+            return kept[1]
+
+        yield make
+        self._kept = kept
+
+
+def do_job(
+    job: Job,
+    model: Model,
+    work: Work,
+    progress: Callable[[int, int], Any] | None,
+    enhancers: Enhancers,
+) -> Outcome:
     """Never raises an Exception: whatever is wrong with one file, even a mistake of ours, the others go on."""
     start = time.perf_counter()
     name, path = "standard input" if job.source == STANDARD else job.source, None
@@ -115,8 +148,8 @@ def do_job(job: Job, model: Model, work: Work, progress: Callable[[int, int], An
 
             report = stream(model, work.strength, work.make, work.raw, progress)
         else:
-            with _spooled(job.source, work.raw) as path:
-                report = enhance_file(path, job.target, model, work.strength, work.overwrite, progress, work.make)
+            with _spooled(job.source, work.raw) as path, enhancers.ready(model, work) as make:
+                report = enhance_file(path, job.target, model, work.strength, work.overwrite, progress, make)
     except RtsepError as error:
         return Outcome(job, error=named(str(error)), exit_code=error.exit_code)
     except OSError as error:

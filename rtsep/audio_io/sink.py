@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from rtsep.errors import InputError, RtsepError
 
 if TYPE_CHECKING:
     import numpy as np
+    import soundfile
 
 WAV_LIMIT = 4_000_000_000  # bytes; a longer WAV becomes RF64
 _WAVS = ("WAV", "WAVEX", "RF64")
@@ -62,9 +64,7 @@ class Sink:
         source = self._source
         try:
             rate, channels = source.sample_rate, source.channels
-            self._sound = soundfile.SoundFile(
-                openable(self._part.path), "w", rate, channels, self.subtype, format=major
-            )
+            self._sound = _unsynced()(openable(self._part.path), "w", rate, channels, self.subtype, format=major)
         except (soundfile.SoundFileError, OSError, ValueError, TypeError):
             raise InputError(
                 f"{suffix} cannot hold {source.channels} channels at {source.sample_rate} Hz; choose .wav or .flac."
@@ -272,6 +272,18 @@ def _arrived(part: Path, samples: int) -> bool:
             sound.seek(samples - tail)
             return len(sound.read(tail, dtype="int16")) == tail
     return True
+
+
+@cache
+def _unsynced() -> type[soundfile.SoundFile]:
+    """SoundFile, but that closing it waits for no disk: ``commit`` does so later, when all of the file is there."""
+    import soundfile
+
+    class Unsynced(soundfile.SoundFile):  # type: ignore[misc,unused-ignore]
+        def flush(self) -> None:
+            """Called by ``close``, which hands all to the system by itself."""
+
+    return Unsynced
 
 
 def _sync(path: Path) -> None:

@@ -25,8 +25,13 @@ def copy_tags(source: Path, target: Path) -> bool:
     except ImportError:
         return False
     try:
-        old, new = mutagen.File(source), mutagen.File(target)
-        if old is None or new is None or not (old.tags or getattr(old, "pictures", None)):
+        if _is_plain_wav(source):
+            return False
+        old = mutagen.File(source)
+        if old is None or not (old.tags or getattr(old, "pictures", None)):
+            return False
+        new = mutagen.File(target)
+        if new is None:
             return False
         kind = type(new).__name__
         if kind == "WAVE" and type(old).__name__ != "WAVE":
@@ -51,6 +56,14 @@ def copy_tags(source: Path, target: Path) -> bool:
             raise OSError(f"the tags could not be written: {error}") from None
         return False
     return True
+
+
+def _is_plain_wav(path: Path) -> bool:
+    """Whether a file is a WAV without ID3 tags, which is known far sooner than mutagen knows it: most files are."""
+    from rtsep.audio_io.wav_chunks import chunk_names
+
+    names = chunk_names(path)
+    return names is not None and not any(name.lower() == b"id3 " for name in names)
 
 
 def _state(path: Path) -> tuple[int, int]:

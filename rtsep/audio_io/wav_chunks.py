@@ -50,6 +50,12 @@ def copy_chunks(source: Path, target: Path) -> None:
         _set_length(new, end + len(pieces))
 
 
+def chunk_names(path: Path) -> list[bytes] | None:
+    """The names of the chunks of a WAV file, None for another file. Raises OSError."""
+    with path.open("rb") as file:
+        return [chunk.name for chunk in _chunks(file)] or None
+
+
 def _chunks(file: BinaryIO) -> list[_Chunk]:
     file.seek(0)
     head = file.read(12)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rtsep.audio_io.job import Job, Work, do_job
+from rtsep.audio_io.job import Enhancers, Job, Work, do_job
 from rtsep.audio_io.source import temporary_folder
 from rtsep.batch.locations import Item, file_system, is_remote
 from rtsep.batch.manifest import DONE, EXISTED, FAILED, Result
@@ -20,7 +20,7 @@ class Cleaner:
     def __init__(self, model: str, strength: float | None, overwrite: bool) -> None:
         """Raises InputError as ``rtsep.load`` does."""
         self._work = Work(model, strength, overwrite)
-        self._model = self._work.load()
+        self._model, self._enhancers = self._work.load(), Enhancers()
 
     def clean(self, item: Item) -> Result:
         """Fetch, clean and put away; the output is there whole or not at all. Never raises an Exception."""
@@ -44,7 +44,7 @@ class Cleaner:
         with temporary_folder() as folder:
             source = self._fetched(item.source, folder)
             target = folder / f"out{posixpath.splitext(path)[1]}" if is_remote(item.target) else Path(path)
-            outcome = do_job(Job(str(source), target), self._model, self._work, None)
+            outcome = do_job(Job(str(source), target), self._model, self._work, None, self._enhancers)
             names = {str(source): item.source, str(target): item.target}
             if outcome.error is not None:
                 return Result(item.source, item.target, FAILED, _named(outcome.error, names), outcome.exit_code)

@@ -1,20 +1,30 @@
-"""EngineStream: what a Stream is but for the network, which runs in an Engine, together with that of other streams."""
+"""EngineStream: what a Stream is but for the network, which runs in an Engine, together with that of other streams.
+
+Messages, as clients send them, go through in rounds: what comes before the engine, the engine and what comes after it
+are three calls of compiled code, of however many streams.
+
+    rounds = EngineRounds(engine)
+    message = Message(stream, data, sixteen_bits=True)
+    while message.left:
+        rounds.step([message, ...])
+    message.answer
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.framing import overlap_add, push
+from rtsep.engine import engine_stream_words as words
+from rtsep.engine.engine_stream_words import TOGETHER
+from rtsep.engine.many_streams import Engine
 from rtsep.engine.stream import Stream
-from rtsep.model_spec import ModelSpec
+from rtsep.model_spec import MAX_CHANNELS, ModelSpec
 
 Floats = NDArray[np.float32]
-
-TOGETHER = 8  # hops of a long block that are handed over at once
 
 
 class _Elsewhere:
@@ -34,14 +44,9 @@ class _Elsewhere:
 
 
 class EngineStream(Stream):
-    """Blocks of any size in, hops out, for whoever steps an Engine; made hops in, as many samples out.
+    """With the bits, the latency and the strength of ``Model.stream`` of the same model.
 
-        for piece in stream.pieces(block):
-            hops = stream.put(piece)
-            out = stream.get(engine.step(..., hops))
-
-    With the bits, the latency and the strength of ``Model.stream`` of the same model. It takes ``places`` places of the
-    engine: one for each group of the model's channels. Belongs to one thread, which need not be the engine's.
+    It takes ``places`` places of the engine: one for each group of the model's channels.
     """
 
     def __init__(
@@ -56,42 +61,67 @@ class EngineStream(Stream):
         new_step: Any = lambda: _Elsewhere(spec)  # noqa: E731
         super().__init__(spec, new_step, sample_rate, channels, strength, block_multiple, hops=TOGETHER)
         self.places = len(self._steps)
-        self._count = 0
+        self._numbers = np.zeros(self.places, np.int64)
+        context = self._served = np.zeros(words.WORDS, np.int64)
+        context[: len(self._words)] = self._words
+        context[words.LATENCY], context[words.DELAY] = self.latency, spec.algorithmic_latency
+        context[words.HOP], context[words.OWN_CHANNELS] = spec.hop, spec.channels
+        context[words.OWN_SOURCE], context[words.AFTER] = spec.target_index, self._inward.after
+        context[words.PLACES] = self._numbers.ctypes.data
+        self.context = int(context.ctypes.data)
 
-    def pieces(self, block: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """``block`` [samples, channels], float32 or float64, in pieces for ``put``, which must come in between.
+    def take_places(self, places: Sequence[int]) -> None:
+        """The numbers of its places in the engine, before anything else."""
+        self._numbers[:] = places
 
-        Raises InputError as Stream.process does, before the first.
+    def rows(self, samples: int) -> int:
+        """Rows of a round that a piece of so many samples may take, at most."""
+        hops = samples * self.spec.sample_rate // (self.sample_rate * self.spec.hop) + 1
+        return self.places * min(TOGETHER, hops)
+
+
+class Message:
+    """Sound of one stream on its way: interleaved 16-bit integers or float32, and its answer of the same kind.
+
+    left: samples of each channel that are still to go. answer: whole when there are none.
+    """
+
+    def __init__(self, stream: EngineStream, data: bytes, sixteen_bits: bool) -> None:
+        """data: whole samples of all channels; not finite ones count as zero, the rest is clamped to +-8.
+
+        Raises InputError when they break the promise of the stream's ``block_multiple``.
         """
-        block = self._checked(block)
-        done = 0
-        while done < len(block):
-            yield block[done:]
-            done += self._count
+        self.stream = stream
+        self.left = len(data) // (stream.channels * (2 if sixteen_bits else 4))
+        stream.check_length(self.left)
+        self.answer = bytearray(len(data))
+        source, target = np.frombuffer(data, np.uint8), np.frombuffer(self.answer, np.uint8)
+        self._arrays = source, target  # what the addresses are of
+        self.words = [stream.context, source.ctypes.data, target.ctypes.data, self.left, int(sixteen_bits), 0, 0, 0]
 
-    def put(self, piece: NDArray[Any]) -> Floats:
-        """Take the beginning of a piece; the hops that it completes, [places, hops, hop, channels of the model]."""
-        self._count = self._take(piece)
-        return self._hops_waiting(self._convert())
 
-    def get(self, made: Floats) -> Floats:
-        """What comes out for what was put in last, [samples, channels], given its hops as the engine made them."""
-        spec, rings = self.spec, self._made[self.spec.target_index :][:1]
-        count = made.shape[1]
-        if count:
-            width = count * spec.hop
-            frames = np.ascontiguousarray(made.transpose(0, 3, 1, 2), np.float32).reshape(1, -1, width)
-            begin = (self._hops + 1) * spec.hop - spec.algorithmic_latency
-            overlap_add(frames, begin, width, rings, rings.shape[2] - 1, 0)
-            self._hops += count
-        out = np.empty((self._count, self.channels), np.float32)
-        self._emit(self._count, out[None], False)
-        return out
+class EngineRounds:
+    """Puts messages through an engine, many at once. Belongs to one thread, as the engine does."""
 
-    def _hops_waiting(self, count: int) -> Floats:
-        spec, heard = self.spec, self._heard
-        sound = np.empty((len(heard), count * spec.hop), np.float32)
-        if count:
-            push(heard, heard.shape[1] - 1, (self._hops + count) * spec.hop, sound)
-        parts = sound.reshape(self.places, spec.channels, count, spec.hop)
-        return np.ascontiguousarray(parts.transpose(0, 2, 3, 1))
+    def __init__(self, engine: Engine) -> None:
+        spec = engine.spec
+        self.engine = engine
+        self.most_rows = max(engine.streams, TOGETHER * MAX_CHANNELS)
+        self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
+        self._order = np.zeros(self.most_rows, np.int64)
+        self._sound = np.zeros((self.most_rows, spec.hop, spec.channels), np.float32)
+
+    def step(self, messages: Sequence[Message]) -> int:
+        """A piece of each, at most one message of a stream; how many hops that were.
+
+        Their ``rows`` must not be more than ``most_rows`` together.
+        """
+        count, table = len(messages), self._table
+        table[:count] = [message.words for message in messages]
+        at = table.ctypes.data
+        rows = words.put(at, count, self._order.ctypes.data, self._sound.ctypes.data)
+        made = self.engine.step(self._order[:rows].tolist(), self._sound[:rows]) if rows else self._sound
+        words.get(at, count, made.ctypes.data)
+        for message, now in zip(messages, table[:count].tolist(), strict=True):
+            message.words, message.left = now, now[words.LEFT]
+        return rows

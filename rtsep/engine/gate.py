@@ -16,31 +16,24 @@ from numpy.typing import NDArray
 
 from rtsep.engine.enhance import Enhancer
 from rtsep.engine.gate_settings import GateSettings, check_gate
-from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import Stream
+from rtsep.engine.stream_words import (
+    GATE_AT,
+    GATE_BACK,
+    GATE_DOWN,
+    GATE_FLOOR,
+    GATE_GAIN,
+    GATE_OPEN,
+    GATE_UP,
+    GATE_WORDS,
+    turn_down,
+)
 from rtsep.errors import InputError
 from rtsep.model import Model
 
 ATTACK_S = 0.0025  # below a hop of the shipped models
 RELEASE_S = 0.15
 _STAYS = 0.6  # of ``open``: less than that lets the gate close
-GAIN, OPEN, UP, DOWN, FLOOR, AT, BACK = range(7)  # words of the kernel's state
-
-
-@compiled("void(float64[::1], float32[:,::1], float32[:,::1])")
-def _turn_down(state, line, block):
-    """``block`` ([samples, channels]), BACK samples later, times the gain on its way to open or shut."""
-    mask = line.shape[1] - 1
-    at, back = int(state[AT]), int(state[BACK])
-    for i in range(block.shape[0]):
-        if state[OPEN] == 1.0:
-            state[GAIN] = min(1.0, state[GAIN] + state[UP])
-        else:
-            state[GAIN] = max(state[FLOOR], state[GAIN] * state[DOWN])
-        for channel in range(block.shape[1]):
-            line[channel, (at + i) & mask] = block[i, channel]
-            block[i, channel] = np.float32(line[channel, (at + i - back) & mask] * state[GAIN])
-    state[AT] = at + block.shape[0]
 
 
 class Gated:
@@ -56,20 +49,20 @@ class Gated:
         self._hold = round(settings.hold * rate)
         self._line = np.zeros((stream.channels, 1 << back.bit_length()), np.float32)
         floor = 10 ** (-settings.floor / 20)
-        self._state = np.zeros(8)
-        self._state[UP] = (1.0 - floor) / max(1.0, ATTACK_S * rate)
-        self._state[DOWN] = floor ** (1.0 / (RELEASE_S * rate))
-        self._state[FLOOR], self._state[BACK] = floor, back
+        self._state = np.zeros(GATE_WORDS)
+        self._state[GATE_UP] = (1.0 - floor) / max(1.0, ATTACK_S * rate)
+        self._state[GATE_DOWN] = floor ** (1.0 / (RELEASE_S * rate))
+        self._state[GATE_FLOOR], self._state[GATE_BACK] = floor, back
         self._begin()
 
     def _begin(self) -> None:
-        self._state[[GAIN, OPEN, AT]] = self._state[FLOOR], 0.0, 0.0
+        self._state[[GATE_GAIN, GATE_OPEN, GATE_AT]] = self._state[GATE_FLOOR], 0.0, 0.0
         self._left = 0
 
     @property
     def gain(self) -> float:
         """Of the newest sample: 1 when open."""
-        return float(self._state[GAIN])
+        return float(self._state[GATE_GAIN])
 
     @property
     def activity(self) -> float | None:
@@ -108,7 +101,7 @@ class Gated:
             self._left = max(0, self._left - count)
             if count == until:
                 self._judge()
-            _turn_down(self._state, self._line, rows[done : done + count])
+            self._turn_down(rows[done : done + count])
             done += count
         return out
 
@@ -119,13 +112,20 @@ class Gated:
         self.reset()
         return tail
 
+    def _turn_down(self, rows: NDArray[np.float32]) -> None:
+        block = np.ascontiguousarray(rows)
+        line = self._line.ctypes.data, self._line.shape[1]
+        turn_down(self._state.ctypes.data, *line, block.ctypes.data, self._line.shape[0], len(block))
+        if block is not rows:
+            rows[:] = block
+
     def _judge(self) -> None:
-        activity, was_open = self._stream.activity or 0.0, self._state[OPEN] == 1.0
+        activity, was_open = self._stream.activity or 0.0, self._state[GATE_OPEN] == 1.0
         if activity >= self._settings.open * (_STAYS if was_open else 1.0):
             self._left = max(1, self._hold)
-            self._state[OPEN] = 1.0
+            self._state[GATE_OPEN] = 1.0
         elif not self._left:
-            self._state[OPEN] = 0.0
+            self._state[GATE_OPEN] = 0.0
 
 
 class GatedEnhancer(Enhancer):

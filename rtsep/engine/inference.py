@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.framing import gather, scatter, settle
+from rtsep.engine import stream_words as words
 from rtsep.model_spec import ModelSpec
 
 Floats = NDArray[np.float32]
@@ -105,6 +105,14 @@ class StepMemory:
         self.dilations = np.array(spec.dilations, np.int64)
         self.starts = np.cumsum(self.reach * self.dilations) - self.reach * self.dilations
         self.history = _zeros((self.reach * sum(spec.dilations), spec.hidden))
+        layers, (rows, hidden) = spec.layers, self.history.shape
+        numbers = {words.HISTORY_ROWS: rows, words.HIDDEN: hidden, words.LAYERS: layers, words.REACH: self.reach}
+        arrays: dict[int, NDArray[Any]] = {
+            **{words.HISTORY: self.history, words.DILATIONS: self.dilations, words.STARTS: self.starts},
+            **{words.TAPPED: self.taps, words.COLUMN: self.column},
+        }
+        self._words = words.context(words.HISTORY_WORDS, numbers, arrays)
+        self.context = int(self._words.ctypes.data)  # for C functions, see ``stream_words``
 
     def clear(self) -> None:
         """Forget all sound; the condition stays."""
@@ -133,11 +141,12 @@ class OnnxStep:
         time, memory = self._time, self._memory
         memory.window[:] = window
         memory.phase[...] = time % self.spec.slow_rate
-        gather(memory.history, memory.dilations, memory.starts, time, memory.taps)
+        words.gather_taps(memory.context, time)
         self._bindings[time & 1].run()
-        scatter(memory.history, memory.dilations, memory.starts, time, memory.reach, memory.column)
+        words.scatter_column(memory.context, time)
         if memory.states:
-            settle(memory.states[1 - (time & 1)])
+            state = memory.states[1 - (time & 1)]
+            words.settle_state(state.ctypes.data, state.size)
         self._time = time + 1
         return memory.frames
 
@@ -179,7 +188,8 @@ class FlatStep:
         self._hop[:] = window[:, -self.spec.hop :]
         self._bindings[self._turn].run()
         self._turn = 1 - self._turn
-        settle(self._states[self._turn])
+        state = self._states[self._turn]
+        words.settle_state(state.ctypes.data, state.size)
         return self._audio
 
     def reset(self) -> None:

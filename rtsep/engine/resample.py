@@ -2,7 +2,7 @@
 
 Streaming soxr at high quality holds back 40 to 67 ms, so live sound goes through a linear-phase windowed sinc of at
 most 2 ms delay: Kaiser (1974), "Nonrecursive digital filter design using the I0-sinh window function"; polyphase form
-after Crochiere and Rabiner (1981), "Interpolation and decimation of digital signals".
+after Crochiere and Rabiner (1981), "Interpolation and decimation of digital signals". `polyphase` computes it.
 
 Output ``j`` lies at input position ``j * down / up``, kept as integers: no ratio drifts, however long the stream.
 """
@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.numba_cache import compiled
-
 MAX_DELAY_S = 0.002
 STOPBAND_DB = 85.0  # designed; at least 80 measured
 AUDIBLE_HZ = 20_000.0
@@ -24,42 +22,6 @@ AUDIBLE_HZ = 20_000.0
 TRANSITION = 0.093
 # A rate pair with more phases than this interpolates linearly between them: -106 dB at Nyquist, (pi / phases)^2 / 8.
 MAX_PHASES = 1024
-
-
-@compiled(
-    "void(float32[:,::1], int64, float32[:,::1], int64, int64, int64, int64, int64, float32[::1], float32[:,::1], "
-    "int64, int64)",
-    fastmath=True,
-)
-def convolve(ring, mask, table, before, up, down, first, count, scratch, out, at, out_mask):
-    """Outputs ``first`` to ``first + count`` of the converter, into ``out`` ([channels, length]) from ``at`` on.
-
-    ``table`` is [phases + 1, taps]; tap t of an output weighs input ``floor(position) - before + t`` of ``ring``.
-    An ``out`` with more channels than ``ring`` gets the last one again. ``scratch`` takes one channel's input span.
-    """
-    taps = table.shape[1]
-    phases = table.shape[0] - 1
-    begin = (first * down) // up - before
-    span = ((first + count - 1) * down) // up - before + taps - begin
-    for channel in range(out.shape[0]):
-        row = ring[min(channel, ring.shape[0] - 1)]
-        for i in range(span):
-            scratch[i] = row[(begin + i) & mask]
-        for i in range(count):
-            position = (first + i) * down
-            base = position // up - before - begin
-            numerator = (position % up) * phases
-            phase = numerator // up
-            share = numerator % up
-            total = np.float32(0.0)
-            for t in range(taps):
-                total += table[phase, t] * scratch[base + t]
-            if share:
-                upper = np.float32(0.0)
-                for t in range(taps):
-                    upper += table[phase + 1, t] * scratch[base + t]
-                total += np.float32(share / up) * (upper - total)
-            out[channel, (at + i) & out_mask] = total
 
 
 class Converter:
@@ -90,6 +52,11 @@ class Converter:
         table[np.abs(offset) >= half] = 0.0
         # Each phase sums to one: a constant stays constant.
         self.table = np.ascontiguousarray(table / table.sum(axis=1, keepdims=True), np.float32)
+
+    def words(self) -> tuple[int, ...]:
+        """What ``stream_words`` has of it; the table lives as long as this."""
+        phases, taps = self.table.shape
+        return self.table.ctypes.data, phases - 1, taps, self.before, self.up, self.down
 
     def ready(self, inputs: int) -> int:
         """How many outputs the first ``inputs`` input samples determine."""

@@ -14,15 +14,14 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.framing import mix, overlap_add, push, take
+from rtsep.engine import stream_words as words
 from rtsep.engine.inference import Step
-from rtsep.engine.resample import Converter, convolve
+from rtsep.engine.resample import Converter
 from rtsep.errors import InputError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
 
 RAMP_S = 0.020  # a change of strength takes this long
 WARM_UP = 8  # the first runs of a graph take several times as long as the rest
-NO_MASK = (1 << 62) - 1
 
 
 def _whole(value: object) -> bool:
@@ -180,6 +179,20 @@ class Stream:
         self._mixed = zeros(chunk, self.channels)
         self._scratch = zeros(max(inward.span(fed), outward.span(chunk)) + 2)
         self._doubled = rows > self.channels
+        stage, wide_stage = self._stages.values()
+        numbers = {
+            **{words.CHANNELS: self.channels, words.ROWS: rows, words.CHUNK: chunk},
+            **{words.INPUT_LENGTH: self._input.shape[1], words.HEARD_LENGTH: self._heard.shape[1]},
+            **{words.MADE_LENGTH: self._made.shape[2], words.SCRATCH_LENGTH: len(self._scratch)},
+        }
+        arrays = {
+            **{words.STAGE: stage, words.WIDE_STAGE: wide_stage, words.INPUT: self._input, words.HEARD: self._heard},
+            **{words.MADE: self._made, words.SCRATCH: self._scratch, words.WET: self._wet, words.MIXED: self._mixed},
+            words.GAIN: self._gain,
+        }
+        context = self._words = words.context(words.WORDS, numbers, arrays)
+        context[words.INWARD : words.OUTWARD], context[words.OUTWARD :] = inward.words(), outward.words()
+        self._context, self._windows_at = int(context.ctypes.data), int(self._windows.ctypes.data)
 
     def __reduce__(self) -> NoReturn:
         """A running sound is in one place; its model pickles."""
@@ -302,11 +315,15 @@ class Stream:
             wanted = "[samples]" if self.channels == 1 else f"[samples, {self.channels}]"
             turned = " (transpose it)" if block.ndim == 2 and block.shape[0] == self.channels else ""
             raise InputError(f"The block has shape {list(block.shape)}; this stream takes {wanted}{turned}.")
-        if len(block) % self.block_multiple:
-            raise InputError(
-                f"The block has {len(block)} samples, but block_multiple promised multiples of {self.block_multiple}."
-            )
+        self.check_length(len(block))
         return block
+
+    def check_length(self, samples: int) -> None:
+        """Raises InputError for a block that breaks the promise of ``block_multiple``."""
+        if samples % self.block_multiple:
+            raise InputError(
+                f"The block has {samples} samples, but block_multiple promised multiples of {self.block_multiple}."
+            )
 
     def _run(self, block: NDArray[Any], places: NDArray[np.float32], sources: bool) -> None:
         """``block`` [samples, channels] in, ``places`` [sources or 1, samples, channels] out, some hops at a time."""
@@ -319,11 +336,11 @@ class Stream:
 
     def _take(self, block: NDArray[Any]) -> int:
         """Take the beginning of ``block``, as much as goes at once; how much that is."""
-        stage, memory = self._stages[block.dtype], self._input
+        stage = self._stages[block.dtype]
         until = self._inward.needed((self._hops + self._together) * self.spec.hop) - self._taken
         count = min(len(block), self._chunk, until)
         stage[:count] = block[:count]
-        take(stage, count, memory, memory.shape[1] - 1, self._taken)
+        words.take_block(self._context, block.dtype.itemsize == 8, count, self._taken)
         self._taken += count
         return count
 
@@ -334,21 +351,17 @@ class Stream:
 
     def _convert(self) -> int:
         """Bring what was taken to the model's rate; how many hops are complete and have not been run."""
-        way, memory, heard = self._inward, self._input, self._heard
-        ready = way.ready(self._taken)
+        ready = self._inward.ready(self._taken)
         if ready > self._fed:
-            convolve(
-                *(memory, memory.shape[1] - 1, way.table, way.before, way.up, way.down),
-                *(self._fed, ready - self._fed, self._scratch, heard, self._fed, heard.shape[1] - 1),
-            )
+            words.bring_in(self._context, self._fed, ready - self._fed)
             self._fed = ready
         return self._fed // self.spec.hop - self._hops
 
     def _run_hops(self, count: int) -> None:
         """Run the next ``count`` hops; one by one or together, they are the same bits."""
-        spec, heard, made = self.spec, self._heard, self._made
-        for number in range(count):
-            push(heard, heard.shape[1] - 1, (self._hops + 1 + number) * spec.hop, self._windows[number])
+        spec = self.spec
+        end = (self._hops + 1) * spec.hop
+        words.copy_windows(self._context, self._windows_at, spec.analysis_window, count, spec.hop, end)
         if spec.condition:
             now = self._condition.next()
             for step in self._steps:
@@ -357,21 +370,24 @@ class Stream:
             row = index * spec.channels
             windows = self._windows[:count, row : row + spec.channels]
             several = step.many(windows) if count > 1 else step.step(windows[0])[None]
-            begin = (self._hops + 1) * spec.hop - spec.algorithmic_latency
-            for number in range(count):
-                overlap_add(several[number], begin + number * spec.hop, spec.hop, made, made.shape[2] - 1, row)
+            self._overlap(several, 0, row, end - spec.algorithmic_latency)
         self._hops += count
+
+    def _overlap(self, frames: NDArray[np.float32], source: int, row: int, begin: int) -> None:
+        """Add frames [hops, sources, channels, width], each C-contiguous, to what was made, from ``begin`` on.
+
+        source, row: where the first source and channel go.
+        """
+        hops, sources, channels, width = frames.shape
+        place = frames.ctypes.data, frames.strides[0], hops, min(self.spec.hop, width)
+        words.add_frames(self._context, source, sources, *place, channels, width, row, begin)
 
     def _emit(self, count: int, places: NDArray[np.float32], sources: bool) -> None:
         """Put the newest ``count`` outputs into ``places`` [sources or 1, count, channels]."""
-        way, wet, memory = self._outward, self._wet, self._input
+        wet = self._wet
         first = self._taken - count - self.latency
         for place, source in enumerate(range(len(self._made)) if sources else (self.spec.target_index,)):
-            made = self._made[source]
-            convolve(
-                *(made, made.shape[1] - 1, way.table, way.before, way.up, way.down),
-                *(first, count, self._scratch, wet, 0, NO_MASK),
-            )
+            words.bring_out(self._context, source, first, count)
             if self._doubled:  # one channel went in as several: their mean comes out
                 for row in wet[1:]:
                     wet[0] += row
@@ -379,7 +395,7 @@ class Stream:
             if sources:
                 places[place] = wet[: self.channels, :count].T
         # With sources=True the mix is not asked for, but a ramp of the strength goes on.
-        mix(wet[: self.channels], count, memory, memory.shape[1] - 1, first, self._gain, self._mixed)
+        words.mix_out(self._context, first, count)
         if not sources:
             places[0] = self._mixed[:count]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rtsep.audio_io.files import Source
-from rtsep.audio_io.job import Job, Stopped, Work, do_job
+from rtsep.audio_io.job import Enhancers, Job, Stopped, Work, do_job
 from rtsep.audio_io.plan import plan
 from rtsep.engine.enhance import BACKEND
 from rtsep.errors import InputError, RtsepError
@@ -244,7 +244,7 @@ class Files(Tab):
 
         source, limit = recording.versions[0].path, parse_strength(version.strength)
         job = Job(str(source), version.path)
-        outcome = do_job(job, self._load(version.model), Work(version.model, limit), progress)
+        outcome = do_job(job, self._load(version.model), Work(version.model, limit), progress, Enhancers())
         damage = outcome.report.damage if outcome.report is not None else None
         version.sentence = without_folder(outcome.error or damage or "", source)
         version.state = DONE if outcome.error is None else FAILED

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtsep.errors import RtsepError
-from rtsep.live.backends.live_callback import PING_VARIANT
+from rtsep.live.backends.callbacks import PING_VARIANT
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 
 _PING_S = 0.005

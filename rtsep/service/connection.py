@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from aiohttp import WSCloseCode, WSMsgType, web
-from numpy.typing import NDArray
 
-from rtsep.engine.engine_stream import EngineStream
+from rtsep.engine.engine_stream import EngineStream, Message
 from rtsep.errors import InputError
 from rtsep.service.limits import Limits
 from rtsep.service.metrics import Metrics
 from rtsep.service.pace import Pace
-from rtsep.service.sound_format import SoundFormat
+from rtsep.service.sound_format import SIXTEEN_BITS, SoundFormat
 from rtsep.service.stepper import Stepper
 
-Floats = NDArray[np.float32]
-
 _MAX_TEXT = 1000  # characters of a command
+_SURE = 1 << 15  # bytes that are taken at once where nothing waits: half of what asyncio lets wait
 
 
 class Connection:
@@ -36,19 +32,22 @@ class Connection:
         stepper: Stepper,
         limits: Limits,
         metrics: Metrics,
-        abort: Callable[[], None],
+        transport: asyncio.Transport,
     ) -> None:
-        """abort: ends the connection at once."""
+        """transport: what the socket stands on."""
         self._socket, self._format, self._stream = socket, sound_format, stream
         self._stepper, self._limits, self._metrics = stepper, limits, metrics
-        self._abort = abort
+        self._abort, self._backlog = transport.abort, transport.get_write_buffer_size
         self._places: list[int] = []
         self._pace = Pace(limits.speed, limits.burst_s)
         self._busy = asyncio.Lock()
+        self._came = time.monotonic()  # the newest message
 
     async def run(self) -> None:
         """Serve until the client goes, or is sent away. Raises InputError when no place is free."""
         self._places = await self._stepper.join(self._stream.places)
+        self._stream.take_places(self._places)
+        watching = asyncio.create_task(self._watch())
         try:
             await self._converse()
         except InputError as error:
@@ -60,7 +59,8 @@ class Connection:
         except ConnectionError:
             pass  # it has vanished
         finally:
-            self._stepper.leave(self._places)
+            watching.cancel()
+            self._stepper.leave(self._stream, self._places)
 
     async def leave(self) -> None:
         """The server ends: after the answer to the frame that is at work, if there is one."""
@@ -70,6 +70,14 @@ class Connection:
             self._abort()
         else:
             await self._close(WSCloseCode.GOING_AWAY, "The server is shutting down.")
+
+    async def _watch(self) -> None:
+        """Send a client away from which nothing comes."""
+        idle = self._limits.idle_s
+        while (left := self._came + idle - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        self._metrics.refused["idle"] += 1
+        await self._close(WSCloseCode.POLICY_VIOLATION, f"Nothing came for {idle:g} s.")
 
     async def _converse(self) -> None:
         spec, stream = self._stream.spec, self._stream
@@ -83,22 +91,18 @@ class Connection:
             }
         )
         while True:
-            try:
-                message = await self._socket.receive(self._limits.idle_s)
-            except asyncio.TimeoutError:
-                self._metrics.refused["idle"] += 1
-                await self._close(WSCloseCode.POLICY_VIOLATION, f"Nothing came for {self._limits.idle_s:g} s.")
-                return
+            message = await self._socket.receive()
             if message.type == WSMsgType.BINARY:
-                came = time.monotonic()
+                came = self._came = time.monotonic()
                 async with self._busy:
-                    block = self._format.decoded(message.data)
-                    await self._send(await self._processed(block))
+                    samples = self._format.check(message.data)
+                    await self._send(await self._processed(message.data))
                 self._metrics.replied(time.monotonic() - came)
-                wait = self._pace.wait(len(block) / stream.sample_rate, came)
+                wait = self._pace.wait(samples / stream.sample_rate, came)
                 if wait > 0:
                     await asyncio.sleep(wait)
             elif message.type == WSMsgType.TEXT:
+                self._came = time.monotonic()
                 if await self._do(message.data):
                     return
             else:  # closed, by either side, or broken
@@ -107,13 +111,9 @@ class Connection:
                     self._metrics.refused["frame size" if too_big else "protocol"] += 1
                 return
 
-    async def _processed(self, block: Floats) -> Floats:
-        """[samples, channels] through the engine."""
-        out = [np.zeros((0, self._stream.channels), np.float32)]
-        for piece in self._stream.pieces(block):
-            hops = self._stream.put(piece)
-            out.append(self._stream.get(await self._stepper.step(self._places, hops) if hops.shape[1] else hops))
-        return np.concatenate(out)
+    async def _processed(self, data: bytes) -> bytearray:
+        """A frame through the engine."""
+        return await self._stepper.step(Message(self._stream, data, self._format.samples == SIXTEEN_BITS))
 
     async def _do(self, text: str) -> bool:
         """What a text message asks for; whether that was the end. Raises InputError when it is no command."""
@@ -122,14 +122,20 @@ class Connection:
             self._stream.strength = command["strength"]
             return False
         grain = self._stream.grain
-        silence = np.zeros((-(-self._stream.latency // grain) * grain, self._stream.channels), np.float32)
+        size, latency = self._format.frame_bytes, self._stream.latency
         async with self._busy:
-            await self._send((await self._processed(silence))[: self._stream.latency])
+            tail = await self._processed(bytes(-(-latency // grain) * grain * size))
+            await self._send(tail[: latency * size])
         await self._close(WSCloseCode.OK, "")
         return True
 
-    async def _send(self, block: Floats) -> None:
-        await asyncio.wait_for(self._socket.send_bytes(self._format.encoded(block)), self._limits.send_s)
+    async def _send(self, data: bytearray) -> None:
+        """An answer. Who has not taken the one before yet has a time to do so; raises TimeoutError after that."""
+        sending = self._socket.send_bytes(bytes(data))
+        if self._backlog() or len(data) > _SURE:
+            await asyncio.wait_for(sending, self._limits.send_s)
+        else:  # nothing to wait for
+            await sending
 
     async def _close(self, code: WSCloseCode, reason: str) -> None:
         """Say goodbye; away with a client that does not even take that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,8 +19,7 @@ class Histogram:
 
     def add(self, value: float) -> None:
         """One more value."""
-        index = next((index for index, bound in enumerate(self._bounds) if value <= bound), len(self._bounds))
-        self._counts[index] += 1
+        self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     def lines(self, name: str) -> Iterator[str]:

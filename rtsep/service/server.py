@@ -26,7 +26,7 @@ from rtsep.service.sound_format import SoundFormat
 from rtsep.service.stepper import Stepper
 
 STREAM, HEALTH, METRICS = "/v1/stream", "/healthz", "/metrics"
-_SWITCH_S = 0.0005  # the stepper gets the interpreter back so soon from the event loop
+_SWITCH_S = 0.0001  # the stepper gets the interpreter back so soon from the event loop
 
 
 class Server:
@@ -106,7 +106,8 @@ class Server:
         if not socket.can_prepare(request):
             raise web.HTTPUpgradeRequired(text="Sound comes and goes by WebSocket.", headers={"Upgrade": "websocket"})
         assert request.transport is not None
-        connection = Connection(socket, wanted, stream, stepper, limits, self.metrics, request.transport.abort)
+        transport: Any = request.transport
+        connection = Connection(socket, wanted, stream, stepper, limits, self.metrics, transport)
         self.metrics.streams += stream.places
         self._connections.add(connection)
         try:

@@ -6,15 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rtsep.errors import InputError
 
-Floats = NDArray[np.float32]
-
-_TYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
-_FULL_SCALE = np.float32(32768.0)
+SIXTEEN_BITS = "s16le"
+_BYTES = {SIXTEEN_BITS: 2, "f32le": 4}
 
 
 @dataclass(frozen=True)
@@ -23,7 +18,7 @@ class SoundFormat:
 
     rate: int | None = None  # Hz; None is the model's
     channels: int = 1
-    samples: str = "s16le"
+    samples: str = SIXTEEN_BITS
     strength: float | None = None  # dB; None is no limit
     block_multiple: int = 1
 
@@ -36,9 +31,9 @@ class SoundFormat:
         unknown = set(query) - {"rate", "channels", "format", "strength", "block_multiple"}
         if unknown:
             raise InputError(f"There is no parameter {min(unknown)!r}.")
-        samples = query.get("format", "s16le")
-        if samples not in _TYPES:
-            raise InputError(f"format is {samples!r}; it must be {' or '.join(_TYPES)}.")
+        samples = query.get("format", SIXTEEN_BITS)
+        if samples not in _BYTES:
+            raise InputError(f"format is {samples!r}; it must be {' or '.join(_BYTES)}.")
         strength = query.get("strength", "max")
         return cls(
             _number(query, "rate", int, None),
@@ -51,22 +46,16 @@ class SoundFormat:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of every channel."""
-        return self.channels * _TYPES[self.samples].itemsize
+        return self.channels * _BYTES[self.samples]
 
-    def decoded(self, data: bytes) -> Floats:
-        """[samples, channels] float32, full scale 1. Raises InputError when these are no whole samples."""
-        if len(data) % self.frame_bytes:
+    def check(self, data: bytes) -> int:
+        """Samples of each channel in a frame. Raises InputError when these are no whole ones."""
+        samples, rest = divmod(len(data), self.frame_bytes)
+        if rest:
             raise InputError(
                 f"A frame of {len(data)} bytes does not hold whole {self.samples} samples of {self.channels} channels."
             )
-        block = np.frombuffer(data, _TYPES[self.samples]).reshape(-1, self.channels)
-        return block.astype(np.float32) / _FULL_SCALE if self.samples == "s16le" else block.astype(np.float32)
-
-    def encoded(self, block: Floats) -> bytes:
-        """The other way; rounded and clipped where there are but 16 bits."""
-        if self.samples == "s16le":
-            block = np.clip(np.rint(block * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-        return block.astype(_TYPES[self.samples]).tobytes()
+        return samples
 
 
 def _number(query: Mapping[str, str], name: str, kind: Any, default: Any) -> Any:

@@ -11,43 +11,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rtsep.engine.engine_stream import TOGETHER
+from rtsep.engine.engine_stream import TOGETHER, EngineRounds, EngineStream, Message
 from rtsep.engine.many_streams import Engine
 from rtsep.errors import RtsepError
 from rtsep.model import Model
 from rtsep.service.metrics import Metrics
 
-Floats = NDArray[np.float32]
+_GATHER_S = 0.001  # far below a hop
 
 
 @dataclass(eq=False)
 class _Work:
-    """Hops of one connection: sound in, and what has been made of it; [places, hops, hop, channels]."""
+    """A message of one connection, and who waits for its answer."""
 
-    places: list[int]
-    sound: Floats
-    future: asyncio.Future[Floats]
-    done: int = 0
+    message: Message
+    future: asyncio.Future[Message]
 
 
 class Stepper:
     """Steps the streams of an Engine on a thread of its own; its methods are for the thread of one event loop.
 
     No connection waits for another's sound: each round takes what is there, at most ``TOGETHER`` hops of a stream and
-    one hop's worth of all streams, and who has more than that comes after the others.
+    as many in all as there may be streams, and who has more than that comes after the others. Rounds begin at least
+    ``_GATHER_S`` apart: under load many messages come until then, and one round of many costs less than many rounds.
     """
 
     def __init__(self, model: Model, streams: int, metrics: Metrics) -> None:
         """Raises InputError as Engine does. To be made within a running event loop."""
         self._engine = Engine(model, streams)
+        self._rounds = EngineRounds(self._engine)
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._inbox: deque[Callable[[], Any]] = deque()
+        self._inbox: deque[_Work | Callable[[], Any]] = deque()
         self._waiting: deque[_Work] = deque()
-        self._wake, self._ends = threading.Event(), False
+        self._wake, self._rests, self._ends = threading.Event(), True, False
+        self._next = 0.0  # when the next round may begin
         self._thread = threading.Thread(target=self._run, name="stepper", daemon=True)
         self._thread.start()
 
@@ -62,15 +60,15 @@ class Stepper:
         self._post(lambda: self._join(count, future))
         return await future
 
-    def leave(self, places: list[int]) -> None:
-        """Places are free again; what was still to be stepped there is forgotten."""
-        self._post(lambda: self._leave(places))
+    def leave(self, stream: EngineStream, places: list[int]) -> None:
+        """A stream's places are free again; what was still to be stepped there is forgotten."""
+        self._post(lambda: self._leave(stream, places))
 
-    async def step(self, places: list[int], sound: Floats) -> Floats:
-        """Hops of the streams at places, [places, hops, hop, channels] float32: what the engine makes of them."""
-        work = _Work(places, sound, self._loop.create_future())
-        self._post(lambda: self._waiting.append(work))
-        return await work.future
+    async def step(self, message: Message) -> bytearray:
+        """The answer to a message."""
+        future: asyncio.Future[Message] = self._loop.create_future()
+        self._post(_Work(message, future))
+        return (await future).answer
 
     async def end(self) -> None:
         """Stop the thread; what waits is forgotten."""
@@ -78,19 +76,29 @@ class Stepper:
         self._wake.set()
         await self._loop.run_in_executor(None, self._thread.join)
 
-    def _post(self, command: Callable[[], Any]) -> None:
-        self._inbox.append(command)
-        self._wake.set()
+    def _post(self, what: _Work | Callable[[], Any]) -> None:
+        self._inbox.append(what)
+        if self._rests:
+            self._wake.set()
 
     # On the thread.
 
     def _run(self) -> None:
         while not self._ends:
-            self._wake.wait()
+            self._rests = True
+            if not self._inbox:  # what is posted from here on wakes
+                self._wake.wait()
+            self._rests = False
             self._wake.clear()
             while not self._ends and (self._inbox or self._waiting):
+                if (early := self._next - time.perf_counter()) > 0:
+                    time.sleep(early)
                 while self._inbox:
-                    self._inbox.popleft()()
+                    what = self._inbox.popleft()
+                    if isinstance(what, _Work):
+                        self._waiting.append(what)
+                    else:
+                        what()
                 if self._waiting:
                     self._round()
 
@@ -106,44 +114,36 @@ class Stepper:
         else:
             self._tell([(future, places)])
 
-    def _leave(self, places: list[int]) -> None:
-        self._waiting = deque(work for work in self._waiting if work.places != places)
+    def _leave(self, stream: EngineStream, places: list[int]) -> None:
+        self._waiting = deque(work for work in self._waiting if work.message.stream is not stream)
         for place in places:
             self._metrics.faults += self._engine.faults(place)
             self._engine.leave(place)
 
     def _round(self) -> None:
         """One product: the next hops of those that wait."""
-        left, chosen = max(self._engine.streams, TOGETHER), []
+        left, chosen = max(self._engine.streams, TOGETHER), list[_Work]()
         for work in self._waiting:
-            count = min(TOGETHER, work.sound.shape[1] - work.done, left // len(work.places))
-            if count == 0:
+            left -= work.message.stream.rows(work.message.left)
+            if left < 0 and chosen:
                 break
-            chosen.append((work, count))
-            left -= count * len(work.places)
-        places = [place for work, count in chosen for place in work.places for _ in range(count)]
-        parts = [work.sound[:, work.done : work.done + count] for work, count in chosen]
-        rows = np.concatenate([part.reshape(-1, *part.shape[2:]) for part in parts])
-        began = time.perf_counter()
-        try:
-            made = self._engine.step(places, rows)
-        except Exception as error:  # no connection may take the others with it
-            for work, _ in chosen:
-                self._waiting.remove(work)
-            self._tell([(work.future, error) for work, _ in chosen])
-            return
-        self._metrics.stepped(len(places), time.perf_counter() - began)
-        finished, at = [], 0
-        for (work, count), part in zip(chosen, parts, strict=True):
-            size = count * len(work.places)
-            part[:] = made[at : at + size].reshape(part.shape)  # in the place of what came in
-            at += size
-            work.done += count
+            chosen.append(work)
+        for _ in chosen:
             self._waiting.popleft()
-            if work.done == work.sound.shape[1]:
-                finished.append((work.future, work.sound))
-            else:
+        began = time.perf_counter()
+        self._next = began + _GATHER_S
+        try:
+            rows = self._rounds.step([work.message for work in chosen])
+        except Exception as error:  # no connection may take the others with it
+            self._tell([(work.future, error) for work in chosen])
+            return
+        self._metrics.stepped(rows, time.perf_counter() - began)
+        finished: list[tuple[asyncio.Future[Any], Any]] = []
+        for work in chosen:
+            if work.message.left:
                 self._waiting.append(work)
+            else:
+                finished.append((work.future, work.message))
         self._tell(finished)
 
     def _tell(self, results: list[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rtsep.audio_io import workers
 from rtsep.audio_io.batch import Job, run
 from rtsep.audio_io.plan import plan
 from tests.graphs import Network
@@ -219,7 +220,28 @@ def test_control_characters_in_a_name_do_not_reach_the_terminal(here, model):
 # Workers
 
 
-def test_workers_need_no_semaphores(tmp_path, model, monkeypatch):
+@pytest.fixture
+def always(monkeypatch):
+    """However little work there is, the workers are started."""
+    monkeypatch.setattr(workers, "START_S", 0.0)
+
+
+def test_too_little_work_starts_no_workers(tmp_path):
+    """A megabyte of WAV is a fifth of a second of work; of FLAC, several times as much sound."""
+    for name, size in (("small.wav", 1 << 20), ("long.wav", 100 << 20), ("long.flac", 20 << 20)):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(size)
+
+    def worth(wanted: int, *names: str) -> int:
+        return workers.worthwhile([Job(str(tmp_path / name), tmp_path / "out.wav") for name in names], wanted)
+
+    assert worth(2, *["small.wav"] * 5) == worth(8, "missing.wav", "small.wav") == worth(8, "long.wav") == 1
+    assert worth(2, *["small.wav"] * 20) == 2 and worth(4, *["small.wav"] * 20) == 4
+    assert worth(8, "long.wav", "small.wav") == 2 and worth(4, *["long.flac"] * 4) == 4
+    assert worth(1, *["long.wav"] * 9) == 1
+
+
+def test_workers_need_no_semaphores(tmp_path, model, monkeypatch, always):
     """They live in /dev/shm, which may be missing or read-only."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -230,7 +252,7 @@ def test_workers_need_no_semaphores(tmp_path, model, monkeypatch):
     assert [outcome.error for outcome in run(jobs, model, workers=2)] == [None] * 3
 
 
-def test_where_no_process_can_be_started_this_one_works(tmp_path, model, monkeypatch):
+def test_where_no_process_can_be_started_this_one_works(tmp_path, model, monkeypatch, always):
     def refuse(*_: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -255,7 +277,7 @@ class Deadly:
 
 
 @posix
-def test_a_worker_that_dies_costs_one_file_only(tmp_path, model):
+def test_a_worker_that_dies_costs_one_file_only(tmp_path, model, always):
     jobs = []
     for n, rate in enumerate((16000, 8000, 16000, 8000, 16000, 16000)):
         write(str(tmp_path / f"{n}.wav"), rate=rate)

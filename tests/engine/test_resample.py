@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtsep.engine.resample import Converter, WholeSignal, convolve
+from rtsep.engine.polyphase import convolve
+from rtsep.engine.resample import Converter, WholeSignal
 
 PAIRS = [
     (8000, 48000),

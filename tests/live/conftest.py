@@ -11,8 +11,7 @@ import pytest
 from graphs import Network
 
 from rtsep.engine.enhance import BACKEND
-from rtsep.live.backends import player_callback
-from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
+from rtsep.live.backends.callbacks import LIVE_CALLBACKS, capturing, playing
 from rtsep.live.engine import live_supervisor
 from rtsep.live.engine.governor import Governor
 from rtsep.live.engine.supervisor import Supervisor
@@ -29,9 +28,8 @@ def importable() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
     """The caches of compiled code are full before a child has to fill them while somebody waits for its sound."""
-    compile_callback()
-    compile_capturing_callback()
-    player_callback.compile_callback()
+    for callback in (LIVE_CALLBACKS[""], capturing, playing):
+        assert callback.address
 
 
 @pytest.fixture

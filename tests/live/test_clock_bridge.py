@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from rtsep.live.backends.adaptive_resampler import read, steer, table
-from rtsep.live.backends.clock_bridge import capture, cross, nominal_rate
+from rtsep.live.backends.adaptive_resampler import read, steer
+from rtsep.live.backends.clock_bridge import capture, cross
+from rtsep.live.backends.clock_rates import nominal_rate
+from rtsep.live.backends.resampler_table import table
 from rtsep.live.backends.shared_state import HALF, RESAMPLER, SharedBlock
 
 RATE = 48000.0

@@ -18,7 +18,7 @@ from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import Gated
 from rtsep.engine.gate_settings import GateSettings
 from rtsep.errors import InputError, RtsepError
-from rtsep.live.backends.live_callback import WAIT_VARIANT
+from rtsep.live.backends.callbacks import WAIT_VARIANT
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE
 from rtsep.live.engine.live_engine import LiveEngine, LiveSettings
 

@@ -23,9 +23,10 @@ from test_jack import wait
 import rtsep
 from rtsep.engine.enhance import BACKEND, enhance
 from rtsep.errors import InputError
-from rtsep.live.backends import player_callback
+from rtsep.live.backends import callbacks
 from rtsep.live.backends.jack_client import JackClient
-from rtsep.live.backends.player_callback import new_player_block, play
+from rtsep.live.backends.player_block import new_player_block
+from rtsep.live.backends.player_callback import play
 from rtsep.live.backends.shared_state import FLAG_JOIN, FLAG_LATE, SharedBlock
 from rtsep.live.engine.processes import Children
 from rtsep.live.engine.supervisor import WORKER_TRIES
@@ -207,7 +208,7 @@ def test_nothing_there_is_late_and_skips_nothing_and_the_end_is_silence() -> Non
 
 
 def test_the_player_callbacks_callback_allocates_nothing() -> None:
-    code = player_callback.compile_callback(cache=False).inspect_llvm()
+    code = callbacks.playing.llvm()
     assert "NRT_MemInfo_alloc" not in code and "NRT_Allocate" not in code and "fence seq_cst" in code
 
 

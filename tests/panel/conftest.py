@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from rtsep.live.backends.live_callback import compile_callback, compile_capturing_callback
+from rtsep.live.backends.callbacks import LIVE_CALLBACKS, capturing
 from rtsep.live.engine import live_supervisor
 from rtsep.live.engine.governor import Governor
 from rtsep.live.engine.supervisor import Supervisor
@@ -25,8 +25,8 @@ from tests.panel.site import PATIENCE_S, Site
 @pytest.fixture(scope="module")
 def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A private PulseAudio whose microphone hears noise; no machine is too slow, and no device lost for slowness."""
-    compile_callback()  # the caches are full before a child has to fill them while a test waits for its sound
-    compile_capturing_callback()
+    # The caches are full before a child has to fill them while a test waits for its sound.
+    assert LIVE_CALLBACKS[""].address and capturing.address
     folder = tmp_path_factory.mktemp("panel")
     noise = 0.1 * np.random.default_rng(0).standard_normal(48000 * 300)
     soundfile.write(folder / "noise.wav", noise, 48000)

@@ -14,7 +14,7 @@ import soundfile
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from rtsep.errors import InputError
-from rtsep.live.backends.player_callback import compile_callback
+from rtsep.live.backends import callbacks
 from rtsep.live.player.player import Player
 from rtsep.panel.folder_requests import list_folder
 from rtsep.panel.karaoke import Karaoke
@@ -29,7 +29,7 @@ RATE = 48000
 @pytest.fixture(scope="module")
 def songs(pulse: None) -> Iterator[Path]:
     """A folder for music, where the panel begins to look: two songs of 60 s and what is none."""
-    compile_callback()  # the cache is full before a child has to fill it while a test waits for its sound
+    assert callbacks.playing.address  # the cache is full before a child has to fill it while a test waits for its sound
     folder = Path(os.environ["HOME"]) / "Music"
     folder.mkdir()
     for seed, name in enumerate(("first", "second")):

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.compiled import kernels, records
-from rtsep.engine.compiled.kernels import BLOCK_VECTORS, VECTOR
+from rtsep.engine.compiled import records
 from rtsep.engine.compiled.onnx_file import Graph, Node, OnnxFile
 from rtsep.engine.compiled.operators import BINARY, OPERATORS, UNARY, VIEWS
 from rtsep.engine.compiled.places import Life, Memory, plan
@@ -27,10 +26,10 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 FUNCTIONS = {
-    **{"Sigmoid": kernels.SIGMOID, "Tanh": kernels.TANH, "Log": kernels.LOG, "Exp": kernels.EXP, "Sqrt": kernels.SQRT},
-    **{"Reciprocal": kernels.RECIPROCAL, "Neg": kernels.NEGATIVE, "Relu": kernels.RELU, "Abs": kernels.ABSOLUTE},
-    **{"Add": kernels.ADD, "Sub": kernels.SUBTRACT, "Mul": kernels.MULTIPLY, "Div": kernels.DIVIDE},
-    **{"PRelu": kernels.PRELU, "Max": kernels.MAXIMUM, "Min": kernels.MINIMUM},
+    **{"Sigmoid": records.SIGMOID, "Tanh": records.TANH, "Log": records.LOG, "Exp": records.EXP, "Sqrt": records.SQRT},
+    **{"Reciprocal": records.RECIPROCAL, "Neg": records.NEGATIVE, "Relu": records.RELU, "Abs": records.ABSOLUTE},
+    **{"Add": records.ADD, "Sub": records.SUBTRACT, "Mul": records.MULTIPLY, "Div": records.DIVIDE},
+    **{"PRelu": records.PRELU, "Max": records.MAXIMUM, "Min": records.MINIMUM},
 }
 OLDEST_OPSET, NEWEST_OPSET = 13, 22  # between them the operators here say the same
 FEW = 8  # so many values are added one after the other, as rows
@@ -51,11 +50,13 @@ class PhaseTest:
 def pack(weights: Array) -> NDArray[np.float32]:
     """[depth, outputs] as `kernels.product` reads it: blocks of outputs, filled up with zeros to whole vectors."""
     depth, outputs = weights.shape
-    vectors = -(-outputs // VECTOR)
-    padded = np.zeros((depth, vectors * VECTOR), np.float32)
+    vectors = -(-outputs // records.VECTOR)
+    padded = np.zeros((depth, vectors * records.VECTOR), np.float32)
     padded[:, :outputs] = weights
-    wide = BLOCK_VECTORS * VECTOR
-    return np.concatenate([padded[:, begin : begin + wide].ravel() for begin in range(0, vectors * VECTOR, wide)])
+    wide = records.BLOCK_VECTORS * records.VECTOR
+    return np.concatenate(
+        [padded[:, begin : begin + wide].ravel() for begin in range(0, vectors * records.VECTOR, wide)]
+    )
 
 
 def compile_model(file: OnnxFile, spec: ModelSpec) -> Program:
@@ -195,7 +196,7 @@ class _Compiler:
 
     def _keep(self, name: str, count: int) -> None:
         self.kept[name] = (self.kept_values, count)
-        self.kept_values += -(-count // VECTOR) * VECTOR
+        self.kept_values += -(-count // records.VECTOR) * records.VECTOR
 
     def _count(self, nodes: list[Node]) -> None:
         for node in nodes:
@@ -245,7 +246,7 @@ class _Compiler:
         if self.rows.holds(x) and x.flags.c_contiguous:
             return x
         y = self.rows.new(x.shape)
-        self._elementwise(records.UNARY, kernels.COPY, [x], y)
+        self._elementwise(records.UNARY, records.COPY, [x], y)
         return y
 
     # Records.
@@ -377,7 +378,7 @@ class _Compiler:
         at = 0
         for x in inputs:
             piece = y[(slice(None),) * axis + (slice(at, at + x.shape[axis]),)]
-            self._elementwise(records.UNARY, kernels.COPY, [x], piece)
+            self._elementwise(records.UNARY, records.COPY, [x], piece)
             at += x.shape[axis]
 
     def _total(self, node: Node, inputs: list[Any]) -> None:
@@ -394,9 +395,9 @@ class _Compiler:
         count = int(np.prod(lines.shape[: len(summed)]))
         if count <= FEW:
             parts = [lines[index] for index in np.ndindex(lines.shape[: len(summed)])]
-            self._elementwise(records.UNARY, kernels.COPY, parts[:1], y) if count == 1 else None
+            self._elementwise(records.UNARY, records.COPY, parts[:1], y) if count == 1 else None
             for number, part in enumerate(parts[1:]):
-                self._elementwise(records.BINARY, kernels.ADD, [y if number else parts[0], part], y)
+                self._elementwise(records.BINARY, records.ADD, [y if number else parts[0], part], y)
             return
         sizes, (step,) = merged(lines.shape[: len(summed)], [_steps(lines)[: len(summed)]])
         if len(sizes) > 1:
@@ -449,8 +450,8 @@ class _Compiler:
             scaled = np.float32(attributes.get("beta", 1.0)) * inputs[2].reshape(-1)
             bias = np.broadcast_to(scaled, (outputs,))
         leading = x.shape[:-1]
-        vectors = -(-outputs // VECTOR)
-        y = self.rows.new((*leading, vectors * VECTOR))[..., :outputs]
+        vectors = -(-outputs // records.VECTOR)
+        y = self.rows.new((*leading, vectors * records.VECTOR))[..., :outputs]
         sizes, steps = merged(leading, [_steps(x)[:-1], _steps(y)[:-1]])
         if len(sizes) > 1:
             x = self._side_by_side(x)
@@ -469,7 +470,7 @@ class _Compiler:
 
     def _finish(self, name: str, record: int, y: Array, bias: Array | None, here: set[int]) -> None:
         """What follows a product and can be done with it: a bias, and then a PReLU of one slope or a sum."""
-        kind, slope = kernels.PLAIN if bias is None else kernels.WITH_BIAS, 1.0
+        kind, slope = records.PLAIN if bias is None else records.WITH_BIAS, 1.0
         while follower := self._follower(name, here):
             other = self.values.get(next((each for each in follower.inputs if each != name), ""))
             if other is None or isinstance(other, PhaseTest):
@@ -482,9 +483,9 @@ class _Compiler:
                 and other.size in (1, y.shape[-1])
                 and other.ndim <= y.ndim
             ):
-                bias, kind = np.broadcast_to(other.reshape(-1), (y.shape[-1],)), kernels.WITH_BIAS
+                bias, kind = np.broadcast_to(other.reshape(-1), (y.shape[-1],)), records.WITH_BIAS
             elif follower.op == "PRelu" and follower.inputs[0] == name and fixed and other.size == 1:
-                kind, slope = kernels.WITH_PRELU, float(other.reshape(()))
+                kind, slope = records.WITH_PRELU, float(other.reshape(()))
             elif (
                 follower.op == "Add"
                 and not fixed
@@ -492,13 +493,13 @@ class _Compiler:
                 and y.size == y.shape[-1]
                 and other.flags.c_contiguous
             ):
-                kind = kernels.WITH_SUM
+                kind = records.WITH_SUM
                 self._operand(record, records.OFFSET, other, records.B_ROW)
             else:
                 break
             self.done.add(id(follower))
             name = follower.outputs[0]
-            if kind != kernels.WITH_BIAS:
+            if kind != records.WITH_BIAS:
                 break
         self.records[record][records.FUNCTION] = kind
         self._operand(record, records.BIAS, np.zeros(y.shape[-1], np.float32) if bias is None else bias)
@@ -526,7 +527,7 @@ class _Compiler:
             made = [self._value(output.name) for output in graph.outputs]
             places = places or [self.rows.new(value.shape) for value in made]
             for value, place in zip(made, places, strict=True):
-                self._elementwise(records.UNARY, kernels.COPY, [value], place)
+                self._elementwise(records.UNARY, records.COPY, [value], place)
             if branch == "then_branch":
                 leave = self._record(records.GO_TO)
                 self.records[skip][records.TARGET] = len(self.records)
@@ -537,9 +538,9 @@ class _Compiler:
         test, yes, no = inputs
         y = self.rows.new(np.broadcast_shapes(yes.shape, no.shape))
         skip = self._record(records.UNLESS_PHASE, PHASE=test.phase)
-        self._elementwise(records.UNARY, kernels.COPY, [yes], y)
+        self._elementwise(records.UNARY, records.COPY, [yes], y)
         leave = self._record(records.GO_TO)
         self.records[skip][records.TARGET] = len(self.records)
-        self._elementwise(records.UNARY, kernels.COPY, [no], y)
+        self._elementwise(records.UNARY, records.COPY, [no], y)
         self.records[leave][records.TARGET] = len(self.records)
         self.values[node.outputs[0]] = y

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import int64, njit, void
+from numba import njit
 
 from rtsep.engine.compiled import kernels as k
 from rtsep.engine.compiled import records as w
 from rtsep.engine.compiled.memory import floats, integers, read
 from rtsep.engine.framing import settle
-from rtsep.engine.numba_cache import c_function
 
 inlined: Any = njit(inline="always")  # compiled once, within `run`: that takes seconds
-
-# Words of a context, by which C code and kernels know all that a step consists of.
-RECORDS, SEGMENTS, SEGMENT_COUNT, ROWS, RATE = range(5)
 
 
 @inlined
@@ -53,7 +49,7 @@ def _product(record_at, begin, end):
     else:
         for row in range(begin, end):
             k.product(word[w.B], x + row * x_row, x_step, x_inner, y + row * y_row, y_inner, inner, depth, vectors)
-    if word[w.FUNCTION] != k.PLAIN:
+    if word[w.FUNCTION] != w.PLAIN:
         slope = read(word[w.SLOPE])
         for row in range(begin, end):
             other = word[w.OFFSET] + row * word[w.B_ROW]
@@ -96,17 +92,17 @@ def _memory(record_at, kind, rows_at, begin, end):
         stream = integers(rows_at + 8 * w.ROW_WORDS * row, w.ROW_WORDS)
         kept, here = stream[0] + 4 * word[w.OFFSET], word[w.A] + row * word[w.A_ROW]
         if kind == w.RECALL:
-            k.unary(k.COPY, kept, 1, here, 1, count)
+            k.unary(w.COPY, kept, 1, here, 1, count)
         elif kind == w.KEEP:
-            k.unary(k.COPY, here, 1, kept, 1, count)
+            k.unary(w.COPY, here, 1, kept, 1, count)
             settle(floats(kept, count))
         elif kind == w.TAPS:
             for tap in range(reach):
                 ring_row = (stream[1] + tap * dilation) % (reach * dilation)
-                k.unary(k.COPY, kept + 4 * count * ring_row, 1, here + 4 * count * tap, 1, count)
+                k.unary(w.COPY, kept + 4 * count * ring_row, 1, here + 4 * count * tap, 1, count)
         else:
             newest = kept + 4 * count * (stream[1] % (reach * dilation))
-            k.unary(k.COPY, here, 1, newest, 1, count)
+            k.unary(w.COPY, here, 1, newest, 1, count)
             settle(floats(newest, count))
 
 
@@ -151,22 +147,18 @@ def _alike(rows_at, row, rows, rate):
     return after
 
 
-def _run(context_at, rows):
+def run(context_at, rows):
     """One hop of ``rows`` rows, of which those of a stream lie together.
 
     What goes from row to row of a stream, a recurrent state say, goes in the order of the rows.
     """
     context = integers(context_at, 5)
-    for segment in range(context[SEGMENT_COUNT]):
-        part = integers(context[SEGMENTS] + 8 * w.SEGMENT_WORDS * segment, w.SEGMENT_WORDS)
+    for segment in range(context[w.SEGMENT_COUNT]):
+        part = integers(context[w.SEGMENTS] + 8 * w.SEGMENT_WORDS * segment, w.SEGMENT_WORDS)
         row = 0
         while row < rows:
             after = rows
             if part[2]:
-                after = _alike(context[ROWS], row, rows, context[RATE])
-            execute(context[RECORDS], part[0], part[1], context[ROWS], row, after, context[RATE])
+                after = _alike(context[w.ROWS], row, rows, context[w.RATE])
+            execute(context[w.RECORDS], part[0], part[1], context[w.ROWS], row, after, context[w.RATE])
             row = after
-
-
-# `run.ctypes(context, rows)` from Python, `run.address` from elsewhere
-run = c_function(_run, void(int64, int64), error_model="numpy")

@@ -10,7 +10,7 @@ import math
 from functools import partial
 
 import numpy as np
-from numba import float32, int64, void
+from numba import float32, int64, njit, void
 
 from rtsep.engine.compiled.memory import (
     exponent_of,
@@ -22,22 +22,38 @@ from rtsep.engine.compiled.memory import (
     tile,
     write,
 )
-from rtsep.engine.framing import TINY
-from rtsep.engine.numba_cache import compiled as _compiled
+from rtsep.engine.compiled.records import (
+    ABSOLUTE,
+    ADD,
+    BLOCK_VECTORS,
+    COPY,
+    DIVIDE,
+    EXP,
+    LOG,
+    MAXIMUM,
+    MULTIPLY,
+    NEGATIVE,
+    PRELU,
+    RECIPROCAL,
+    RELU,
+    SIGMOID,
+    SQRT,
+    SUBTRACT,
+    TANH,
+    VECTOR,
+    WITH_BIAS,
+    WITH_PRELU,
+    WITH_SUM,
+)
+from rtsep.engine.limits import TINY
 
 # A sum may be taken in any order and a product be fused with it, but NaN and infinity stay what they are.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 FUSED = {"contract"}
-compiled = partial(_compiled, error_model="numpy")
+compiled = partial(njit, error_model="numpy")  # not cached: `native_function` keeps what has them within
 
-VECTOR = 16
-BLOCK_VECTORS = 4  # the weights of so many vectors of outputs lie together
 TILE_ROWS = 4
 TILE_VECTORS = 4 if has_avx512() else 1  # of several rows at once; TILE_ROWS times as many sums stay in registers
-
-ADD, SUBTRACT, MULTIPLY, DIVIDE, PRELU, MAXIMUM, MINIMUM = range(7)
-COPY, SIGMOID, TANH, LOG, EXP, SQRT, RECIPROCAL, NEGATIVE, RELU, ABSOLUTE = range(10)
-PLAIN, WITH_BIAS, WITH_PRELU, WITH_SUM = range(4)  # what follows a product
 
 _one_by_1, _one_by_2, _one_by_3, _one_by_4 = (tile(1, vectors) for vectors in (1, 2, 3, 4))
 _rows_by_1, _rows_by_2, _rows_by_3, _rows_by_4 = (tile(TILE_ROWS, vectors) for vectors in (1, 2, 3, 4))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import binding, ir
-from numba import carray, float32, int64, njit, types
+from numba import carray, float32, float64, int16, int64, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
+from rtsep.engine.compiled.records import VECTOR
+
 intrinsic: Any = _intrinsic  # without types: what it returns takes other arguments than it is given
-VECTOR = 16  # values in a vector of the product; LLVM makes of it what the processor has
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, VECTOR)
 
@@ -38,6 +39,26 @@ def pointer_to_integers(typing: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], _INT64.as_pointer())
 
     return types.CPointer(int64)(int64), code
+
+
+@intrinsic
+def pointer_to_shorts(typing: Any, address: Any) -> Any:
+    """An int64 address as a pointer to int16."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(16).as_pointer())
+
+    return types.CPointer(int16)(int64), code
+
+
+@intrinsic
+def pointer_to_doubles(typing: Any, address: Any) -> Any:
+    """An int64 address as a pointer to float64."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.DoubleType().as_pointer())
+
+    return types.CPointer(float64)(int64), code
 
 
 @njit(inline="always")

@@ -10,69 +10,16 @@ The delay is that of a Stream with blocks of whole hops: synthesis window + look
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, float32, int32, int64, types
 from numpy.typing import NDArray
 
-from rtsep.engine.compiled.interpreter import ROWS, run
-from rtsep.engine.compiled.memory import call, floats, integers
+from rtsep.engine.compiled.functions import run, step_stream
 from rtsep.engine.compiled.program import Program, Workspace, aligned
-from rtsep.engine.compiled.records import ROW_WORDS
-from rtsep.engine.framing import LIMIT, TINY
-from rtsep.engine.numba_cache import c_function
 
 Floats = NDArray[np.float32]
 
-# Words of the context, after those of `interpreter.run`: its address, sizes, and the addresses of the first row's
-# window, of its frames of the target, and of what earlier frames still owe ([channels, synthesis window]).
+# Words of the context, after those of `interpreter.run` (in `records`): its address, sizes, and the addresses of the
+# first row's window, of its frames of the target, and of what earlier frames still owe ([channels, synthesis window]).
 RUN, USED, HOP, CHANNELS, OWN_CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ROW_BYTES, TAIL, WORDS = range(5, 17)
-_LIMIT = np.float32(LIMIT)
-
-
-def _step(context_at, source, target):
-    word = integers(context_at, WORDS)
-    hop, channels, own, window = word[HOP], word[CHANNELS], word[OWN_CHANNELS], word[WINDOW]
-    rows, width = word[USED], word[WIDTH]
-    heard, made = carray(source, (hop * channels,)), carray(target, (hop * channels,))
-    for row in range(rows):
-        for c in range(own):
-            memory = floats(word[WINDOW_AT] + row * word[ROW_BYTES] + 4 * c * window, window)
-            for i in range(window - hop):
-                memory[i] = memory[i + hop]
-            channel = row * own + c if channels > 1 else 0
-            for i in range(hop):
-                value = heard[i * channels + channel]
-                if not np.isfinite(value) or abs(value) < TINY:
-                    value = np.float32(0.0)
-                memory[window - hop + i] = min(_LIMIT, max(-_LIMIT, value))
-    call(word[RUN], context_at, rows)
-    table = integers(word[ROWS], ROW_WORDS * rows)
-    sound = np.float32(0.0)
-    for row in range(rows):
-        table[ROW_WORDS * row + 1] += 1
-        for c in range(own):
-            frame = floats(word[FRAMES_AT] + row * word[ROW_BYTES] + 4 * c * width, width)
-            tail = floats(word[TAIL] + 4 * (row * own + c) * width, width)
-            for i in range(width - hop):
-                tail[i] = tail[i + hop] + frame[i]
-            for i in range(width - hop, width):
-                tail[i] = frame[i]
-    for i in range(hop):
-        for channel in range(channels):
-            value = floats(word[TAIL] + 4 * channel * width, width)[i]
-            if channels < own:  # one channel went in as several: their mean comes out
-                for c in range(1, own):
-                    value += floats(word[TAIL] + 4 * c * width, width)[i]
-                value /= np.float32(own)
-            made[i * channels + channel] = value
-            sound += value * np.float32(0.0)
-    if sound == np.float32(0.0):
-        return np.int32(0)
-    made[:] = np.float32(0.0)
-    floats(word[TAIL], rows * own * width)[:] = np.float32(0.0)
-    return np.int32(1)
-
-
-step = c_function(_step, int32(int64, types.CPointer(float32), types.CPointer(float32)))
 
 
 class Rows:
@@ -107,8 +54,7 @@ class Rows:
     def step(self, hop: Floats) -> tuple[Floats, int]:
         """One hop from Python, float32 interleaved, in one piece: what comes out, and what the function returns."""
         out = np.empty_like(hop)
-        pointer = np.ctypeslib.as_ctypes
-        return out, int(step.ctypes(self.context, pointer(hop.reshape(-1)), pointer(out.reshape(-1))))
+        return out, int(step_stream(self.context, hop.ctypes.data, out.ctypes.data))
 
     def activity(self, row: int) -> float | None:
         """Probability that the target was active in the newest hop of a row, if the model says."""
@@ -131,8 +77,6 @@ class NativeStep:
     rate. A mono model runs once a channel, all channels in one product. Belongs to one thread at a time.
     """
 
-    address: int = step.address
-
     def __init__(self, program: Program, channels: int = 1) -> None:
         """channels: of input and output. Raises InputError when the model cannot run on so many."""
         from rtsep.engine.stream import check_channels
@@ -142,6 +86,7 @@ class NativeStep:
         self._count = max(1, self.channels // spec.channels)
         self._rows = Rows(program, self._count, self.channels)
         self.context = self._rows.context
+        self.address = step_stream.address
 
     def step(self, hop: Floats) -> tuple[Floats, int]:
         """One hop from Python, [hop × channels] float32 interleaved: what comes out, and what the function returns."""

@@ -7,6 +7,16 @@ of record has is written where `interpreter` runs it.
 from __future__ import annotations
 
 WORDS = 32
+VECTOR = 16  # values in a vector of the product; LLVM makes of it what the processor has
+BLOCK_VECTORS = 4  # the weights of so many vectors of outputs lie together
+
+# Functions of BINARY and UNARY, and what follows a product.
+ADD, SUBTRACT, MULTIPLY, DIVIDE, PRELU, MAXIMUM, MINIMUM = range(7)
+COPY, SIGMOID, TANH, LOG, EXP, SQRT, RECIPROCAL, NEGATIVE, RELU, ABSOLUTE = range(10)
+PLAIN, WITH_BIAS, WITH_PRELU, WITH_SUM = range(4)
+
+# Words of a context, by which `interpreter.run` knows all that a step consists of.
+RECORDS, SEGMENTS, SEGMENT_COUNT, ROWS, RATE = range(5)
 
 UNARY, BINARY, PRODUCT, NORM, DEPTHWISE, TOTAL, RECALL, KEEP, TAPS, COLUMN, UNLESS_PHASE, GO_TO = range(12)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rtsep.engine.compiled.interpreter import run
+from rtsep.engine.compiled.functions import run
 from rtsep.engine.compiled.program import Program, Workspace, aligned
 
 Floats = NDArray[np.float32]
@@ -37,7 +37,7 @@ class CompiledStep:
         """See Step.step; frames are [sources, channels, synthesis_window]."""
         self._window[:] = window
         self._workspace.table[0, 1] = self._time
-        run.ctypes(self._context, 1)
+        run(self._context, 1)
         self._time += 1
         return self._frame
 
@@ -50,7 +50,7 @@ class CompiledStep:
         count = len(windows)
         self._windows[:count] = windows
         self._workspace.table[:count, 1] = np.arange(self._time, self._time + count)
-        run.ctypes(self._context, count)
+        run(self._context, count)
         self._time += count
         if self.activity is not None and self._activities is not None:
             self.activity[:] = self._activities[count - 1]

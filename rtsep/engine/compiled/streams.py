@@ -11,79 +11,20 @@ there on, until whoever calls makes them as new. Returned is how many rows were 
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, float32, int32, int64, types
 from numpy.typing import NDArray
 
-from rtsep.engine.compiled.interpreter import ROWS, run
-from rtsep.engine.compiled.memory import call, floats, integers
+from rtsep.engine.compiled.functions import run, step_streams
 from rtsep.engine.compiled.places import ALIGNMENT
 from rtsep.engine.compiled.program import Program, Workspace, aligned
-from rtsep.engine.compiled.records import ROW_WORDS
-from rtsep.engine.framing import LIMIT, TINY
-from rtsep.engine.numba_cache import c_function
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-# Words of the context, after those of `interpreter.run`: its address, sizes, of the first row's window, frames of the
-# target and activity the addresses, of the first stream's memory, window and overlap too, and of arrays [places].
+# Words of the context, after those of `interpreter.run` (in `records`): its address, sizes, of the first row's window,
+# frames of the target and activity the addresses, of the first stream's memory, window and overlap too, and of arrays
+# [places].
 RUN, PLACES, HOP, CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ACTIVITY_AT, ROW_BYTES = range(5, 15)
 MEMORY, MEMORY_WINDOW, MEMORY_TAIL, MEMORY_BYTES, ORDER, HOPS, FAULTS, ACTIVITIES, WORDS = range(15, 24)
-_LIMIT = np.float32(LIMIT)
-
-
-def _step(context_at, rows, source, target):
-    word = integers(context_at, WORDS)
-    hop, channels, window, width = word[HOP], word[CHANNELS], word[WINDOW], word[WIDTH]
-    size = hop * channels
-    heard, made = carray(source, (rows * size,)), carray(target, (rows * size,))
-    table, order = integers(word[ROWS], ROW_WORDS * rows), integers(word[ORDER], rows)
-    hops, faults = integers(word[HOPS], word[PLACES]), integers(word[FAULTS], word[PLACES])
-    activities = floats(word[ACTIVITIES], word[PLACES])
-    for row in range(rows):
-        place = order[row]
-        table[ROW_WORDS * row] = word[MEMORY] + place * word[MEMORY_BYTES]
-        table[ROW_WORDS * row + 1] = hops[place]
-        hops[place] += 1
-        for c in range(channels):
-            memory = floats(word[MEMORY_WINDOW] + place * word[MEMORY_BYTES] + 4 * c * window, window)
-            seen = floats(word[WINDOW_AT] + row * word[ROW_BYTES] + 4 * c * window, window)
-            for i in range(window - hop):
-                memory[i] = memory[i + hop]
-            for i in range(hop):
-                value = heard[row * size + i * channels + c]
-                if not np.isfinite(value) or abs(value) < TINY:
-                    value = np.float32(0.0)
-                memory[window - hop + i] = min(_LIMIT, max(-_LIMIT, value))
-            for i in range(window):
-                seen[i] = memory[i]
-    call(word[RUN], context_at, rows)
-    silent = 0
-    for row in range(rows):
-        place = order[row]
-        check = np.float32(0.0)
-        if word[ACTIVITY_AT] != 0:
-            activities[place] = floats(word[ACTIVITY_AT] + row * word[ROW_BYTES], 1)[0]
-            check += activities[place] * np.float32(0.0)
-        for c in range(channels):
-            frame = floats(word[FRAMES_AT] + row * word[ROW_BYTES] + 4 * c * width, width)
-            tail = floats(word[MEMORY_TAIL] + place * word[MEMORY_BYTES] + 4 * c * width, width)
-            for i in range(width - hop):
-                tail[i] = tail[i + hop] + frame[i]
-            for i in range(width - hop, width):
-                tail[i] = frame[i]
-            for i in range(hop):
-                made[row * size + i * channels + c] = tail[i]
-                check += tail[i] * np.float32(0.0)
-        if check != np.float32(0.0):
-            faults[place] = 1
-        if faults[place] != 0:
-            made[row * size : (row + 1) * size] = np.float32(0.0)
-            silent += 1
-    return np.int32(silent)
-
-
-step = c_function(_step, int32(int64, int64, types.CPointer(float32), types.CPointer(float32)))
 
 
 class StreamMemories:
@@ -133,8 +74,8 @@ class StreamMemories:
         sound: [len(order), hop, channels] float32 in one piece.
         """
         self._order[: len(order)] = order
-        pointer = np.ctypeslib.as_ctypes(sound.reshape(-1))
-        return int(step.ctypes(self._words.ctypes.data, len(order), pointer, pointer))
+        at = sound.ctypes.data
+        return int(step_streams(self._words.ctypes.data, len(order), at, at))
 
     def clear(self, place: int, hop: int = 0) -> None:
         """Make the stream at a place as new; its next hop has the number ``hop``."""

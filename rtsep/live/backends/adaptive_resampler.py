@@ -10,30 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 from numba import float32, float64, int64, void
-from numpy.typing import NDArray
 
 from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.record_types import RESAMPLER_TYPE
-from rtsep.live.backends.shared_state import HALF, PHASES
 
-BETA = 9.0  # Kaiser window, 90 dB
 LIMIT_PPM = 1000.0  # no two sound cards are further apart
 _DAMPING = 0.25  # rad/s: settles within half a minute, far below anything that could be heard as vibrato
 _SMOOTH_S = 0.25  # callbacks do not come to the sample
 
 _SOUND = float32[:, ::1]
-
-
-def table(nominal: float = 1.0) -> NDArray[np.float32]:
-    """[PHASES + 1, 2 HALF] float32: tap t of phase p weighs the sample at ``floor(place) - HALF + 1 + t``.
-
-    nominal: samples of the ring for each one put out; beyond 1 the band is cut to what the output can hold.
-    """
-    offset = np.arange(PHASES + 1)[:, None] / PHASES - (np.arange(2 * HALF) - (HALF - 1))
-    window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1 - (offset / HALF) ** 2)))
-    cut = 0.93 / max(1.0, nominal)  # below Nyquist, where the window's transition would alias
-    taps = np.sinc(cut * offset) * window
-    return np.ascontiguousarray(taps / taps.sum(axis=1, keepdims=True), np.float32)
 
 
 @compiled(void(RESAMPLER_TYPE, float64, float64, float64, float64))

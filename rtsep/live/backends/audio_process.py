@@ -21,10 +21,9 @@ from typing import Any
 
 from rtsep.engine.enhance import BACKEND
 from rtsep.errors import RtsepError
-from rtsep.live.backends import live_callback, passthrough_callback, player_callback, realtime
-from rtsep.live.backends.adaptive_resampler import table
-from rtsep.live.backends.clock_bridge import MIN_MARGIN_S, nominal_rate
-from rtsep.live.backends.jack_client import server_period
+from rtsep.live.backends import callbacks, realtime
+from rtsep.live.backends.clock_rates import MIN_MARGIN_S, nominal_rate
+from rtsep.live.backends.jack_library import server_period
 from rtsep.live.backends.portaudio import (
     HIGH_LATENCY,
     LOW_LATENCY,
@@ -34,6 +33,7 @@ from rtsep.live.backends.portaudio import (
     PortAudio,
     StreamRequest,
 )
+from rtsep.live.backends.resampler_table import table
 from rtsep.live.backends.shared_state import Fields, SharedBlock
 from rtsep.live.backends.step_keeper import StepKeeper
 from rtsep.live.engine.processes import PASSTHROUGH, PLAYER, say, say_not_compiled
@@ -123,13 +123,13 @@ class Streams:
     def _stream(self, source: Device | None, target: Device | None, rate: int, block: int) -> AudioStream:
         kind = self._settings["callback"]
         if target is None:
-            callback = live_callback.compile_capturing_callback()
+            callback = callbacks.capturing
         elif kind == PLAYER:
-            callback = player_callback.compile_callback()
+            callback = callbacks.playing
         elif kind == PASSTHROUGH:
-            callback = passthrough_callback.compile_callback()
+            callback = callbacks.passing
         else:
-            callback = live_callback.compile_callback(self._settings.get("variant") or "")
+            callback = callbacks.LIVE_CALLBACKS[self._settings.get("variant") or ""]
         latency = HIGH_LATENCY if kind == PLAYER else LOW_LATENCY
         address = self._block.address
         return self._backend.open(StreamRequest(source, target, self.channels, rate, block, callback, address, latency))

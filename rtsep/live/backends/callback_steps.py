@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import boolean, float64, int64, void
+from numba import boolean, carray, float64, int64, void
 
-from rtsep.engine.compiled.memory import call_step, floats
+from rtsep.engine.compiled.memory import call_step, pointer_to_floats
 from rtsep.engine.framing import mix
 from rtsep.engine.numba_cache import compiled
 from rtsep.engine.stream import RAMP_S
 from rtsep.live.backends.denormals import flush, restore
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.record_types import STATE_TYPE
-from rtsep.live.backends.stream_callback import SOUND
+from rtsep.live.backends.shared_state import STATE, STEP_GAIN_AT
+from rtsep.live.backends.stream_callback import SOUND, rings
 
 
 @compiled(void(STATE_TYPE, float64[::1]))
@@ -73,10 +74,9 @@ def run_steps(state, gain, heard, stepped, most):
     hop, channels = state.step_hop, heard.shape[0]
     size = hop * channels
     mask = heard.shape[1] - 1
-    scratch = floats(state.step_scratch, 3 * size)
-    block = scratch[:size].reshape((hop, channels))
-    made = scratch[size : 2 * size].reshape((hop, channels))
-    wet = scratch[2 * size :].reshape((channels, hop))
+    block = carray(pointer_to_floats(state.step_scratch), (hop, channels))
+    made = carray(pointer_to_floats(state.step_scratch + 4 * size), (hop, channels))
+    wet = carray(pointer_to_floats(state.step_scratch + 8 * size), (channels, hop))
     _follow_strength(state, gain)
     for _ in range(most):
         taken = state.step_taken
@@ -103,3 +103,18 @@ def run_steps(state, gain, heard, stepped, most):
             state.step_valid_from = at + hop
         state.step_taken = taken + hop
         state.step_position = at + hop
+
+
+def settle_block(user):
+    """``settle_strength`` of a shared block."""
+    state = carray(user, (1,), STATE)[0]
+    words = carray(user, (state.total_words,), np.int64)
+    settle_strength(state, words[STEP_GAIN_AT : STEP_GAIN_AT + 4].view(np.float64))
+
+
+def step_block(user, most):
+    """``run_steps`` of a shared block, before its callback does it."""
+    state = carray(user, (1,), STATE)[0]
+    words = carray(user, (state.total_words,), np.int64)
+    heard, _, _, _, stepped = rings(state, words)
+    run_steps(state, words[STEP_GAIN_AT : STEP_GAIN_AT + 4].view(np.float64), heard, stepped, most)

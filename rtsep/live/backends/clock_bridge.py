@@ -15,21 +15,14 @@ import numpy as np
 from numba import boolean, float32, int64, void
 
 from rtsep.engine.numba_cache import compiled
-from rtsep.live.backends.adaptive_resampler import HALF, read, steer
+from rtsep.live.backends.adaptive_resampler import read, steer
+from rtsep.live.backends.clock_rates import MAX_MARGIN_S
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.record_types import CLOCKS_TYPE, RESAMPLER_TYPE, STATE_TYPE
-from rtsep.live.backends.shared_state import ARRIVALS
+from rtsep.live.backends.shared_state import ARRIVALS, HALF
 from rtsep.live.backends.stream_callback import input_sample
 
-MIN_MARGIN_S = 0.002
-MAX_MARGIN_S = 0.030
-_RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
 _SOUND = float32[:, ::1]
-
-
-def nominal_rate(rate: int) -> int:
-    """The rate that a device means: one that is within 0.1 % of a usual one is that one, by a clock of its own."""
-    return next((usual for usual in _RATES if abs(rate - usual) <= 0.001 * usual), rate)
 
 
 @compiled(void(CLOCKS_TYPE, _SOUND, _SOUND, int64, int64))

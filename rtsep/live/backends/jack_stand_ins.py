@@ -11,17 +11,18 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from numba import types
-
-from rtsep.engine.numba_cache import c_function
+from rtsep.engine.native_function import NativeFunction
 from rtsep.errors import RtsepError
-from rtsep.live.backends.jack_client import AUDIO, INPUT, NO_START, OUTPUT, library
+from rtsep.live.backends.jack_library import AUDIO, INPUT, NO_START, OUTPUT, library
 from rtsep.live.routing.devices import OWN_NAME
 
 
-def _process(frames, user):
+def idle(frames, user):
     """JackProcessCallback: nothing. A client without one is no part of the graph, and who hears it never runs."""
     return 0
+
+
+_idle = NativeFunction(__name__, "idle", "int32(uint32, voidptr)")
 
 
 class StandIns:
@@ -39,7 +40,6 @@ class StandIns:
             self._jack = library()
         except RtsepError:
             return
-        self._process = c_function(_process, types.int32(types.uint32, types.voidptr))
         for number, real in enumerate(real_names):
             self._make(f"{OWN_NAME}_stand_in_{number}", real)
 
@@ -55,7 +55,7 @@ class StandIns:
                     label = f"{'in' if kind == INPUT else 'out'}_{number}".encode()
                     own = jack.jack_port_register(client, label, AUDIO, kind, 0)
                     self._ports.append((client, own, port))
-        jack.jack_set_process_callback(client, self._process.address, None)
+        jack.jack_set_process_callback(client, _idle.address, None)
         jack.jack_activate(client)
         self.names[jack.jack_get_client_name(client).decode()] = real
 

@@ -5,9 +5,9 @@ what ``run_steps`` has just made of the block itself (slack 0). When that is not
 just as much. Where one follows the other, the difference between the last sample played and the first of the new kind
 is added and dies away within 2 ms: no step, and never more delay.
 
-PortAudio calls ``address()``, a C function around both; on Linux it wakes the worker through an eventfd. Two variants
-are compiled from the same source for measurements, and are never what users run: ``ping`` plays noise on request, and
-``wait`` waits for the worker, so that nothing is ever late.
+PortAudio calls ``live``, a C function around both (see ``callbacks``); on Linux it wakes the worker through an eventfd.
+Two variants are compiled from the same source for measurements, and are never what users run: one plays noise on
+request, one waits for the worker, so that nothing is ever late.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numba import carray, float32, int64, types, void
 
-from rtsep.engine.numba_cache import c_function, compiled
+from rtsep.engine.compiled.memory import floats, pointer_to_floats
+from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.callback_steps import run_steps
 from rtsep.live.backends.clock_bridge import capture, cross
 from rtsep.live.backends.memory_fence import fence
@@ -46,7 +47,6 @@ from rtsep.live.backends.shared_state import (
 from rtsep.live.backends.stream_callback import (
     LINUX,
     SOUND,
-    STREAM_CALLBACK,
     WORDS,
     XRUN_FLAGS,
     clock,
@@ -59,7 +59,6 @@ from rtsep.live.backends.stream_callback import (
     silence,
 )
 
-PING_VARIANT, WAIT_VARIANT = "ping", "wait"
 _WAIT_NS = 5_000_000_000  # how long the variant ``wait`` waits for a result
 _CLOCKS_END, _RESAMPLER_END, _PING_END = (
     at + dtype.itemsize // 8 for at, dtype in ((CLOCKS_AT, CLOCKS), (RESAMPLER_AT, RESAMPLER), (PING_AT, PING))
@@ -173,9 +172,10 @@ else:
 @compiled(types.Tuple((SOUND, float32[::1]))(STATE_TYPE, WORDS))
 def _conversion_memory(state, words):
     """What lies behind the rings: the resampler's table, and room for a block from another clock."""
-    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
-    begin = RINGS * state.channels * state.ring_length
-    return floats[begin : begin + TABLE_SIZE].reshape(TABLE_SHAPE), floats[begin + TABLE_SIZE :]
+    first = words.ctypes.data + 8 * (LOGS_AT + 2 * state.log_rows * LOG_WORDS)
+    first += 4 * RINGS * state.channels * state.ring_length
+    scratch = first + 4 * TABLE_SIZE
+    return carray(pointer_to_floats(first), TABLE_SHAPE), floats(scratch, state.channels * MAX_FRAMES)
 
 
 @compiled(void(STATE_TYPE, PING_TYPE, SOUND, SOUND))
@@ -223,8 +223,8 @@ def _live_callback(pings: bool, waits: bool) -> Any:
         flags = count_xrun(state, status)
         if clocks.separate == 1:
             taps, scratch = _conversion_memory(state, words)
-            count = np.int64(frames)
-            piece = scratch[: count * state.channels].reshape((count, state.channels))
+            count: Any = np.int64(frames)
+            piece = carray(pointer_to_floats(scratch.ctypes.data), (count, state.channels))
             cross(state, clocks, resampler, captured, taps, piece, now)
             take_in(state, heard, piece)
         else:
@@ -251,7 +251,7 @@ def _live_callback(pings: bool, waits: bool) -> Any:
     return live
 
 
-def _capturing(source, target, frames, times, status, user):
+def capturing(source, target, frames, times, status, user):
     """PaStreamCallback of an input stream whose output is another: see ``clock_bridge``."""
     state = carray(user, (1,), STATE)[0]
     words = carray(user, (state.total_words,), np.int64)
@@ -265,14 +265,4 @@ def _capturing(source, target, frames, times, status, user):
     return 0
 
 
-def compile_callback(variant: str = "", cache: bool = True) -> Any:
-    """The C function; keep what this returns as long as PortAudio may call ``.address``.
-
-    variant: "" for users; PING_VARIANT or WAIT_VARIANT for measurements.
-    """
-    return c_function(_live_callback(variant == PING_VARIANT, variant == WAIT_VARIANT), STREAM_CALLBACK, cache)
-
-
-def compile_capturing_callback(cache: bool = True) -> Any:
-    """The same for an input whose output is another stream."""
-    return c_function(_capturing, STREAM_CALLBACK, cache)
+live, live_with_ping, live_waiting = (_live_callback(*kind) for kind in ((False, False), (True, False), (False, True)))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import carray
 
-from rtsep.engine.numba_cache import c_function
 from rtsep.live.backends.shared_state import SCRATCH_AT, STATE
-from rtsep.live.backends.stream_callback import STREAM_CALLBACK, clock, log_callback
+from rtsep.live.backends.stream_callback import clock, log_callback
 
 
-def _passing(source, target, frames, times, status, user):
+def passing(source, target, frames, times, status, user):
     """PaStreamCallback of one input and one output channel."""
     state = carray(user, (1,), STATE)[0]
     words = carray(user, (state.total_words,), np.int64)
@@ -25,8 +22,3 @@ def _passing(source, target, frames, times, status, user):
     ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
     log_callback(state, words, now, ended, np.int64(frames), 0)
     return 0
-
-
-def compile_callback(cache: bool = True) -> Any:
-    """The C function; keep what this returns as long as PortAudio may call ``.address``."""
-    return c_function(_passing, STREAM_CALLBACK, cache)

@@ -10,12 +10,10 @@ skips.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import carray, int64
 
-from rtsep.engine.numba_cache import c_function, compiled
+from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.record_types import PLAYER_TYPE, STATE_TYPE
 from rtsep.live.backends.shared_state import (
@@ -26,11 +24,9 @@ from rtsep.live.backends.shared_state import (
     PLAYER_AT,
     SCRATCH_AT,
     STATE,
-    SharedBlock,
 )
 from rtsep.live.backends.stream_callback import (
     SOUND,
-    STREAM_CALLBACK,
     clock,
     count_xrun,
     finish,
@@ -40,17 +36,7 @@ from rtsep.live.backends.stream_callback import (
     silence,
 )
 
-PLAYER_CHANNELS = 4  # of the block: original and vocals, in stereo
 _PLAYER_END = PLAYER_AT + PLAYER.itemsize // 8
-
-
-def new_player_block(length: int) -> SharedBlock:
-    """A block to play from. length: samples its rings hold, a power of two."""
-    block = SharedBlock.create(PLAYER_CHANNELS, length)
-    player = block.player
-    player.accompaniment = player.accompaniment_target = player.playing_target = 1.0
-    player.vocals = player.vocals_target = player.playing = 0.0
-    return block
 
 
 @compiled(int64(STATE_TYPE, PLAYER_TYPE, SOUND, SOUND, SOUND, SOUND))
@@ -128,7 +114,7 @@ def play(state, player, heard, results, played, out):
     return flags | (FLAG_LATE if late else 0)
 
 
-def _playing(source, target, frames, times, status, user):
+def playing(source, target, frames, times, status, user):
     """PaStreamCallback of an output; ``user`` is the shared block."""
     state = carray(user, (1,), STATE)[0]
     words = carray(user, (state.total_words,), np.int64)
@@ -145,8 +131,3 @@ def _playing(source, target, frames, times, status, user):
     ended = clock(words[SCRATCH_AT : SCRATCH_AT + 2], carray(times, (3,), np.float64))
     log_callback(state, words, now, ended, np.int64(frames), flags)
     return 0
-
-
-def compile_callback(cache: bool = True) -> Any:
-    """The C function; keep what this returns as long as PortAudio may call ``.address``."""
-    return c_function(_playing, STREAM_CALLBACK, cache)

@@ -7,9 +7,10 @@ import time
 
 import numpy as np
 
-from rtsep.engine.compiled.native import NativeStep, step
+from rtsep.engine.compiled.functions import step_stream
+from rtsep.engine.compiled.native import NativeStep
 from rtsep.errors import RtsepError
-from rtsep.live.backends.callback_steps import overrun, run_steps, settle_strength
+from rtsep.live.backends.callbacks import settle_block, step_block
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.model import Model
 
@@ -61,7 +62,7 @@ class StepKeeper:
         if state.step_wanted and not state.step_running:
             self._begin()
         elif state.step_running:
-            lost = state.step_epoch != state.epoch or overrun(state.record, self._block.length)
+            lost = state.step_epoch != state.epoch or self._overrun()
             if lost or not state.step_wanted:
                 state.step_running = 0
 
@@ -81,23 +82,28 @@ class StepKeeper:
         state.step_position = place if state.without_model else place + state.step_hop - grain
         state.step_valid_from = place + state.stream_latency if place else 0
         state.step_gain = 0.0
-        settle_strength(state.record, state.step_gain)
+        settle_block(block.address)
         while state.position - state.step_taken >= max(1, state.step_hop):
-            if state.stop or not state.step_wanted or state.epoch != epoch or overrun(state.record, block.length):
+            if state.stop or not state.step_wanted or state.epoch != epoch or self._overrun():
                 return  # this machine does not catch up, or need not
-            run_steps(state.record, state.step_gain, block.heard, block.stepped, _AT_ONCE)
+            step_block(block.address, _AT_ONCE)
             if state.without_model:
                 break
         state.step_epoch, state.step_running = epoch, 1
+
+    def _overrun(self) -> bool:
+        """See ``callback_steps.overrun``."""
+        return self._state.position - self._state.step_taken > self._block.length // 2
 
 
 def _measured_ms(native: NativeStep) -> float:
     """p99 of its time."""
     sound = (0.03 * np.random.default_rng(0).standard_normal(native.hop * native.channels)).astype(np.float32)
-    source, target = np.ctypeslib.as_ctypes(sound), np.ctypeslib.as_ctypes(np.empty_like(sound))
+    out = np.empty_like(sound)
+    source, target = sound.ctypes.data, out.ctypes.data
     times = []
     for _ in range(_MEASURED_HOPS):
         began = time.thread_time()
-        step.ctypes(native.context, source, target)
+        step_stream(native.context, source, target)
         times.append(time.thread_time() - began)
     return 1000 * float(np.percentile(times, 99))

@@ -7,18 +7,16 @@ import time
 from typing import Any
 
 import numpy as np
-from numba import float32, float64, int64, types, void
+from numba import carray, float32, float64, int64, types, void
 
-from rtsep.engine.framing import LIMIT
+from rtsep.engine.compiled.memory import pointer_to_floats
+from rtsep.engine.limits import LIMIT
 from rtsep.engine.numba_cache import compiled
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.record_types import STATE_TYPE
 from rtsep.live.backends.shared_state import FLAG_XRUN, LOG_ROW, LOG_WORDS, LOGS_AT, RINGS
 
 LINUX = sys.platform == "linux"
-_POINTER = types.voidptr
-# PaStreamCallback: input, output, frames, times, status, user
-STREAM_CALLBACK = types.int32(_POINTER, _POINTER, types.uint64, _POINTER, types.uint64, _POINTER)
 XRUN_FLAGS = 15  # PortAudio's flags of over- and underflow, without "priming"
 SOUND = float32[:, ::1]
 WORDS = int64[::1]  # the shared block
@@ -46,14 +44,14 @@ else:
 def rings(state, words):
     """The rings heard, results, played, captured and stepped, each [channels, length]; see ``SharedBlock``."""
     channels, length = state.channels, state.ring_length
-    floats = words[LOGS_AT + 2 * state.log_rows * LOG_WORDS :].view(np.float32)
-    size = channels * length
+    first = words.ctypes.data + 8 * (LOGS_AT + 2 * state.log_rows * LOG_WORDS)
+    size = 4 * channels * length
     return (
-        floats[:size].reshape((channels, length)),
-        floats[size : 2 * size].reshape((channels, length)),
-        floats[2 * size : 3 * size].reshape((channels, length)),
-        floats[3 * size : 4 * size].reshape((channels, length)),
-        floats[4 * size : 5 * size].reshape((channels, length)),
+        carray(pointer_to_floats(first), (channels, length)),
+        carray(pointer_to_floats(first + size), (channels, length)),
+        carray(pointer_to_floats(first + 2 * size), (channels, length)),
+        carray(pointer_to_floats(first + 3 * size), (channels, length)),
+        carray(pointer_to_floats(first + 4 * size), (channels, length)),
     )
 
 

@@ -12,42 +12,22 @@ import threading
 import time
 
 import numpy as np
-from numba import float32, int64, void
 from numpy.typing import NDArray
 
 from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import Gated
 from rtsep.engine.gate_settings import GateSettings
-from rtsep.engine.numba_cache import compiled
+from rtsep.engine.native_function import NativeFunction
 from rtsep.engine.stream import Stream
 from rtsep.live.backends import realtime
-from rtsep.live.backends.memory_fence import fence
-from rtsep.live.backends.record_types import STATE_TYPE
-from rtsep.live.backends.shared_state import SharedBlock
+from rtsep.live.backends.shared_state import STATE, SharedBlock
 from rtsep.live.backends.step_keeper import HISTORY_S
 from rtsep.live.engine.processes import say_not_compiled
 from rtsep.model import Model, load
 
 _WARM_UP = 50  # blocks run before the first one counts: allocators, caches and clocks settle
-
-
-@compiled(void(float32[:, ::1], int64, float32[:, ::1]))
-def _fetch(ring, at, chunk):
-    fence()
-    mask = ring.shape[1] - 1
-    for i in range(chunk.shape[0]):
-        for channel in range(chunk.shape[1]):
-            chunk[i, channel] = ring[channel, (at + i) & mask]
-
-
-@compiled(void(float32[:, ::1], int64, float32[:, ::1], STATE_TYPE))
-def _store(ring, at, chunk, state):
-    mask = ring.shape[1] - 1
-    for i in range(chunk.shape[0]):
-        for channel in range(chunk.shape[1]):
-            ring[channel, (at + i) & mask] = chunk[i, channel]
-    fence()
-    state.processed = at + chunk.shape[0]
+_fetch = NativeFunction("rtsep.live.engine.worker_kernels", "fetch", f"void({', '.join(['int64'] * 6)})")
+_store = NativeFunction("rtsep.live.engine.worker_kernels", "store", f"void({', '.join(['int64'] * 7)})")
 
 
 class _Copy:
@@ -149,6 +129,7 @@ class Worker:
         if state.strength_version != self._strength_version:
             self._strength_version = state.strength_version
             self._stream.strength = self._strength()
+        shape, processed = block.heard.shape, block.address + STATE.fields["processed"][1]  # type: ignore[index]
         while True:
             done = state.processed
             waiting = (state.position - done) // self._grain * self._grain
@@ -160,11 +141,11 @@ class Worker:
             began = time.monotonic_ns()
             count = min(waiting, self._size)
             chunk, out = self._chunk[:count], self._out[:count]
-            _fetch(block.heard, done, chunk)
+            _fetch(block.heard.ctypes.data, *shape, done, chunk.ctypes.data, count)
             self._stream.process(chunk, out)
             # Time goes down first: who sees the result may look at how long it took.
             block.log_run(began, count, done + count)
-            _store(block.results, done, out, state.record)
+            _store(block.results.ctypes.data, *shape, done, out.ctypes.data, count, processed)
             activity = self._stream.activity
             state.activity = math.nan if activity is None else activity
             if isinstance(self._stream, Gated):

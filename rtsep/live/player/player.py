@@ -19,7 +19,7 @@ from typing import Any
 from rtsep.errors import InputError, RtsepError
 from rtsep.karaoke.pitch_shift import check_key
 from rtsep.karaoke.song_parts import GUIDE_DB, karaoke_model, vocals_gain
-from rtsep.live.backends.player_callback import new_player_block
+from rtsep.live.backends.player_block import new_player_block
 from rtsep.live.backends.shared_state import counters, ring_length
 from rtsep.live.engine.processes import Children
 from rtsep.live.engine.status import LEVEL_S, Counters, compute_ms, level, quantiles

@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import void
 
 from rtsep.engine.enhance import BACKEND, mono_sentence
-from rtsep.engine.numba_cache import compiled
+from rtsep.engine.native_function import NativeFunction
 from rtsep.errors import InputError, RtsepError
 from rtsep.karaoke.song_parts import Parts, Separator
 from rtsep.live.backends import realtime
-from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.engine.processes import say, say_not_compiled
 from rtsep.live.player.playlist import Segment, locate
@@ -41,10 +39,7 @@ _KEPT = 3  # songs that stay decoded
 _LOOK_S = 0.005
 
 
-@compiled(void())
-def _fence():
-    """NumPy's stores are plain; what follows a call into compiled code that fences comes after them."""
-    fence()
+_fence = NativeFunction("rtsep.live.engine.worker_kernels", "fence", "void()")
 
 
 class PlayerWorker:
