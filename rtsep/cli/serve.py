@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 from collections.abc import Coroutine
@@ -73,9 +72,8 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
         from uvloop import run
     except ImportError:
-        asyncio.run(main)
-    else:
-        run(main)
+        from asyncio import run
+    run(main)
 
 
 def _token(file: str | None) -> str | None:
