@@ -70,10 +70,10 @@ def serve(
 def _run(main: Coroutine[Any, Any, None]) -> None:
     """On uvloop, where it is installed: less work for each message."""
     try:
-        from uvloop import run
+        import uvloop as loop
     except ImportError:
-        from asyncio import run
-    run(main)
+        import asyncio as loop  # type: ignore[no-redef]
+    loop.run(main)
 
 
 def _token(file: str | None) -> str | None:
