@@ -33,7 +33,7 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import rtsep  # noqa: E402
-from benchmarks.cost import multiply_adds  # noqa: E402
+from benchmarks.cost import multiply_adds, parameters  # noqa: E402
 from benchmarks.machine import environment  # noqa: E402
 from benchmarks.peers import PEERS, FastEnhancer, Peer  # noqa: E402
 from rtsep.engine.compiled import records  # noqa: E402
@@ -177,12 +177,6 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
 
 
-def parameters(path: Path) -> int:
-    """How many numbers a model has learnt."""
-    weights = read(path.read_bytes()).graph.initialisers.values()
-    return sum(weight.size for weight in weights if weight.dtype == np.float32)
-
-
 def measure_peers(names: list[str], repeats: int, given: Sequence[Peer] = ()) -> list[dict[str, Any]]:
     """Share of one core of each model's native step and of each tool, installed or given, frame by frame, in turns.
 
@@ -217,7 +211,7 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
 
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for entry in found:
-        if entry["parameters"] is None:
+        if not entry["parameters"]:
             continue
         share, own = 100 * entry["share_of_core"]["median"], entry["name"].startswith("rtsep ")
         axis.plot(entry["parameters"], share, "o" if own else "s", color="C0" if own else "C1")
@@ -225,7 +219,10 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
             entry["name"], (entry["parameters"], share), (5, 3), textcoords="offset points", size=7, clip_on=False
         )
     axis.set(xscale="log", yscale="log", xlabel="parameters", ylabel="percent of one core")
-    axis.grid(alpha=0.3)
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        each.set_minor_formatter("")
+    axis.grid(alpha=0.3, which="both")
     axis.margins(x=0.25)
     figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)

@@ -3,10 +3,11 @@
     python -m benchmarks.start [--model NAME|M.onnx] [--repeats N] [--json PATH]
 
 Every run is a process of its own, with what was compiled before on the disk; a first round that is not counted fills
-the caches, of byte code too. In turns with `python -c pass` and `import numba`, which nothing of it can undercut. CPU
-time is that of the process and its children; on an idle machine one process takes as long by the wall clock. The live
-session runs inside the callback, on a private JACK server; its time is from starting Python until sound runs, its CPU
-time that of parent and audio process, which work one after the other while the worker starts beside them.
+the caches, of byte code too. In turns with `python -c pass`, which nothing of it can undercut, and `import numba`,
+which only who compiles needs. CPU time is that of the process and its children; on an idle machine one process takes
+as long by the wall clock. The live session runs inside the callback, on a private JACK server; its time is from
+starting Python until sound runs, its CPU time that of parent and audio process, which work one after the other while
+the worker starts beside them.
 """
 
 from __future__ import annotations

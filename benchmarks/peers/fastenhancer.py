@@ -5,10 +5,12 @@ https://github.com/aask1357/fastenhancer/releases; no package on PyPI carries on
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.cost import parameters
 from benchmarks.peers.peer import Peer, one_thread_session
 from rtsep.errors import InputError
 
@@ -38,7 +40,7 @@ class FastEnhancer(Peer):
         self._window = np.zeros((1, int(inputs["wav_in"][-1])), np.float32)
         self._caches = {name: np.zeros(inputs[name], np.float32) for name in caches}
         past = max((int(inputs[name][-1]) for name in caches[:1]), default=0)  # of the overlap-add
-        self.delay = past  # type: ignore[misc]
+        self.delay, self.parameters = past, parameters(Path(path))  # type: ignore[misc]
 
     @classmethod
     def installed(cls) -> bool:

@@ -1,4 +1,4 @@
-"""Says, once, that code is being compiled: numba keeps it, so that happens only in the first run after an installation.
+"""Says, once, that code is being compiled: it is kept, so that happens only in the first run after an installation.
 
 Programs say by ``tell_by`` how; a library that is imported says nothing.
 """

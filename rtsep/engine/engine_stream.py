@@ -1,7 +1,7 @@
 """EngineStream: what a Stream is but for the network, which runs in an Engine, together with that of other streams.
 
 Messages, as clients send them, go through in rounds: what comes before the engine, the engine and what comes after it
-are three calls of compiled code, of however many streams.
+are one call of compiled code, of however many streams, while other threads of Python run.
 
     rounds = EngineRounds(engine)
     message = Message(stream, data, sixteen_bits=True)
@@ -105,7 +105,7 @@ class EngineRounds:
 
     def __init__(self, engine: Engine) -> None:
         spec = engine.spec
-        self.engine = engine
+        self.engine, self._native = engine, engine.native()
         self.most_rows = max(engine.streams, TOGETHER * MAX_CHANNELS)
         self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
         self._order = np.zeros(self.most_rows, np.int64)
@@ -119,9 +119,14 @@ class EngineRounds:
         count, table = len(messages), self._table
         table[:count] = [message.words for message in messages]
         at = table.ctypes.data
-        rows = words.put(at, count, self._order.ctypes.data, self._sound.ctypes.data)
-        made = self.engine.step(self._order[:rows].tolist(), self._sound[:rows]) if rows else self._sound
-        words.get(at, count, made.ctypes.data)
+        order, sound = self._order.ctypes.data, self._sound.ctypes.data
+        if self._native is not None:
+            rows = words.run_round(at, count, order, sound, *self._native)
+            self.engine.renew(self._order[:rows])
+        else:
+            rows = words.put(at, count, order, sound)
+            made = self.engine.step(self._order[:rows].tolist(), self._sound[:rows]) if rows else self._sound
+            words.get(at, count, made.ctypes.data)
         for message, now in zip(messages, table[:count].tolist(), strict=True):
             message.words, message.left = now, now[words.LEFT]
         return rows

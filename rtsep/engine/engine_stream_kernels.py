@@ -8,7 +8,9 @@ from numba import carray, njit
 from rtsep.engine import engine_stream_words as e
 from rtsep.engine import stream_kernels
 from rtsep.engine import stream_words as w
-from rtsep.engine.compiled.memory import floats, integers, pointer_to_floats, pointer_to_shorts
+from rtsep.engine.compiled.memory import call_streams, floats, integers, pointer_to_floats, pointer_to_shorts
+from rtsep.engine.compiled.streams import CHANNELS, HOP, ORDER
+from rtsep.engine.compiled.streams import WORDS as STREAMS_WORDS
 
 _FULL_SCALE = np.float32(32768.0)
 _take_block, _bring_in, _bring_out, _mix_out = (
@@ -53,7 +55,8 @@ def _encode(piece, word, count):
             out[i] = mixed[i]
 
 
-def put(table, pieces, order, sound):
+@njit(error_model="numpy")
+def _put(table, pieces, order, sound):
     """Take the beginning of each message; the hops that are complete go to ``sound`` [rows, hop, channels of the model]
     and the places that they are of to ``order`` [rows]. How many rows that makes.
     """
@@ -89,7 +92,8 @@ def put(table, pieces, order, sound):
     return rows
 
 
-def get(table, pieces, made):
+@njit(error_model="numpy")
+def _get(table, pieces, made):
     """What comes out for what was put in last, given its rows as the engine made them, to where the answer goes."""
     for number in range(pieces):
         piece = integers(table + 8 * e.PIECE_WORDS * number, e.PIECE_WORDS)
@@ -121,3 +125,29 @@ def get(table, pieces, made):
         piece[e.SOURCE] += size
         piece[e.TARGET] += size
         piece[e.LEFT] -= count
+
+
+def put(table, pieces, order, sound):
+    """See ``_put``."""
+    return _put(table, pieces, order, sound)
+
+
+def get(table, pieces, made):
+    """See ``_get``."""
+    _get(table, pieces, made)
+
+
+def run_round(table, pieces, order, sound, step, context, most):
+    """``_put``, the engine's C function ``step`` with at most so many rows at once, and ``_get``; how many rows."""
+    rows = _put(table, pieces, order, sound)
+    hop, channels = integers(context, STREAMS_WORDS)[HOP], integers(context, STREAMS_WORDS)[CHANNELS]
+    done = 0
+    while done < rows:
+        count = min(most, rows - done)
+        places = integers(integers(context, STREAMS_WORDS)[ORDER], count)
+        for row in range(count):
+            places[row] = integers(order, rows)[done + row]
+        call_streams(step, context, count, sound + 4 * done * hop * channels)
+        done += count
+    _get(table, pieces, sound)
+    return rows

@@ -111,8 +111,16 @@ class Engine:
                 part = np.ascontiguousarray(sound[chosen])
                 self._memories.step(order[chosen], part)
                 made[chosen] = part
-        self._renew(order)
+        self.renew(order)
         return made
+
+    def native(self) -> tuple[int, int, int] | None:
+        """What steps rows without Python: address and context of the C function, and rows at once; see `streams`.
+
+        None where several hops of a stream need several calls. Who calls it calls ``renew`` afterwards.
+        """
+        memories = self._memories
+        return None if memories.one_each else (*memories.native, memories.rows)
 
     def _turns(self, order: Integers) -> Iterator[Integers]:
         """Which rows of ``order`` go together, when a stream may have but one: the first of each, then the second...
@@ -129,7 +137,7 @@ class Engine:
             phases = self._memories.hops[order[chosen]] % self.spec.slow_rate
             yield chosen[np.argsort(phases, kind="stable")]
 
-    def _renew(self, order: Integers) -> None:
+    def renew(self, order: Integers) -> None:
         """Make those streams as new that have had a fault."""
         for place in np.unique(order[self._memories.faults[order] != 0]).tolist():
             self._faults[place] += 1

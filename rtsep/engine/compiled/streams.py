@@ -68,6 +68,11 @@ class StreamMemories:
             words[word] = array.ctypes.data
         words[ACTIVITIES] = self.activities.ctypes.data
 
+    @property
+    def native(self) -> tuple[int, int]:
+        """Address of the C function, and of its context."""
+        return step_streams.address, int(self._words.ctypes.data)
+
     def step(self, order: Integers, sound: Floats) -> int:
         """A hop a row, at most `rows`, of the streams at places ``order``, in place; how many were made silent.
 
