@@ -16,12 +16,14 @@ from training.checkpoints import named_weights
 from training.export import export
 from training.network import Network
 from training.network.fine_spectrum import GROUPS, LOWEST_HZ, PER_OCTAVE, FineSpectrum
+from training.network.harmonic_front import HarmonicFront
 
 SPEC = replace(
     GATED,
     **{"filterbank": "folded", "separator": "slow_fast"},
     **{"options": {"slow_channels": 16, "film_blocks": [0, 2], "fine_window": 2048}},
 )
+CHANNELS = ([], [4, 6, 3])  # of the convolutions between spectrum and trunk; none
 RATE = 48000
 
 
@@ -62,15 +64,16 @@ def test_what_is_above_is_not_folded_into_it() -> None:
         assert power > 20  # dB
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Path, Path]:
+@pytest.fixture(scope="module", params=CHANNELS, ids=["linear", "convolved"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Path, Path]:
     """A stereo network whose slow trunk says something, and its two graphs."""
     folder = tmp_path_factory.mktemp("fine")
     torch.manual_seed(0)
-    network = Network(SPEC).eval().requires_grad_(False)
+    spec = replace(SPEC, options=SPEC.options | {"fine_channels": request.param})
+    network = Network(spec).eval().requires_grad_(False)
     for weight in network.parameters():
         weight.add_(torch.randn_like(weight) * 0.05)
-    text = yaml.safe_dump({"name": "fine", "target": "accompaniment", "task": "songs", "network": SPEC.to_dict()})
+    text = yaml.safe_dump({"name": "fine", "target": "accompaniment", "task": "songs", "network": spec.to_dict()})
     state = {"average": named_weights(network), "recipe": text, "hours": 1.0, "step": 1, "trained_on": "nothing"}
     torch.save(state, folder / "checkpoint.pt")
     return network, *export(folder / "checkpoint.pt", folder / "fine.onnx")
@@ -88,7 +91,7 @@ def test_the_window_is_as_long_as_the_spectrum(made: tuple[Network, Path, Path])
 def test_the_spectrum_matters(made: tuple[Network, Path, Path]) -> None:
     """Of a sound that ended 1500 samples ago the fast part knows less than the slow one."""
     wave = torch.from_numpy(noise(40).T.copy())[None]
-    deaf = Network(SPEC).eval().requires_grad_(False)
+    deaf = Network(made[0].spec).eval().requires_grad_(False)
     deaf.load_state_dict(made[0].state_dict())
     deaf.get_submodule("separator.slow.reduce").weight[:, -SPEC.options["slow_channels"] :] = 0  # type: ignore[index]
     assert (made[0](wave) - deaf(wave)).abs().max() > 1e-4
@@ -122,14 +125,59 @@ def test_silence_stays_silence(made: tuple[Network, Path, Path]) -> None:
     assert not stream.process(np.zeros((48000, 2), np.float32)).any()
 
 
-def test_all_of_it_learns_in_bfloat16() -> None:
-    network = Network(SPEC)
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_all_of_it_learns_in_bfloat16(channels: list[int]) -> None:
+    network = Network(replace(SPEC, options=SPEC.options | {"fine_channels": channels}))
     network.mixed = True
     network.get_submodule("separator.slow.film.project").weight.data.normal_(0, 0.1)
     network(torch.randn(2, 2, 128 * 40) * 0.1).square().mean().backward()
     weight = network.get_submodule("separator.slow.reduce").weight
     assert isinstance(weight, torch.nn.Parameter) and weight.grad is not None
     assert (weight.grad.abs().sum(0)[-50:] > 0).all()
+    for name, each in network.named_parameters():
+        if ".front." in name:
+            assert each.grad is not None and each.grad.abs().sum() > 0, name
+
+
+def test_a_front_knows_a_pitch_wherever_it_lies() -> None:
+    """The same harmonics eight bins higher give the same, one place further on; in the step form too."""
+    torch.manual_seed(0)
+    fine = FineSpectrum(RATE, 2048, 1)
+    front = HarmonicFront(fine, [4, 6, 3]).requires_grad_(False)
+    spectrum = torch.zeros(1, sum(fine.sizes))
+    for hertz, level in ((250.0, 3.0), (500.0, 2.0), (1000.0, 1.0)):
+        spectrum[0, round(PER_OCTAVE * np.log2(hertz / LOWEST_HZ))] = level
+    low, high = (front(torch.roll(spectrum, bins, -1)).unflatten(-1, (3, -1)) for bins in (0, 8))
+    assert torch.allclose(low[..., 2:-3], high[..., 3:-2], atol=1e-6)
+    assert (low - high).abs().max() > 1e-2
+    assert front.features == low.numel() and front.counts == [len(spectrum[0]), 127, 64, 32]
+    batch = torch.randn(2, 5, spectrum.shape[1])
+    stepped = torch.stack([front.step(each[None]) for each in batch.flatten(0, 1)]).unflatten(0, (2, 5)).squeeze(2)
+    assert torch.allclose(front(batch), stepped, atol=1e-5)
+
+
+def test_a_bin_is_seen_with_its_harmonics() -> None:
+    fine = FineSpectrum(RATE, 2048, 2)
+    front = HarmonicFront(fine, [4])
+    spectrum = torch.arange(sum(fine.sizes), dtype=torch.float32)[None]
+    groups = [group.unflatten(-1, (2, -1)) for group in spectrum.split(fine.sizes, -1)]
+    bins = torch.cat(groups, -1)[0]  # [channels, bins]
+    seen = front._harmonics(spectrum)[0]  # [bins, 5 × channels]
+    octave = PER_OCTAVE
+    assert seen[100].tolist() == [
+        *bins[:, 100 - octave].tolist(),
+        *bins[:, 100].tolist(),
+        *bins[:, 100 + octave].tolist(),
+        *bins[:, 100 + 57].tolist(),
+        *bins[:, 100 + 2 * octave].tolist(),
+    ]
+    assert seen[0, :2].tolist() == [0, 0] and seen[-1, -2:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("wrong", [{"fine_window": 0}, {"fine_channels": [0]}])
+def test_a_front_that_cannot_be(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="fine_channels are numbers of channels from 1 up, and need a fine_window"):
+        Network(replace(SPEC, options=SPEC.options | {"fine_channels": [4], **wrong}))
 
 
 def test_the_compiled_step_says_the_same(made: tuple[Network, Path, Path]) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from training.network.film import Film
 from training.network.fine_spectrum import GROUPS, FineSpectrum, spectrum
+from training.network.harmonic_front import HarmonicFront
 from training.network.part import Memory, Part, Separator, StateSpec
 from training.network.phases import Phases
 from training.network.recurrence import gated_recurrence
@@ -31,20 +32,33 @@ class SlowTrunk(Part):
     their own past are done in the hops before they are needed, and the last hop of a round does the rest. The state is
     that sum, these products, the units (within ±1 by construction) and the film that holds.
 
-    With a `fine` spectrum it also looks at windows `[batch, hops, channels, samples]`, a group of bins a hop.
+    With a `fine` spectrum it also looks at windows `[batch, hops, channels, samples]`, a group of bins a hop; with a
+    `front` through that, in the last hop of a round, and the state holds what of the spectrum is there by then.
     """
 
-    def __init__(self, features: int, film: Film, rate: int, width: int, layers: int, fine: FineSpectrum | None = None):
+    def __init__(
+        self,
+        features: int,
+        film: Film,
+        rate: int,
+        width: int,
+        layers: int,
+        fine: FineSpectrum | None = None,
+        front: HarmonicFront | None = None,
+    ):
         super().__init__()
+        self.front = front
         self.rate, self.width, self.layers, self.fine = rate, width, layers, fine
         self.features = features
-        # Oldest hop first, then the groups of the fine spectrum.
-        self.reduce = nn.Linear(rate * features + (sum(fine.sizes) if fine else 0), width)
+        # Oldest hop first, then the groups of the fine spectrum, or what the front makes of them.
+        seen = front.features if front else sum(fine.sizes) if fine else 0
+        self.reduce = nn.Linear(rate * features + seen, width)
         self.norm_in = nn.LayerNorm(width)
         self.gru = nn.GRU(width, width, layers, batch_first=True)
         self.norm = nn.LayerNorm(width)
         self.film = film
-        self.sizes = [width, 3 * width * layers, width * layers, film.project.out_features]
+        spectrum_held = [sum(fine.sizes)] if fine and front else []
+        self.sizes = [width, 3 * width * layers, width * layers, *spectrum_held, film.project.out_features]
         self.hops: Phases | None = None  # in a deployed trunk
 
     @property
@@ -58,7 +72,9 @@ class SlowTrunk(Part):
         made.append(share + gates * self.layers + self.film.products[0])
         if self.fine:
             for group, products in enumerate(self.fine.products):
-                made[self.looked_at(group)] += products + self.fine.sizes[group] * self.width
+                made[self.looked_at(group)] += products + (0 if self.front else self.fine.sizes[group] * self.width)
+        if self.front:
+            made[-1] += self.front.products + self.front.features * self.width
         return tuple(made)
 
     def looked_at(self, group: int) -> int:
@@ -92,7 +108,8 @@ class SlowTrunk(Part):
         count = hops // rate
         x = features[:, : count * rate].unflatten(1, (count, rate)).flatten(2)
         if windows is not None:
-            x = torch.cat([x, self.look(windows, count)], -1)
+            seen = self.look(windows, count)
+            x = torch.cat([x, self.front(seen) if self.front else seen], -1)
         x = F.silu(self.norm_in(self.reduce(x).float()))
         x = self.film(self.norm(x + self.recur(x))).float()
         # Slow frame m at hops (m + 1) × rate − 1 and later.
@@ -130,30 +147,43 @@ class SlowHop(nn.Module):
         if self.last:
             self.norm_in, self.norm, self.film = trunk.norm_in, trunk.norm, trunk.film
         self.groups: list[int] = []
+        self.front = trunk.front
         if trunk.fine:
             self.groups = [group for group in range(len(GROUPS)) if trunk.looked_at(group) == hop]
+            self.rows = nn.ParameterList(nn.Parameter(trunk.fine.rows(group), False) for group in self.groups)
+        if trunk.fine and trunk.front:
+            self.group_sizes = trunk.fine.sizes
+            self.front_share = nn.Parameter(trunk.reduce.weight[:, trunk.rate * count :]) if self.last else None
+        elif trunk.fine:
             ends = trunk.rate * count + np.cumsum(trunk.fine.sizes)
             begins = ends - trunk.fine.sizes
             fine = [trunk.reduce.weight[:, begins[group] : ends[group]] for group in self.groups]
             self.fine_shares = nn.ParameterList(nn.Parameter(each) for each in fine)
-            self.rows = nn.ParameterList(nn.Parameter(trunk.fine.rows(group), False) for group in self.groups)
 
     def forward(self, features: Tensor, *rest: Tensor) -> Tensor:
         *window, state = rest
-        total, recurrent, units, film = state.unsqueeze(0).split(self.sizes, 1)
+        total, recurrent, units, *held, film = state.unsqueeze(0).split(self.sizes, 1)
         share = F.linear(features, self.share, self.bias)
-        for group, rows, weight in zip(self.groups, *self._fine(), strict=True):
-            share = share + F.linear(spectrum(window[0], rows, GROUPS[group][2]), weight)
+        if self.front:
+            held = [self._seen(held[0], window[0])]
+            if self.front_share is not None:
+                share = share + F.linear(self.front.step(held[0]), self.front_share)
+        elif self.groups:
+            for group, rows, weight in zip(self.groups, self.rows, self.fine_shares, strict=True):
+                share = share + F.linear(spectrum(window[0], rows, GROUPS[group][2]), weight)
         total = share if self.first else total + share
         if self.last:
             units, film = self._finished(total, recurrent, units)
         elif self.layers:
             recurrent = self._prepared(recurrent, units)
-        return torch.cat([total, recurrent, units, film], 1).squeeze(0)
+        return torch.cat([total, recurrent, units, *held, film], 1).squeeze(0)
 
-    def _fine(self) -> tuple[nn.ParameterList, nn.ParameterList]:
-        """Bins and weights of this hop's groups."""
-        return (self.rows, self.fine_shares) if self.groups else (nn.ParameterList(), nn.ParameterList())
+    def _seen(self, held: Tensor, window: Tensor) -> Tensor:
+        """The spectrum that is held, with this hop's groups as they are now."""
+        parts = list(held.split(self.group_sizes, 1))
+        for group, rows in zip(self.groups, self.rows if self.groups else (), strict=True):
+            parts[group] = spectrum(window, rows, GROUPS[group][2])
+        return torch.cat(parts, 1)
 
     def _prepared(self, recurrent: Tensor, units: Tensor) -> Tensor:
         """`recurrent` with the products of this hop's layers with their own past."""
@@ -187,12 +217,14 @@ class SlowFast(Separator):
     class Options:
         """`slow_layers` of `slow_channels` gated recurrent units run every `slow_rate`-th hop and modulate
         `film_blocks`; every second block, from the first on, if there are none listed. With a `fine_window` they also
-        hear a `FineSpectrum` of the newest so many samples."""
+        hear a `FineSpectrum` of the newest so many samples, through a `HarmonicFront` of `fine_channels` if there are
+        any."""
 
         slow_rate: int = 4
         slow_channels: int = 192
         slow_layers: int = 2
         fine_window: int = 0
+        fine_channels: list[int] = field(default_factory=list)
         film_blocks: list[int] = field(default_factory=list)
 
         def __post_init__(self) -> None:
@@ -200,6 +232,8 @@ class SlowFast(Separator):
                 raise ValueError("slow_rate is at least 2, slow_channels and slow_layers are at least 1.")
             if self.fine_window and (self.fine_window < 1024 or self.fine_window % 16):
                 raise ValueError(f"fine_window is 0 or a multiple of 16 samples from 1024 up, not {self.fine_window}.")
+            if self.fine_channels and (not self.fine_window or min(self.fine_channels) < 1):
+                raise ValueError("fine_channels are numbers of channels from 1 up, and need a fine_window.")
 
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
         super().__init__(spec, features, levels)
@@ -212,7 +246,8 @@ class SlowFast(Separator):
         film = Film(options.slow_channels, blocks, spec.channels)
         self.window = options.fine_window
         fine = FineSpectrum(spec.sample_rate, self.window, spec.audio_channels) if self.window else None
-        self.slow = SlowTrunk(levels, film, options.slow_rate, options.slow_channels, options.slow_layers, fine)
+        front = HarmonicFront(fine, options.fine_channels) if fine and options.fine_channels else None
+        self.slow = SlowTrunk(levels, film, options.slow_rate, options.slow_channels, options.slow_layers, fine, front)
 
     @property
     def state_spec(self) -> StateSpec:

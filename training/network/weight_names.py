@@ -22,6 +22,7 @@ NAMES: tuple[tuple[str, ...], ...] = (
     ("tcn/block/#/slopes", "separator.blocks.#.slope", "separator.tcn.blocks.#.slope"),
     ("tcn/block/#/narrow/*", "separator.blocks.#.narrow.*", "separator.tcn.blocks.#.narrow.*"),
     ("slow/input/*", "separator.slow.reduce.*"),
+    ("slow/front/#/*", "separator.slow.front.layers.#.*", "separator/slow/front/layers/#/*"),
     ("slow/input_norm/*", "separator.slow.norm_in.*"),
     ("slow/gru/*", "separator.slow.gru.*"),  # weight_ih_l0 and so on, as torch.nn.GRU has them
     ("slow/norm/*", "separator.slow.norm.*"),
