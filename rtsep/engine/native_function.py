@@ -68,6 +68,10 @@ class NativeFunction:
         """The function for ctypes: called without the look-up that calling this object costs."""
         return self._prototype(self.address)
 
+    def load(self) -> None:
+        """Compile or link it now, and not when sound is running."""
+        _ = self.call
+
     def __call__(self, *arguments: Any) -> Any:
         """Call it."""
         return self.call(*arguments)
