@@ -347,8 +347,8 @@ def test_the_program_ends_in_order_when_it_is_told_to(tmp_path: Path) -> None:
     line = command("serve", "--model", "denoise-small", "--port", "0", "--token-file", "token")
     with subprocess.Popen(line, **options) as program:
         assert program.stderr is not None
-        said = program.stderr.readline()
-        address = next(word for word in said.split() if word.startswith("ws://127.0.0.1:"))
+        # A first run says before that it compiles.
+        address = next(w for line in program.stderr for w in line.split() if w.startswith("ws://127.0.0.1:"))
 
         async def client() -> tuple[int, list[int | None]]:
             headers = {"Authorization": "Bearer secret"}
