@@ -106,6 +106,8 @@ class EngineRounds:
     def __init__(self, engine: Engine) -> None:
         spec = engine.spec
         self.engine, self._native = engine, engine.native()
+        for function in (words.put, words.get) if self._native is None else (words.run_round,):
+            function.load()
         self.most_rows = max(engine.streams, TOGETHER * MAX_CHANNELS)
         self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
         self._order = np.zeros(self.most_rows, np.int64)

@@ -53,6 +53,7 @@ class Gated:
         self._state[GATE_UP] = (1.0 - floor) / max(1.0, ATTACK_S * rate)
         self._state[GATE_DOWN] = floor ** (1.0 / (RELEASE_S * rate))
         self._state[GATE_FLOOR], self._state[GATE_BACK] = floor, back
+        turn_down.load()
         self._begin()
 
     def _begin(self) -> None:

@@ -68,6 +68,10 @@ class NativeFunction:
         """The function for ctypes: called without the look-up that calling this object costs."""
         return self._prototype(self.address)
 
+    def load(self) -> None:
+        """Compile or link it now, and not when sound is running."""
+        _ = self.call
+
     def __call__(self, *arguments: Any) -> Any:
         """Call it."""
         return self.call(*arguments)
@@ -114,6 +118,8 @@ class NativeFunction:
 @lru_cache
 def _machine() -> Any:
     """LLVM's description of this machine, as Numba has it."""
+    with contextlib.suppress(RuntimeError):  # from 0.45 on llvmlite does it by itself, and says so
+        binding.initialize()
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     target = binding.Target.from_default_triple()

@@ -155,6 +155,7 @@ class Stream:
         together = 1 if spec.condition else hops  # a condition may change with every hop
         self._together = min(together, *(getattr(step, "hops", 1) for step in self._steps))  # see SeveralHops
         self._allocate()
+        words.load()
         for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
                 step.step(self._windows[0, : spec.channels])
@@ -370,10 +371,10 @@ class Stream:
             row = index * spec.channels
             windows = self._windows[:count, row : row + spec.channels]
             several = step.many(windows) if count > 1 else step.step(windows[0])[None]
-            self._overlap(several, 0, row, end - spec.algorithmic_latency)
+            self._add(several, 0, row, end - spec.algorithmic_latency)
         self._hops += count
 
-    def _overlap(self, frames: NDArray[np.float32], source: int, row: int, begin: int) -> None:
+    def _add(self, frames: NDArray[np.float32], source: int, row: int, begin: int) -> None:
         """Add frames [hops, sources, channels, width], each C-contiguous, to what was made, from ``begin`` on.
 
         source, row: where the first source and channel go.

@@ -52,3 +52,9 @@ gather_taps = _function("gather_taps", 2)
 scatter_column = _function("scatter_column", 2)
 settle_state = _function("settle_state", 2)
 turn_down = _function("turn_down", 6)
+
+
+def load() -> None:
+    """All that streams call, before the first of them runs."""
+    for function in (take_block, bring_in, bring_out, mix_out, copy_windows, add_frames):
+        function.load()

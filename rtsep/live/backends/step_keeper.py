@@ -28,6 +28,8 @@ class StepKeeper:
 
     def __init__(self, block: SharedBlock, model: Model | None) -> None:
         """model: None for measurements without one, where the callback copies."""
+        for function in (settle_block, step_block):
+            function.load()
         self._block, self._state = block, block.state
         self._state.step_running = self._state.step_busy = 0
         self.refusal: str | None = None

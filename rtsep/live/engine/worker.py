@@ -48,6 +48,8 @@ class Worker:
     """Results for one shared block. ``run`` returns when the parent says stop."""
 
     def __init__(self, block: SharedBlock, model: Model) -> None:
+        for function in (_fetch, _store):
+            function.load()
         self._block, self._state = block, block.state
         self._model = model
         self._epoch = self._strength_version = -1
