@@ -118,7 +118,7 @@ class NativeFunction:
 @lru_cache
 def _machine() -> Any:
     """LLVM's description of this machine, as Numba has it."""
-    with contextlib.suppress(RuntimeError):  # from 0.45 on llvmlite does it by itself, and says so
+    with contextlib.suppress(RuntimeError, AttributeError):  # from 0.45 on llvmlite does it by itself
         binding.initialize()
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()

@@ -127,13 +127,8 @@ def test_websocket_client(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rtsep", "serve", "--model", "denoise-small", "--port", "0", "--max-speed", "1000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=HOME) as server:
         assert server.stderr is not None
-<<<<<<< HEAD
         lines = iter(server.stderr.readline, "")  # the first may say that code is compiled
         address = next(word for line in lines for word in line.split() if word.startswith("ws://"))
-=======
-        # A first run says before that it compiles.
-        address = next(word for line in server.stderr for word in line.split() if word.startswith("ws://"))
->>>>>>> w29-server
         assert "11.0 s" in run("websocket_client.py", address, NOISY, tmp_path / "clean.wav")
         server.terminate()
         assert server.wait(30) == 0
