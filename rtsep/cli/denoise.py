@@ -58,7 +58,10 @@ def denoise(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=0, metavar="N", help="Files at a time; 0 is one a CPU core, as ever with --ray.", show_default="1"
+            min=0,
+            metavar="N",
+            help="Files at a time, at most; 0 is one a CPU core, as ever with --ray.",
+            show_default="1",
         ),
     ] = None,
     device: Annotated[

@@ -58,3 +58,9 @@ def load() -> None:
     """All that streams call, before the first of them runs."""
     for function in (take_block, bring_in, bring_out, mix_out, copy_windows, add_frames):
         function.load()
+
+
+def load_more() -> None:
+    """What only some streams call: those of onnxruntime, and gates."""
+    for function in (gather_taps, scatter_column, settle_state, turn_down):
+        function.load()

@@ -121,10 +121,10 @@ class Connection:
         if "strength" in command:
             self._stream.strength = command["strength"]
             return False
-        grain = self._stream.grain
+        promised = self._stream.block_multiple  # the silence keeps what the client has promised
         size, latency = self._format.frame_bytes, self._stream.latency
         async with self._busy:
-            tail = await self._processed(bytes(-(-latency // grain) * grain * size))
+            tail = await self._processed(bytes(-(-latency // promised) * promised * size))
             await self._send(tail[: latency * size])
         await self._close(WSCloseCode.OK, "")
         return True

@@ -227,6 +227,23 @@ def test_the_native_step_gives_the_bits_of_a_stream(compiled: Compiled, name: st
     np.testing.assert_array_equal(in_hops(native, x)[0], found)
 
 
+def test_the_native_step_from_python_takes_any_memory_and_the_right_length_only(compiled: Compiled) -> None:
+    network = NETWORKS["plain"]
+    native, x = compiled(network).native_step(), noise(20 * network.hop, 2)[:, 0]
+    assert not x.flags.c_contiguous
+    straight = [native.step(np.ascontiguousarray(hop))[0] for hop in x.reshape(-1, network.hop)]
+    native.reset()
+    strided = [native.step(x[at : at + network.hop])[0] for at in range(0, len(x), network.hop)]
+    native.reset()
+    doubles = [native.step(hop.astype(np.float64))[0] for hop in x.reshape(-1, network.hop)]
+    np.testing.assert_array_equal(strided, straight)
+    np.testing.assert_array_equal(doubles, straight)
+    assert np.abs(straight).max() > 1e-3 and doubles[0].dtype == np.float32
+    for wrong in (x[: network.hop - 1], x[: 2 * network.hop]):
+        with pytest.raises(InputError, match=f"it must be {network.hop} × 1"):
+            native.step(wrong)
+
+
 def test_a_faulty_step_is_silent_says_so_and_recovers(compiled: Compiled) -> None:
     network = NETWORKS["plain"]
     model = compiled(network)

@@ -72,6 +72,18 @@ def test_the_bits_are_those_of_a_stream(serve, name, rate, channels, strength, s
     assert np.abs(expected).max() > 1e-3 and code == WSCloseCode.OK
 
 
+@pytest.mark.parametrize("multiple", [256, 384])
+def test_the_end_of_a_stream_whose_blocks_are_promised(serve, multiple):
+    served = serve("denoise-small")
+    x = noise(3 * multiple, 1)
+    stream = served.model.stream(block_multiple=multiple)
+    expected = np.concatenate([stream.process(x), stream.flush().reshape(-1, 1)])
+    url = served.url(f"format=f32le&block_multiple={multiple}")
+    _, answers, code = asyncio.run(conversation(url, [x.tobytes()]))
+    np.testing.assert_array_equal(np.frombuffer(b"".join(answers), np.float32).reshape(-1, 1), expected)
+    assert code == WSCloseCode.OK
+
+
 def test_sixteen_bits_are_rounded_and_clipped(serve):
     served = serve("plain")
     x = np.clip(noise(3000, 1, level=2.0) * 32768, -32768, 32767).astype("<i2")

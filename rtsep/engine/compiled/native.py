@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rtsep.engine.compiled.functions import run, step_stream
 from rtsep.engine.compiled.program import Program, Workspace, aligned
+from rtsep.errors import InputError
 
 Floats = NDArray[np.float32]
 
@@ -89,8 +90,14 @@ class NativeStep:
         self.address = step_stream.address
 
     def step(self, hop: Floats) -> tuple[Floats, int]:
-        """One hop from Python, [hop × channels] float32 interleaved: what comes out, and what the function returns."""
-        return self._rows.step(hop)
+        """One hop from Python, [hop × channels] float32 interleaved: what comes out, and what the function returns.
+
+        Raises InputError for another length; another type is converted.
+        """
+        sound = np.ascontiguousarray(hop, np.float32).reshape(-1)  # the function gets no more than an address
+        if sound.size != self.hop * self.channels:
+            raise InputError(f"The hop has {sound.size} values; it must be {self.hop} × {self.channels}.")
+        return self._rows.step(sound)
 
     @property
     def activity(self) -> float | None:

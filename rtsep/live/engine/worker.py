@@ -14,6 +14,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from rtsep.engine import stream_words
+from rtsep.engine.compiled import functions
 from rtsep.engine.enhance import BACKEND
 from rtsep.engine.gate import Gated
 from rtsep.engine.gate_settings import GateSettings
@@ -154,6 +156,16 @@ class Worker:
                 state.gate_gain = self._stream.gain
 
 
+def load_code(model: Model) -> None:
+    """Link, or compile, all that a stream calls: before anything has a priority, and while the compiler is there."""
+    for function in (_fetch, _store):
+        function.load()
+    stream_words.load()
+    stream_words.load_more()
+    if model.backend == "compiled":
+        functions.run.load()
+
+
 def serve(handle: str, model_name: str) -> None:
     """The worker process: real-time where allowed, nothing collected, gone with its parent."""
     block = SharedBlock.attach(handle)
@@ -161,6 +173,7 @@ def serve(handle: str, model_name: str) -> None:
     say_not_compiled(model)
     worker = Worker(block, model)
     realtime.end_with_parent(sys.stdin.buffer)
+    load_code(model)
     realtime.release_compiler()
     locked = realtime.lock_memory()
     fifo = realtime.raise_priority()

@@ -24,6 +24,7 @@ from rtsep.karaoke.song_parts import Parts, Separator
 from rtsep.live.backends import realtime
 from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.engine.processes import say, say_not_compiled
+from rtsep.live.engine.worker import load_code
 from rtsep.live.player.playlist import Segment, locate
 from rtsep.live.player.separated_song import Ahead, SeparatedParts, SeparatedSong
 from rtsep.live.player.song import Song
@@ -309,6 +310,8 @@ def _main(arguments: list[str]) -> None:
     settings = json.loads(arguments[1])
     block = SharedBlock.attach(arguments[0])
     model = load(settings.pop("model"), BACKEND)
+    _fence.load()
+    load_code(model)
     realtime.release_compiler()
     realtime.lock_memory()
     say_not_compiled(model)

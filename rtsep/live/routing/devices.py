@@ -103,6 +103,9 @@ def _defaults(able: list[Device], kind: str) -> list[Device]:
     """
     defaults = [device for device in able if device.is_default(kind) and not is_own(device)]
     by_jack = any(device.host == JACK for device in able)
+    own = [device for device in able if device.is_default(kind) and is_own(device) and device.of_server]
+    if kind == "input" and own and not by_jack:  # ALSA's default would be the same
+        raise InputError(f"The system's default microphone is {own[0].name}, rtsep's own; name the one to listen to.")
     found = [device for device in defaults if device.of_server and not by_jack]
     found = found or [device for device in defaults if not device.of_server]
     if not found:
