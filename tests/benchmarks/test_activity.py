@@ -9,7 +9,7 @@ import numpy as np
 
 import rtsep
 from benchmarks.activity import measure, onsets
-from benchmarks.tables import results
+from benchmarks.markdown import results
 from training.evaluation.evaluate import find_pairs
 
 DATA = Path(__file__).parents[1] / "data"

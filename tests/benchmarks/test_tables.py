@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import markdown, tables
 from rtsep.model import shipped
 
 
@@ -20,12 +20,12 @@ def test_documents_are_up_to_date() -> None:
 
 
 def test_a_changed_figure_is_noticed(tmp_path, monkeypatch) -> None:
-    for file in tables.RESULTS.glob("*.json"):
+    for file in markdown.RESULTS.glob("*.json"):
         (tmp_path / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     step = json.loads((tmp_path / "step.json").read_text(encoding="utf-8"))
     step["latency"]["stream_samples"] += 1
     (tmp_path / "step.json").write_text(json.dumps(step), encoding="utf-8")
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(markdown, "RESULTS", tmp_path)
     text = (tables.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert tables.render(text) != text
 
@@ -43,11 +43,11 @@ def test_results_belong_to_the_shipped_weights() -> None:
     import rtsep
 
     sha = rtsep.load("denoise").spec.weights_sha256
-    assert tables.results("step")["model"]["weights_sha256"] == sha
-    assert tables.results("throughput")["model"]["weights_sha256"] == sha
-    assert tables.results("live")["model"]["weights_sha256"] == sha
-    assert tables.results("stability")["model"]["weights_sha256"] == sha
-    for found in tables.results("quality")["sets"].values():
+    assert markdown.results("step")["model"]["weights_sha256"] == sha
+    assert markdown.results("throughput")["model"]["weights_sha256"] == sha
+    assert markdown.results("live")["model"]["weights_sha256"] == sha
+    assert markdown.results("stability")["model"]["weights_sha256"] == sha
+    for found in markdown.results("quality")["sets"].values():
         ours = [entry["method"] for entry in found["measured"] if entry["method"].get("target")]
         assert [method["weights_sha256"] for method in ours if method["name"] == "rtsep denoise"] == [sha]
 
@@ -58,8 +58,8 @@ def test_karaoke_results_belong_to_what_is_shipped(name: str) -> None:
     import rtsep
     from rtsep.model import baselines
 
-    found = {entry["name"]: entry["method"] for entry in tables.results(name)["results"]}
+    found = {entry["name"]: entry["method"] for entry in markdown.results(name)["results"]}
     assert {*baselines(), "karaoke"} <= set(found)
     for method in {*baselines(), *shipped()} & set(found):
         assert found[method]["weights_sha256"] == rtsep.load(method).spec.weights_sha256
-    assert all(song["seconds"] > 200 for song in tables.results(name)["songs"])
+    assert all(song["seconds"] > 200 for song in markdown.results(name)["songs"])
