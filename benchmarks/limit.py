@@ -136,9 +136,13 @@ def contenders(name: str) -> tuple[rtsep.Model, dict[str, Callable[[], object]]]
     out = np.empty_like(sound)
     pointers = sound.ctypes.data, out.ctypes.data
     call = step_stream.call
+
+    def native_hop(_memory: object = (sound, out)) -> None:  # lives as long as the pointers to it
+        call(native.context, *pointers)
+
     return model, {
         "compiled": lambda: compiled.step(noise),
-        "native": lambda: call(native.context, *pointers),
+        "native": native_hop,
         "onnxruntime": lambda: onnx.step(noise),
         "numba": lambda: next(in_numba)(),
         "blas": lambda: next(in_blas)(),
