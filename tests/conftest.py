@@ -37,7 +37,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rtsep"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what `make quick` leaves out: tests of files that import `servers`, of training and of benchmarks.
 
-    And groups for `pytest -n 3 --dist loadgroup`: a file stays in one process, for the sake of its fixtures, and so do
+    And groups for `pytest -n 2 --dist loadgroup`: a file stays in one process, for the sake of its fixtures, and so do
     all files with sound servers, which would disturb each other.
     """
     for item in items:

@@ -10,7 +10,7 @@ import pytest
 from graphs import Network
 from typer.testing import CliRunner
 
-from benchmarks import streams, tables
+from benchmarks import markdown, streams, tables
 from rtsep.errors import InputError
 
 
@@ -47,7 +47,7 @@ def test_a_run_writes_what_the_table_shows(tmp_path: Path, monkeypatch: pytest.M
     entry = json.loads((tmp_path / "streams.json").read_text())["models"][0]
     assert len(entry["p99_us"]) >= 1 and all(value["least"] > 0 for value in entry["p99_us"].values())
     assert entry["streams"]["least"] <= entry["streams"]["median"] <= entry["streams"]["most"]
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(markdown, "RESULTS", tmp_path)
     assert f"{entry['streams']['median']:.0f} (" in tables.TABLES["streams"]()
 
 
