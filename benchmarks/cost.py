@@ -10,7 +10,7 @@ import numpy as np
 
 
 def parameters(path: Path) -> int | None:
-    """Float values stored in an ONNX file: the trained parameters and few constants. None without package onnx."""
+    """Float32 values stored in an ONNX file: the trained parameters, few constants. None without package onnx."""
     try:
         import onnx
     except ModuleNotFoundError:
@@ -34,7 +34,7 @@ def multiply_adds(path: Path) -> int | None:
     model = onnx.load(str(path))
     weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     for node in model.graph.node:  # of weights that are used twice the exporter hands one on under another name
-        if node.op_type == "Identity" and node.input[0] in weights:
+        if node.op_type in ("Identity", "Cast") and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
     if strange := [node.name for node in products if node.input[1] not in weights]:

@@ -25,7 +25,7 @@ from training import weight_layout
 from training.checkpoints import load_weights
 from training.network import Network
 from training.network.forms import FlatForm, StepForm
-from training.onnx_graph import to_onnx
+from training.onnx_graph import keep_half, to_onnx
 from training.recipe import Recipe, parse_recipe
 
 TOLERANCE = 1e-4
@@ -96,7 +96,9 @@ def weights_sha256(model: onnx.ModelProto) -> str:
 
 def graph_of(form: StepForm | FlatForm) -> onnx.ModelProto:
     """The graph of `form`, without metadata."""
-    return to_onnx(form, form.examples(), (form.inputs, form.outputs))
+    model = to_onnx(form, form.examples(), (form.inputs, form.outputs))
+    keep_half(model)
+    return model
 
 
 def step_graph(network: Network) -> onnx.ModelProto:

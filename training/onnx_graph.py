@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from training.network.phases import BRANCHES, Phases
 
 OPSET = 17
+LEAST_HALF = 4096  # numbers in an initialiser: fewer are not worth a node
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -33,8 +34,9 @@ def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     """
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in all_nodes(model.graph):
-        if node.op_type == "Identity" and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]]
+        if node.op_type in ("Identity", "Cast") and node.input[0] in found:
+            value = found[node.input[0]]
+            found[node.output[0]] = value.astype(np.float32) if value.dtype == np.float16 else value
     return {name: value for name, value in found.items() if value.dtype == np.float32}
 
 
@@ -63,6 +65,27 @@ def to_onnx(
     del model.opset_import[:]
     model.opset_import.extend(kept)
     return model
+
+
+def keep_half(model: onnx.ModelProto) -> None:
+    """Float32 initialisers that are float16 numbers throughout are kept as such, half as long; a `Cast` widens them.
+
+    No value changes. What is fixed by design, a bank of filters, can be rounded for it; what was learnt hardly ever is.
+    """
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < LEAST_HALF:
+            continue
+        value = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = value.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), value):
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}/half"))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _branch(model: onnx.ModelProto, place: onnx.NodeProto, phases: Phases) -> None:

@@ -67,6 +67,8 @@ def test_every_way_to_write_a_tensor() -> None:
         helper.make_tensor("doubles", TensorProto.DOUBLE, [2], [0.1, -1e300]),
         helper.make_tensor("scalar", TensorProto.FLOAT, [], [0.25]),
         numpy_helper.from_array(np.zeros((0, 3), np.float32), "empty"),
+        numpy_helper.from_array(np.array([[0.1, -65504.0, 6e-8]], np.float16), "halves"),
+        helper.make_tensor("bits of halves", TensorProto.FLOAT16, [2], [-0.25, 3.5]),
     ]
     node = helper.make_node("Identity", ["floats"], ["y"], ints=[1, -2], floats=[0.5], text="word", number=-3)
     graph = helper.make_graph([node], "odd", [], [helper.make_tensor_value_info("y", 1, ["free", 2])], tensors)
@@ -76,13 +78,13 @@ def test_every_way_to_write_a_tensor() -> None:
 
 
 def test_what_is_not_read_is_refused() -> None:
-    half = numpy_helper.from_array(np.zeros(2, np.float16), "half")
+    words = numpy_helper.from_array(np.array(["a", "b"], object), "text")
     foreign = helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")
-    for graph, words in (
-        (helper.make_graph([], "g", [], [], [half]), "half"),
+    for graph, said in (
+        (helper.make_graph([], "g", [], [], [words]), "text"),
         (helper.make_graph([foreign], "g", [], []), "com.microsoft"),
     ):
-        with pytest.raises(OnnxError, match=words):
+        with pytest.raises(OnnxError, match=said):
             read(helper.make_model(graph).SerializeToString())
 
 

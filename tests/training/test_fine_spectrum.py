@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
@@ -17,6 +18,7 @@ from training.export import export
 from training.network import Network
 from training.network.fine_spectrum import GROUPS, LOWEST_HZ, PER_OCTAVE, FineSpectrum
 from training.network.harmonic_front import HarmonicFront
+from training.onnx_graph import constants
 
 SPEC = replace(
     GATED,
@@ -95,6 +97,18 @@ def test_the_spectrum_matters(made: tuple[Network, Path, Path]) -> None:
     deaf.load_state_dict(made[0].state_dict())
     deaf.get_submodule("separator.slow.reduce").weight[:, -SPEC.options["slow_channels"] :] = 0  # type: ignore[index]
     assert (made[0](wave) - deaf(wave)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("form", [1, 2], ids=["step", "flat"])
+def test_a_file_keeps_the_spectrum_in_half_the_room(made: tuple[Network, Path, Path], form: int) -> None:
+    fine = FineSpectrum(RATE, 2048, 2)
+    model = onnx.load(made[form])
+    halves = [each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT16]
+    assert len(halves) == len(GROUPS)
+    kept = constants(model)
+    for group in range(len(GROUPS)):
+        rows = fine.rows(group).numpy()
+        assert any(value.shape == rows.T.shape and np.array_equal(value, rows.T) for value in kept.values())
 
 
 @pytest.mark.parametrize("form", [1, 2], ids=["step", "flat"])

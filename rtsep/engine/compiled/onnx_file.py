@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Fields = dict[int, list[Any]]
 
 # TensorProto.DataType: what a step graph is made of
-DTYPES: dict[int, Any] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
+DTYPES: dict[int, Any] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DAMAGE = (IndexError, KeyError, ValueError, TypeError, struct.error, OverflowError)  # what reading it raises
 
@@ -169,6 +169,8 @@ def _tensor(data: memoryview) -> tuple[str, NDArray[Any]]:
         values = np.array(_floats(fields[4]), dtype)
     elif 10 in fields:
         values = np.array(_floats(fields[10], "d"), dtype)
+    elif kind == 10:  # bits of float16
+        values = np.array(_integers(fields.get(5, [])), np.uint16).view(dtype)
     else:
         values = np.array(_integers(fields.get(7, fields.get(5, []))), dtype)
     return name, values.reshape(shape)
