@@ -400,7 +400,7 @@ def test_a_token_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 def test_without_the_extra_there_is_one_sentence() -> None:
     import sys
 
-    code = "import sys; sys.modules['aiohttp'] = None; sys.argv = ['rtsep', 'serve']; "
+    code = "import sys; sys.modules['picows'] = None; sys.argv = ['rtsep', 'serve']; "
     code += "from rtsep.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install aiohttp" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install picows" in done.stderr
