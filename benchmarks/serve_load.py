@@ -3,8 +3,8 @@
     python -m benchmarks.serve_load [--model M] [--connections N ...] [--seconds S] [--repeats N] [--json PATH]
 
 Every client sends frames of 16-bit sound in real time, on loopback, all at moments of their own. Told is the time from
-just before a frame is handed to the kernel until the kernel has the answer for the client (see `websocket_clients`); how
-long the answer then lies unread, the clients' own queue, is told beside and in no other figure. Both servers are
+just before a frame is handed to the kernel until the kernel has the answer for its client (see `websocket_clients`);
+how long the answer then lies unread, the clients' own queue, is told beside and in no other figure. Both servers are
 programs of their own, on the same WebSocket library and event loop, and take turns with the same clients; what is left
 when one is taken from the other is rtsep's: engine, resampling and waiting. The clients are one program of raw sockets;
 the share of a core that they take is told too. N is at most what one core serves by `benchmarks.streams`, unless it is

@@ -2,9 +2,9 @@
 
 They share a machine with the server that they measure, and what they take is not the server's. One program that speaks
 for a hundred clients has a queue of its own: an answer lies there until its turn comes. So an answer counts from the
-moment at which the kernel had it for that client (its time stamp, on Linux), and how long it lay there until it was read
-is told beside. RFC 6455, "The WebSocket Protocol", section 5: frames of clients are masked; by a mask of zeros, the bytes
-stay what they are.
+moment at which the kernel had it for its client (the time stamp of a packet, on Linux), and how long it lay there until
+it was read is told beside. RFC 6455, "The WebSocket Protocol", section 5: frames of clients are masked; by a mask of
+zeros, the bytes stay what they are.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ def received(connection: socket.socket) -> tuple[bytes, float, float]:
     Raises BlockingIOError when there is nothing.
     """
     if not hasattr(connection, "recvmsg"):
-        data, beside = connection.recv(_MOST), []
-    else:
-        data, beside, _, _ = connection.recvmsg(_MOST, socket.CMSG_SPACE(_TIMESPEC.size))
+        return connection.recv(_MOST), time.time(), time.time()
+    data, beside, _, _ = connection.recvmsg(_MOST, socket.CMSG_SPACE(_TIMESPEC.size))
     now = time.time()
     for level, kind, stamp in beside:
         if (level, kind) == (socket.SOL_SOCKET, _TIMESTAMPNS):

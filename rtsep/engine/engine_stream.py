@@ -117,7 +117,7 @@ class Message:
 
     def _make_room(self, length: int) -> None:
         source, target = np.empty(length, np.uint8), np.empty(length, np.uint8)
-        self._source, self._target = memoryview(source), memoryview(target)
+        self._source, self._target = source.data, target.data
         self._addresses = source.ctypes.data, target.ctypes.data
 
 

@@ -21,6 +21,7 @@ from rtsep.service.stepper import Stepper
 
 _MAX_TEXT = 1000  # characters of a command
 _MAX_REASON = 123  # bytes, what a close frame holds
+_REASONS = {WSCloseCode.MESSAGE_TOO_BIG: "frame size", WSCloseCode.GOING_AWAY: "ping"}
 
 
 class Connection(WSListener):
@@ -105,9 +106,8 @@ class Connection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """It is over: the places are free again."""
         handshake = transport.close_handshake
-        if not self._is_closing and handshake is not None and handshake.sent is not None:  # ended by the reader
-            too_big = handshake.sent.code == WSCloseCode.MESSAGE_TOO_BIG
-            self._metrics.refused["frame size" if too_big else "protocol"] += 1
+        if not self._is_closing and handshake is not None and handshake.sent is not None:  # picows has ended it
+            self._metrics.refused[_REASONS.get(handshake.sent.code, "protocol")] += 1
         self._is_closing, self._is_paused = True, False
         for timer in (self._idle_timer, self._full_timer, self._close_timer):
             if timer is not None:

@@ -16,6 +16,7 @@ from aiohttp import WSCloseCode, WSMsgType
 
 from rtsep.service.limits import Limits
 from tests.program import assert_one_sentence, command, environment, spawn
+from tests.service.clients import frame, upgrade
 from tests.streams import noise
 
 FAST = Limits(speed=1000.0)
@@ -132,28 +133,6 @@ def test_many_clients_at_once_have_their_own_sound(serve):
 
 
 # Clients that misbehave, beside one that must not notice.
-
-
-def upgrade(served, query: str = "", buffer: int | None = None) -> socket.socket:
-    """A socket on which the WebSocket has been agreed upon, and the greeting taken."""
-    connection = socket.socket()
-    if buffer is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    connection.connect(("127.0.0.1", served.port))
-    connection.sendall(
-        f"GET /v1/stream?{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-    )
-    said = b""
-    while b"latency" not in said:
-        said += connection.recv(4096)
-    return connection
-
-
-def frame(data: bytes, code: int = 2) -> bytes:
-    """A masked frame, as clients send it, with a mask of zeros."""
-    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
-    return bytes([0x80 | code]) + size + b"\0\0\0\0" + data
 
 
 def vanishing(served) -> None:
