@@ -133,6 +133,7 @@ class EngineRounds:
         self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
         self._order = np.zeros(self.most_rows, np.int64)
         self._sound = np.zeros((self.most_rows, spec.hop, spec.channels), np.float32)
+        self._addresses = [array.ctypes.data for array in (self._table, self._order, self._sound)]
 
     def step(self, messages: Sequence[Message]) -> int:
         """A piece of each, at most one message of a stream; how many hops that were.
@@ -141,8 +142,7 @@ class EngineRounds:
         """
         count, table = len(messages), self._table
         table[:count] = [message.words for message in messages]
-        at = table.ctypes.data
-        order, sound = self._order.ctypes.data, self._sound.ctypes.data
+        at, order, sound = self._addresses
         if self._native is not None:
             rows = words.run_round(at, count, order, sound, *self._native)
             self.engine.renew(self._order[:rows])
