@@ -82,7 +82,21 @@ class Stream:
         for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
                 step.step(self._windows[0, : spec.channels])
+        self._check_frames()
         self.reset()
+
+    def _check_frames(self) -> None:
+        """Raises TypeError when what a step makes is not what compiled code may read, see `_add`."""
+        for step in self._steps:
+            made = [step.step(self._windows[0, : self.spec.channels])]
+            if self._together > 1 and hasattr(step, "many"):
+                made += step.many(self._windows[:, : self.spec.channels])
+            for frames in made:
+                if frames.dtype != np.float32 or not frames.flags.c_contiguous:
+                    kind = f"{frames.dtype}{'' if frames.flags.c_contiguous else ', not contiguous'}"
+                    raise TypeError(
+                        f"The frames of {type(step).__name__} are {kind}; a stream needs contiguous float32."
+                    )
 
     def _allocate(self) -> None:
         spec, inward, outward = self.spec, self._inward, self._outward
