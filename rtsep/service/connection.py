@@ -237,8 +237,9 @@ class Connection(WSListener):
 
     def _drop(self) -> None:
         """Away with a client that does not take its answers."""
-        self._metrics.refused["slow"] += 1
-        self._is_closing = True
+        if not self._is_closing:
+            self._metrics.refused["slow"] += 1
+            self._is_closing = True
         self.abort()
 
     def _refuse(self, why: str, code: WSCloseCode, reason: str) -> None:

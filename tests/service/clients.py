@@ -6,15 +6,15 @@ import socket
 import struct
 
 
-def upgrade(served, query: str = "", buffer: int | None = None) -> socket.socket:
-    """A socket on which the WebSocket has been agreed upon, and the greeting taken."""
+def upgrade(served, query: str = "", buffer: int | None = None, headers: str = "") -> socket.socket:
+    """A socket on which the WebSocket has been agreed upon, and the greeting taken. headers: more of them, as lines."""
     connection = socket.socket()
     if buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     connection.connect(("127.0.0.1", served.port))
     connection.sendall(
         f"GET /v1/stream?{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{headers}\r\n".encode()
     )
     said = b""
     while not said.endswith(b"}"):

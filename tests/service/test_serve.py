@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import numpy as np
@@ -340,6 +341,10 @@ def test_the_program_ends_in_order_when_it_is_told_to(tmp_path: Path) -> None:
         assert program.stderr is not None
         lines = iter(program.stderr.readline, "")  # the first may say that code is compiled
         address = next(word for line in lines for word in line.split() if word.startswith("ws://127.0.0.1:"))
+        here = SimpleNamespace(port=int(address.rsplit(":", 1)[1].split("/")[0]))
+        with upgrade(here, headers="Authorization: Bearer secret\r\n") as garbage:  # which is nothing to print
+            garbage.sendall(b"\xff" * 100)
+            assert garbage.recv(4096)
 
         async def client() -> tuple[int, list[int | None]]:
             headers = {"Authorization": "Bearer secret"}
