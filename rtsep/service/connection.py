@@ -27,8 +27,8 @@ _REASONS = {WSCloseCode.MESSAGE_TOO_BIG: "frame size", WSCloseCode.GOING_AWAY: "
 class Connection(WSListener):
     """A client's stream: each binary message is answered by one of the same length, the sound ``latency`` later.
 
-    One message at a time is at work. While others wait for it, nothing more is read from the client, nor while it does
-    not take its answers or is held back to its pace; what it sends stays with it.
+    One message at a time is at work; the next has to wait for it, and also while the client is held back to its pace or
+    does not take its answers. As long as one waits, nothing more is read: what the client sends stays with it.
     """
 
     def __init__(
