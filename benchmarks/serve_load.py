@@ -2,11 +2,13 @@
 
     python -m benchmarks.serve_load [--model M] [--connections N ...] [--seconds S] [--repeats N] [--json PATH]
 
-Every client sends frames of 16-bit sound in real time, on loopback, all at moments of their own; told is the time from
-a frame's way out to its answer's way in. Both servers are programs of their own and take turns with the same clients,
-so what is left when one is taken from the other is rtsep's: engine, resampling and waiting. The clients are one program
-of raw sockets; the share of a core that they take is told too. N is at most what one core serves by
-`benchmarks.streams`, unless it is said. Nothing here is a pass or a fail.
+Every client sends frames of 16-bit sound in real time, on loopback, all at moments of their own. Told is the time from
+just before a frame is handed to the kernel until the kernel has the answer for its client (see `websocket_clients`);
+how long the answer then lies unread, the clients' own queue, is told beside and in no other figure. Both servers are
+programs of their own, on the same WebSocket library and event loop, and take turns with the same clients; what is left
+when one is taken from the other is rtsep's: engine, resampling and waiting. The clients are one program of raw sockets;
+the share of a core that they take is told too. N is at most what one core serves by `benchmarks.streams`, unless it is
+said. Nothing here is a pass or a fail.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ if __name__ == "__main__":
 
     require("serve")
 
-import asyncio
 import contextlib
 import json
 import os
@@ -29,13 +30,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from aiohttp import WSMsgType, web
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 from rich.console import Console
 
 import rtsep
 from benchmarks.limit import spread
 from benchmarks.machine import environment
-from benchmarks.websocket_clients import converse
+from benchmarks.websocket_clients import Delay, converse
+from rtsep.cli.serve import event_loop
+from rtsep.service.server import BACKLOG
 from training.evaluation.evaluate import describe, write_json
 from training.one_sentence import one_sentence
 
@@ -53,29 +56,26 @@ def promised(model: str) -> int:
     return counts[0]
 
 
-async def _echo(request: web.Request) -> web.WebSocketResponse:
-    socket = web.WebSocketResponse(compress=False)
-    await socket.prepare(request)
-    await socket.send_json({"latency": 0})
-    async for message in socket:
-        if message.type == WSMsgType.BINARY:
-            await socket.send_bytes(message.data)
-    return socket
+class _Echo(WSListener):
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.send(WSMsgType.TEXT, '{"latency": 0}')
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.BINARY:
+            transport.send(WSMsgType.BINARY, frame.get_payload_as_bytes())
+        elif frame.msg_type == WSMsgType.CLOSE:
+            transport.disconnect()
 
 
 def echo() -> None:
     """The other server: what comes goes back."""
 
     async def run() -> None:
-        application = web.Application()
-        application.router.add_get("/v1/stream", _echo)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        print(f"ws://127.0.0.1:{runner.addresses[0][1]}/v1/stream", file=sys.stderr, flush=True)
-        await asyncio.Event().wait()
+        server = await ws_create_server(lambda request: _Echo(), "127.0.0.1", 0, backlog=BACKLOG)
+        print(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/stream", file=sys.stderr, flush=True)
+        await server.serve_forever()
 
-    asyncio.run(run())
+    event_loop().run(run())
 
 
 @contextlib.contextmanager
@@ -103,14 +103,19 @@ def cpu_seconds(process: int) -> float:
         return float("nan")
 
 
-def load(address: str, connections: int, seconds: float, rate: int) -> tuple[list[float], float]:
-    """Delays in seconds of all frames of all clients, and the share of a core that the clients take."""
+def load(address: str, connections: int, seconds: float, rate: int) -> tuple[list[Delay], float]:
+    """Delays of all frames of all clients, and the share of a core that the clients take."""
     size = round(FRAME_S * rate)
     noise = (2000 * np.random.default_rng(0).standard_normal(size * 8)).astype("<i2")
     frames = [noise[size * (n % 8) :][:size].tobytes() for n in range(round((seconds + SETTLE_S) / FRAME_S))]
     offsets = np.random.default_rng(1).uniform(0, FRAME_S, connections).tolist()
     delays, used = converse(f"{address}?rate={rate}", frames, offsets, FRAME_S, round(SETTLE_S / FRAME_S))
     return delays, used / (seconds + SETTLE_S)
+
+
+def percentile(seconds: list[float], percent: float) -> float:
+    """In milliseconds."""
+    return 1000 * float(np.percentile(seconds, percent))
 
 
 def measure(model: str, connections: int, seconds: float, repeats: int, rate: int) -> dict[str, Any]:
@@ -125,7 +130,8 @@ def measure(model: str, connections: int, seconds: float, repeats: int, rate: in
                 delays, row[f"{name} clients' core"] = load(address, connections, seconds, rate)
                 row[f"{name} core"] = (cpu_seconds(process) - before) / (seconds + SETTLE_S)
                 for percent in (50, 99):
-                    row[f"{name} p{percent} ms"] = 1000 * float(np.percentile(delays, percent))
+                    row[f"{name} p{percent} ms"] = percentile([delay.seconds for delay in delays], percent)
+                row[f"{name} p99 unread ms"] = percentile([delay.unread for delay in delays], 99)
             row["added p99 ms"] = row["rtsep p99 ms"] - row["echo p99 ms"]
             row["added p50 ms"] = row["rtsep p50 ms"] - row["echo p50 ms"]
             rows.append(row)

@@ -10,7 +10,7 @@ EXTRAS = {
     "bench": ("pesq", "pystoi", "scipy", "museval", "yaml"),
     "report": ("matplotlib",),
     "sung": ("pyworld", "mido"),
-    "serve": ("aiohttp",),
+    "serve": ("picows",),
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,8 +44,8 @@ def serve(
     For this machine only, unless --host says otherwise. The protocol
     stands in docs/serve.md; ask /healthz and /metrics how it is.
     """
-    if importlib.util.find_spec("aiohttp") is None:
-        raise RtsepError("The server needs aiohttp; install it with: pip install aiohttp.")
+    if importlib.util.find_spec("picows") is None:
+        raise RtsepError("The server needs picows; install it with: pip install picows.")
 
     from rtsep.live.ui.stop_signals import StopSignals
     from rtsep.model import load
@@ -64,16 +63,16 @@ def serve(
         def ready(address: str) -> None:
             typer.echo(f"rtsep: {loaded.spec.name} is served at {address} (Ctrl-C ends it).", err=True)
 
-        _run(run(Server(loaded, limits, token), host, port, quit, ready))
+        event_loop().run(run(Server(loaded, limits, token), host, port, quit, ready))
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    """On uvloop, where it is installed: less work for each message."""
+def event_loop() -> Any:
+    """uvloop, where it is installed: less work for each message. Has ``run``, as asyncio."""
     try:
         import uvloop as loop
     except ImportError:
         import asyncio as loop  # type: ignore[no-redef]
-    loop.run(main)
+    return loop
 
 
 def _token(file: str | None) -> str | None:

@@ -4,7 +4,8 @@ Messages, as clients send them, go through in rounds: what comes before the engi
 are one call of compiled code, of however many streams, while other threads of Python run.
 
     rounds = EngineRounds(engine)
-    message = Message(stream, data, sixteen_bits=True)
+    message = Message(stream, sixteen_bits=True)
+    message.put(data)
     while message.left:
         rounds.step([message, ...])
     message.answer
@@ -83,21 +84,41 @@ class EngineStream(Stream):
 class Message:
     """Sound of one stream on its way: interleaved 16-bit integers or float32, and its answer of the same kind.
 
-    left: samples of each channel that are still to go. answer: whole when there are none.
+    One object serves a stream for as long as it lasts: what it holds is replaced by the next ``put``.
+
+    left: samples of each channel that are still to go.
     """
 
-    def __init__(self, stream: EngineStream, data: bytes, sixteen_bits: bool) -> None:
+    def __init__(self, stream: EngineStream, sixteen_bits: bool) -> None:
+        self.stream, self.left = stream, 0
+        self._frame_bytes = stream.channels * (2 if sixteen_bits else 4)
+        self._sixteen_bits = int(sixteen_bits)
+        self._length = 0
+        self._make_room(0)
+
+    def put(self, data: bytes) -> None:
         """data: whole samples of all channels; not finite ones count as zero, the rest is clamped to +-8.
 
-        Raises InputError when they break the promise of the stream's ``block_multiple``.
+        Raises InputError when they break the promise of the stream's ``block_multiple``; nothing has happened then.
         """
-        self.stream = stream
-        self.left = len(data) // (stream.channels * (2 if sixteen_bits else 4))
-        stream.check_length(self.left)
-        self.answer = bytearray(len(data))
-        source, target = np.frombuffer(data, np.uint8), np.frombuffer(self.answer, np.uint8)
-        self._arrays = source, target  # what the addresses are of
-        self.words = [stream.context, source.ctypes.data, target.ctypes.data, self.left, int(sixteen_bits), 0, 0, 0]
+        length = len(data)
+        samples = length // self._frame_bytes
+        self.stream.check_length(samples)
+        if length > len(self._source):
+            self._make_room(length)
+        self._source[:length] = data
+        self._length, self.left = length, samples
+        self.words = [self.stream.context, *self._addresses, samples, self._sixteen_bits, 0, 0, 0]
+
+    @property
+    def answer(self) -> memoryview:
+        """As many bytes as were put in, whole when nothing is left; to be used or copied before the next ``put``."""
+        return self._target[: self._length]
+
+    def _make_room(self, length: int) -> None:
+        source, target = np.empty(length, np.uint8), np.empty(length, np.uint8)
+        self._source, self._target = source.data, target.data
+        self._addresses = source.ctypes.data, target.ctypes.data
 
 
 class EngineRounds:
@@ -112,6 +133,7 @@ class EngineRounds:
         self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
         self._order = np.zeros(self.most_rows, np.int64)
         self._sound = np.zeros((self.most_rows, spec.hop, spec.channels), np.float32)
+        self._addresses = [array.ctypes.data for array in (self._table, self._order, self._sound)]
 
     def step(self, messages: Sequence[Message]) -> int:
         """A piece of each, at most one message of a stream; how many hops that were.
@@ -120,8 +142,7 @@ class EngineRounds:
         """
         count, table = len(messages), self._table
         table[:count] = [message.words for message in messages]
-        at = table.ctypes.data
-        order, sound = self._order.ctypes.data, self._sound.ctypes.data
+        at, order, sound = self._addresses
         if self._native is not None:
             rows = words.run_round(at, count, order, sound, *self._native)
             self.engine.renew(self._order[:rows])

@@ -57,7 +57,7 @@ class Enhancer:
 
         source: which source to give; None is the model's target. Raises InputError for values outside these.
         """
-        from rtsep.engine.stream import check_channels, check_rate, gain_of
+        from rtsep.engine.stream_settings import check_channels, check_rate, gain_of
 
         self.model = model
         self.sample_rate, self.channels = check_rate(sample_rate), check_channels(channels, model.spec)

@@ -36,7 +36,7 @@ class Separation:
     ) -> None:
         """See Model.stream. Raises InputError for values outside its ranges."""
         from rtsep.engine.resample import WholeSignal
-        from rtsep.engine.stream import check_channels, check_rate
+        from rtsep.engine.stream_settings import check_channels, check_rate
 
         self.model, spec = model, model.spec
         self.sample_rate, self.channels = check_rate(sample_rate), check_channels(channels, spec)

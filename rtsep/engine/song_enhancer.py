@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rtsep.engine.checks import checked_signal
 from rtsep.engine.segments import Segments
 from rtsep.engine.spectral_spec import check_channels
-from rtsep.engine.stream import check_rate, gain_of
+from rtsep.engine.stream_settings import check_rate, gain_of
 from rtsep.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,89 +15,13 @@ from numpy.typing import NDArray
 
 from rtsep.engine import stream_words as words
 from rtsep.engine.inference import Step
+from rtsep.engine.ramp import RAMP_S, Ramp
 from rtsep.engine.resample import Converter
+from rtsep.engine.stream_settings import check_channels, check_rate, condition_of, gain_of, whole
 from rtsep.errors import InputError
-from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
+from rtsep.model_spec import ModelSpec
 
-RAMP_S = 0.020  # a change of strength takes this long
 WARM_UP = 8  # the first runs of a graph take several times as long as the rest
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer()
-
-
-def check_rate(sample_rate: float) -> int:
-    """``sample_rate`` (Hz) as an int; InputError unless it is a whole number from 8000 to 192000."""
-    if not _whole(sample_rate) or not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise InputError(
-            f"sample_rate is {sample_rate}; it must be a whole number of Hz from {MIN_RATE} to {MAX_RATE}."
-        )
-    return int(sample_rate)
-
-
-def check_channels(channels: int, spec: ModelSpec) -> int:
-    """``channels``, or InputError when ``spec``'s model cannot run on so many."""
-    if not _whole(channels) or not 1 <= channels <= MAX_CHANNELS:
-        raise InputError(f"channels is {channels}; it must be from 1 to {MAX_CHANNELS}.")
-    if spec.channels > 1 and channels not in (1, spec.channels):
-        raise InputError(
-            f"{spec.name} is a model for {spec.channels} channels and takes 1 or {spec.channels}, not {channels}."
-        )
-    return int(channels)
-
-
-def gain_of(strength: float | None) -> float:
-    """The dry gain g = 10^(-strength/20) of an attenuation limit in dB; None is no limit, g = 0."""
-    if strength is None:
-        return 0.0
-    if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength < math.inf:
-        raise InputError(f"strength is {strength!r}; it must be None (no limit) or a number of dB from 0 up.")
-    return 10.0 ** (-float(strength) / 20.0)
-
-
-def condition_of(value: NDArray[Any] | str | None, spec: ModelSpec) -> NDArray[np.float32]:
-    """What a condition is handed over as: [condition] float32, zeros for None; InputError for what fits no model."""
-    if value is None:
-        return np.zeros(spec.condition, np.float32)
-    if not spec.condition:
-        raise InputError(f"{spec.name} takes no condition.")
-    if isinstance(value, str):
-        found = [index for index, name in enumerate(spec.classes) if value in (name, name.split("_")[0])]
-        if len(found) != 1:
-            known = f"its classes are {', '.join(spec.classes)}" if spec.classes else "it has no classes"
-            raise InputError(f"{spec.name} has no class {value!r}; {known}.")
-        return np.eye(spec.condition, dtype=np.float32)[found[0]]
-    array = np.asarray(value, np.float32)
-    if spec.side_width and array.ndim == 2 and array.shape[1] == spec.side_width and array.size <= spec.condition:
-        array = np.pad(array.ravel(), (0, spec.condition - array.size))  # frames that are still to come are zeros
-    if array.size != spec.condition or not np.isfinite(array).all():
-        raise InputError(f"A condition of {spec.name} is {spec.condition} finite numbers, not {list(array.shape)}.")
-    return array.reshape(-1).copy()
-
-
-class Ramp:
-    """Numbers on a straight way from what they are to an ``aim``, a step a hop: [size] float32."""
-
-    def __init__(self, aim: NDArray[np.float32]) -> None:
-        self.aim, self._now, self._left = aim, aim.copy(), 0
-
-    def set(self, aim: NDArray[np.float32], steps: int) -> None:
-        """Go to ``aim`` in so many steps, from wherever it is."""
-        self.aim, self._left = aim, steps
-
-    def finish(self) -> None:
-        """Be there at once."""
-        self._now[:], self._left = self.aim, 0
-
-    def next(self) -> NDArray[np.float32]:
-        """The numbers of the next hop."""
-        if self._left > 1:
-            self._now += (self.aim - self._now) / np.float32(self._left)
-            self._left -= 1
-        elif self._left:
-            self.finish()
-        return self._now
 
 
 def latency_of(spec: ModelSpec, inward: Converter, outward: Converter, grain: int) -> int:
@@ -138,7 +61,7 @@ class Stream:
         self.spec = spec
         self.sample_rate = rate = spec.sample_rate if sample_rate is None else check_rate(sample_rate)
         self.channels = check_channels(channels, spec)
-        if not _whole(block_multiple) or block_multiple < 1:
+        if not whole(block_multiple) or block_multiple < 1:
             raise InputError(f"block_multiple is {block_multiple}; it must be a whole number from 1 up.")
         if block_multiple > 1 and rate != spec.sample_rate:
             raise InputError(f"block_multiple needs the model's own rate of {spec.sample_rate} Hz, not {rate} Hz.")
@@ -159,7 +82,21 @@ class Stream:
         for _ in range(max(WARM_UP, 2 * spec.slow_rate)):  # every branch of a graph that has some
             for step in self._steps:
                 step.step(self._windows[0, : spec.channels])
+        self._check_frames()
         self.reset()
+
+    def _check_frames(self) -> None:
+        """Raises TypeError when what a step makes is not what compiled code may read, see `_add`."""
+        for step in self._steps:
+            made = [step.step(self._windows[0, : self.spec.channels])]
+            if self._together > 1 and hasattr(step, "many"):
+                made += step.many(self._windows[:, : self.spec.channels])
+            for frames in made:
+                if frames.dtype != np.float32 or not frames.flags.c_contiguous:
+                    kind = f"{frames.dtype}{'' if frames.flags.c_contiguous else ', not contiguous'}"
+                    raise TypeError(
+                        f"The frames of {type(step).__name__} are {kind}; a stream needs contiguous float32."
+                    )
 
     def _allocate(self) -> None:
         spec, inward, outward = self.spec, self._inward, self._outward

@@ -23,12 +23,13 @@ class Served:
         self.rounds, self.stream = EngineRounds(engine), EngineStream(engine.spec, *options, **more)
         self.places = [engine.join() for _ in range(self.stream.places)]
         self.stream.take_places(self.places)
+        self.message = Message(self.stream, sixteen_bits=False)
 
     def process(self, block: np.ndarray) -> np.ndarray:
-        message = Message(self.stream, block.tobytes(), sixteen_bits=False)
-        while message.left:
-            self.rounds.step([message])
-        return np.frombuffer(message.answer, np.float32).reshape(block.shape)
+        self.message.put(block.tobytes())
+        while self.message.left:
+            self.rounds.step([self.message])
+        return np.frombuffer(bytes(self.message.answer), np.float32).reshape(block.shape)
 
 
 @given(

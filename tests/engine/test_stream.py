@@ -395,3 +395,35 @@ def test_another_step_may_make_the_frames(models):
     stream = rtsep.Stream(spec, Halve)
     x = noise(100)
     np.testing.assert_array_equal(stream.process(x)[9:], x[:91] / 2)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("turn", "what"),
+    [
+        (lambda frames: frames.astype(np.float64), "float64;"),
+        (lambda frames: np.repeat(frames, 2, axis=-1)[..., ::2], "float32, not contiguous;"),
+    ],
+)
+def test_frames_that_compiled_code_cannot_read_are_refused_at_once(models, several, turn, what):
+    """Also those of several hops, where only these are wrong."""
+    model = models(NETWORKS["plain"])
+    right = np.zeros((len(model.spec.sources), model.spec.channels, model.spec.synthesis_window), np.float32)
+
+    class Wrong:
+        hops = 4
+
+        def __init__(self) -> None:
+            self.spec, self.activity = model.spec, None
+
+        def step(self, window: np.ndarray) -> np.ndarray:
+            return right if several else turn(right)
+
+        def many(self, windows: np.ndarray) -> np.ndarray:
+            return [turn(right) for _ in windows]
+
+        def reset(self) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=f"The frames of Wrong are {what} a stream needs contiguous float32."):
+        rtsep.Stream(model.spec, Wrong, hops=4)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("aiohttp")
+pytest.importorskip("aiohttp")  # the tests' client
+pytest.importorskip("picows")
 
 import rtsep
 from rtsep.service.limits import Limits

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import numpy as np
@@ -16,6 +17,7 @@ from aiohttp import WSCloseCode, WSMsgType
 
 from rtsep.service.limits import Limits
 from tests.program import assert_one_sentence, command, environment, spawn
+from tests.service.clients import frame, upgrade
 from tests.streams import noise
 
 FAST = Limits(speed=1000.0)
@@ -132,28 +134,6 @@ def test_many_clients_at_once_have_their_own_sound(serve):
 
 
 # Clients that misbehave, beside one that must not notice.
-
-
-def upgrade(served, query: str = "", buffer: int | None = None) -> socket.socket:
-    """A socket on which the WebSocket has been agreed upon, and the greeting taken."""
-    connection = socket.socket()
-    if buffer is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    connection.connect(("127.0.0.1", served.port))
-    connection.sendall(
-        f"GET /v1/stream?{query} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-    )
-    said = b""
-    while b"latency" not in said:
-        said += connection.recv(4096)
-    return connection
-
-
-def frame(data: bytes, code: int = 2) -> bytes:
-    """A masked frame, as clients send it, with a mask of zeros."""
-    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
-    return bytes([0x80 | code]) + size + b"\0\0\0\0" + data
 
 
 def vanishing(served) -> None:
@@ -361,6 +341,10 @@ def test_the_program_ends_in_order_when_it_is_told_to(tmp_path: Path) -> None:
         assert program.stderr is not None
         lines = iter(program.stderr.readline, "")  # the first may say that code is compiled
         address = next(word for line in lines for word in line.split() if word.startswith("ws://127.0.0.1:"))
+        here = SimpleNamespace(port=int(address.rsplit(":", 1)[1].split("/")[0]))
+        with upgrade(here, headers="Authorization: Bearer secret\r\n") as garbage:  # which is nothing to print
+            garbage.sendall(b"\xff" * 100)
+            assert garbage.recv(4096)
 
         async def client() -> tuple[int, list[int | None]]:
             headers = {"Authorization": "Bearer secret"}
@@ -400,7 +384,7 @@ def test_a_token_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 def test_without_the_extra_there_is_one_sentence() -> None:
     import sys
 
-    code = "import sys; sys.modules['aiohttp'] = None; sys.argv = ['rtsep', 'serve']; "
+    code = "import sys; sys.modules['picows'] = None; sys.argv = ['rtsep', 'serve']; "
     code += "from rtsep.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install aiohttp" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install picows" in done.stderr

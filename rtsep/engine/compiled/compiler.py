@@ -12,18 +12,15 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtsep.engine.compiled import records
 from rtsep.engine.compiled.onnx_file import Graph, Node, OnnxFile
 from rtsep.engine.compiled.operators import BINARY, OPERATORS, UNARY, VIEWS
-from rtsep.engine.compiled.places import Life, Memory, plan
-from rtsep.engine.compiled.program import ROW, WEIGHTS, Operand, Program, aligned
+from rtsep.engine.compiled.places import plan
+from rtsep.engine.compiled.program import ROW, Program, aligned
+from rtsep.engine.compiled.record_writer import Array, PhaseTest, RecordWriter, UnsupportedError, merged, pack, steps_of
 from rtsep.engine.compiled.rewrite import DEPTHWISE, hop_by_hop, join_depthwise, needed
 from rtsep.model_spec import ModelSpec
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 
 FUNCTIONS = {
     **{"Sigmoid": records.SIGMOID, "Tanh": records.TANH, "Log": records.LOG, "Exp": records.EXP, "Sqrt": records.SQRT},
@@ -34,29 +31,6 @@ FUNCTIONS = {
 OLDEST_OPSET, NEWEST_OPSET = 13, 22  # between them the operators here say the same
 FEW = 8  # so many values are added one after the other, as rows
 ALWAYS = 1 << 40  # the number of a record after all others
-
-
-class UnsupportedError(ValueError):
-    """The graph holds what is not compiled here; says what, in one sentence."""
-
-
-class PhaseTest:
-    """A truth value: whether the hop has this number in its round."""
-
-    def __init__(self, phase: int) -> None:
-        self.phase = phase
-
-
-def pack(weights: Array) -> NDArray[np.float32]:
-    """[depth, outputs] as `kernels.product` reads it: blocks of outputs, filled up with zeros to whole vectors."""
-    depth, outputs = weights.shape
-    vectors = -(-outputs // records.VECTOR)
-    padded = np.zeros((depth, vectors * records.VECTOR), np.float32)
-    padded[:, :outputs] = weights
-    wide = records.BLOCK_VECTORS * records.VECTOR
-    return np.concatenate(
-        [padded[:, begin : begin + wide].ravel() for begin in range(0, vectors * records.VECTOR, wide)]
-    )
 
 
 def compile_model(file: OnnxFile, spec: ModelSpec) -> Program:
@@ -75,43 +49,14 @@ def compile_model(file: OnnxFile, spec: ModelSpec) -> Program:
         raise UnsupportedError(f"the graph is not understood ({error})") from None
 
 
-def merged(shape: Shape, strides: list[Shape]) -> tuple[list[int], list[list[int]]]:
-    """Axes of several arrays of one shape, as few as will do: those of length 1 left out, neighbours joined."""
-    sizes: list[int] = []
-    steps: list[list[int]] = [[] for _ in strides]
-    for axis, size in enumerate(shape):
-        if size == 1:
-            continue
-        here = [stride[axis] for stride in strides]
-        if sizes and all(kept[-1] == step * size for kept, step in zip(steps, here, strict=True)):
-            sizes[-1] *= size
-            for kept, step in zip(steps, here, strict=True):
-                kept[-1] = step
-        else:
-            sizes.append(size)
-            for kept, step in zip(steps, here, strict=True):
-                kept.append(step)
-    return sizes, steps
-
-
-def _steps(array: Array) -> Shape:
-    return tuple(stride // 4 for stride in array.strides)
-
-
-class _Compiler:
+class _Compiler(RecordWriter):
     def __init__(self, graph: Graph, spec: ModelSpec) -> None:
-        self.graph, self.spec = graph, spec
-        self.rows, self.weights = Memory(), Memory()
-        self.records: list[NDArray[np.int64]] = []
-        self.operands: list[Operand] = []
-        self.lives: dict[int, Life] = {}
+        super().__init__(spec)
+        self.graph = graph
         self.values: dict[str, Any] = {}
-        self.placed: dict[int, tuple[Array, Array]] = {}  # constants by their identity, and where they lie
         self.done: set[int] = set()
         self.uses: Counter[str] = Counter()
         self.takers: dict[str, list[Node]] = {}
-        self.kept: dict[str, tuple[int, int]] = {}
-        self.kept_values = 0
 
     # The whole.
 
@@ -194,10 +139,6 @@ class _Compiler:
             self.kept_values,
         )
 
-    def _keep(self, name: str, count: int) -> None:
-        self.kept[name] = (self.kept_values, count)
-        self.kept_values += -(-count // records.VECTOR) * records.VECTOR
-
     def _count(self, nodes: list[Node]) -> None:
         for node in nodes:
             for name in node.inputs:
@@ -210,99 +151,11 @@ class _Compiler:
 
     # Values.
 
-    def _moves(self, value: Any) -> bool:
-        """Whether a value is one that changes from hop to hop."""
-        return isinstance(value, PhaseTest) or self.rows.holds(value)
-
     def _value(self, name: str) -> Any:
         try:
             return self.values[name]
         except KeyError:
             raise UnsupportedError(f"value {name!r} is not known where it is needed") from None
-
-    def _constant(self, value: Array) -> Array:
-        """A constant's copy among the weights."""
-        if id(value) not in self.placed:
-            if np.asarray(value).dtype != np.float32:
-                raise UnsupportedError("numbers other than float32 are not compiled where they meet signals")
-            # A view that says the same value again and again is one value.
-            base = value[tuple(slice(0, 1) if step == 0 else slice(None) for step in value.strides)]
-            place = self.weights.new(base.shape)
-            place[...] = base
-            self.placed[id(value)] = (value, np.broadcast_to(place, value.shape))
-        return self.placed[id(value)][1]
-
-    def _number(self, value: float) -> Array:
-        return self._constant(np.array([value], np.float32))
-
-    def _touch(self, array: Array, record: int) -> None:
-        piece = self.rows.piece(self.rows.offset(array))
-        ends = [*self.rows.starts, self.rows.used]
-        life = self.lives.setdefault(piece, Life(ends[piece + 1] - ends[piece], record, record))
-        life.first, life.last = min(life.first, record), max(life.last, record)
-
-    def _side_by_side(self, x: Array) -> Array:
-        """`x`, or a copy, as contiguous memory of a row."""
-        if self.rows.holds(x) and x.flags.c_contiguous:
-            return x
-        y = self.rows.new(x.shape)
-        self._elementwise(records.UNARY, records.COPY, [x], y)
-        return y
-
-    # Records.
-
-    def _record(self, kind: int, function: int = 0, **words: int) -> int:
-        line = np.zeros(records.WORDS, np.int64)
-        line[records.KIND], line[records.FUNCTION] = kind, function
-        for name, value in words.items():
-            line[getattr(records, name)] = value
-        self.records.append(line)
-        return len(self.records) - 1
-
-    def _operand(self, record: int, word: int, array: Array, row_word: int = -1) -> None:
-        """Write the place of `array`, a row's value or a constant, into a record."""
-        space, memory = (ROW, self.rows) if self.rows.holds(array) else (WEIGHTS, self.weights)
-        if space == WEIGHTS and not self.weights.holds(array):
-            array = self._constant(np.ascontiguousarray(array))
-        self.records[record][word] = memory.offset(array)
-        self.operands.append(Operand(record, word, row_word, space))
-        if space == ROW:
-            self._touch(array, record)
-
-    def _elementwise(self, kind: int, function: int, inputs: list[Array], y: Array) -> None:
-        if y.size == 0:
-            return
-        arrays = [x if self.rows.holds(x) else self._constant(x) for x in inputs]
-        arrays = [np.broadcast_to(x, y.shape) for x in arrays]
-        sizes, steps = merged(y.shape, [_steps(x) for x in (*arrays, y)])
-        self._loops(kind, function, [*arrays, y], sizes, steps)
-
-    def _loops(self, kind: int, function: int, arrays: list[Array], sizes: list[int], steps: list[list[int]]) -> None:
-        """A record over all axes, of which there are at most four; `arrays` ends with what is written."""
-        if len(sizes) > 4:
-            raise UnsupportedError("arrays with more than four axes that do not join are not compiled")
-        record = self._record(kind, function)
-        line = self.records[record]
-        missing = 4 - len(sizes)
-        line[records.SIZES : records.SIZES + 4] = [1] * missing + sizes
-        words = (records.A, records.A_ROW, records.A_STEPS), (records.B, records.B_ROW, records.B_STEPS)
-        last = (records.Y, records.Y_ROW, records.Y_STEPS)
-        for array, kept, (word, row_word, at) in zip(arrays, steps, (*words[: len(arrays) - 1], last), strict=True):
-            line[at : at + 4] = [0] * missing + kept
-            self._operand(record, word, array, row_word)
-
-    def _memory(self, kind: int, name: str, array: Array) -> None:
-        at, count = self.kept[name]
-        record = self._record(kind, OFFSET=at, COUNT=count)
-        self._operand(record, records.A, array, records.A_ROW)
-
-    def _history(self, kind: int, array: Array) -> None:
-        """TAPS or COLUMN: a record for each layer."""
-        spec = self.spec
-        for layer, dilation in enumerate(spec.dilations):
-            words = {"OFFSET": int(self.rings[layer]), "COUNT": spec.hidden, "DILATION": dilation}
-            record = self._record(kind, REACH=spec.kernel - 1, **words)
-            self._operand(record, records.A, array.reshape(spec.layers, -1)[layer], records.A_ROW)
 
     # Nodes.
 
@@ -399,10 +252,10 @@ class _Compiler:
             for number, part in enumerate(parts[1:]):
                 self._elementwise(records.BINARY, records.ADD, [y if number else parts[0], part], y)
             return
-        sizes, (step,) = merged(lines.shape[: len(summed)], [_steps(lines)[: len(summed)]])
+        sizes, (step,) = merged(lines.shape[: len(summed)], [steps_of(lines)[: len(summed)]])
         if len(sizes) > 1:
             raise UnsupportedError("sums over several axes that do not join are not compiled")
-        outer, steps = merged(y.shape, [_steps(x.transpose(*kept, *summed))[: len(kept)], _steps(y)])
+        outer, steps = merged(y.shape, [steps_of(x.transpose(*kept, *summed))[: len(kept)], steps_of(y)])
         self._loops(records.TOTAL, 0, [x, y], [*outer, sizes[0]], [[*steps[0], step[0]], [*steps[1], 0]])
 
     def _norm(self, node: Node, inputs: list[Any]) -> None:
@@ -452,16 +305,16 @@ class _Compiler:
         leading = x.shape[:-1]
         vectors = -(-outputs // records.VECTOR)
         y = self.rows.new((*leading, vectors * records.VECTOR))[..., :outputs]
-        sizes, steps = merged(leading, [_steps(x)[:-1], _steps(y)[:-1]])
+        sizes, steps = merged(leading, [steps_of(x)[:-1], steps_of(y)[:-1]])
         if len(sizes) > 1:
             x = self._side_by_side(x)
-            sizes, steps = merged(leading, [_steps(x)[:-1], _steps(y)[:-1]])
+            sizes, steps = merged(leading, [steps_of(x)[:-1], steps_of(y)[:-1]])
         inner = sizes[0] if sizes else 1
         record = self._record(
             records.PRODUCT, **{"COUNT": outputs, "DEPTH": depth, "VECTORS": vectors, "INNER_ROWS": inner}
         )
         line = self.records[record]
-        line[records.A_STEPS + 3] = _steps(x)[-1]
+        line[records.A_STEPS + 3] = steps_of(x)[-1]
         line[records.A_STEPS + 2], line[records.Y_STEPS + 2] = (steps[0][0], steps[1][0]) if sizes else (0, 0)
         self._operand(record, records.A, x, records.A_ROW)
         self._operand(record, records.Y, y, records.Y_ROW)

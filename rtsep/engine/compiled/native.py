@@ -80,7 +80,7 @@ class NativeStep:
 
     def __init__(self, program: Program, channels: int = 1) -> None:
         """channels: of input and output. Raises InputError when the model cannot run on so many."""
-        from rtsep.engine.stream import check_channels
+        from rtsep.engine.stream_settings import check_channels
 
         spec = self.spec = program.spec
         self.channels, self.hop = check_channels(channels, spec), spec.hop

@@ -15,7 +15,7 @@ from numba import boolean, carray, float64, int64, void
 from rtsep.engine.compiled.memory import call_step, pointer_to_floats
 from rtsep.engine.framing import mix
 from rtsep.engine.numba_cache import compiled
-from rtsep.engine.stream import RAMP_S
+from rtsep.engine.ramp import RAMP_S
 from rtsep.live.backends.denormals import flush, restore
 from rtsep.live.backends.memory_fence import fence
 from rtsep.live.backends.record_types import STATE_TYPE
