@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+CARRIED = ("Identity", "Cast", "Transpose", "Flatten", "Reshape")  # what leaves weights what they are
 
 
 def parameters(path: Path) -> int | None:
@@ -29,41 +32,48 @@ def multiply_adds(path: Path) -> int | None:
         import onnx
     except ModuleNotFoundError:
         return None
+    model = onnx.load(str(path))
+    ways = _ways(model.graph.node)
+    return round(sum(_products(model, nodes, path.name) for nodes in ways) / len(ways))
+
+
+def _ways(nodes: Iterable[Any]) -> list[list[Any]]:
+    """The nodes that run, for each way through the branches of a graph."""
+    import onnx
+
+    ways: list[list[Any]] = [[]]
+    for node in nodes:
+        if node.op_type != "If":
+            continued: list[list[Any]] = [[node]]
+        else:
+            continued = []
+            for branch in (attribute.g for attribute in node.attribute):
+                end = onnx.helper.make_node("Identity", [branch.output[0].name], list(node.output))
+                continued += [[*way, end] for way in _ways(branch.node)]
+        ways = [[*way, *more] for way in ways for more in continued]
+    return ways
+
+
+def _products(model: Any, nodes: list[Any], name: str) -> int:
+    """Multiply-adds of `nodes`, which are all that runs of `model`."""
+    import onnx
     import onnxruntime
 
-    model = onnx.load(str(path))
     weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
-    for node in model.graph.node:  # of weights that are used twice the exporter hands one on under another name
-        if node.op_type in ("Identity", "Cast") and node.input[0] in weights:
+    for node in nodes:  # of weights that are used twice the exporter hands one on under another name
+        if node.op_type in CARRIED and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
-    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    products = [node for node in nodes if node.op_type in ("MatMul", "Gemm")]
     if strange := [node.name for node in products if node.input[1] not in weights]:
-        raise ValueError(f"{path.name}: the weights of {', '.join(strange)} are no initializers.")
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in products)
-    branches = sum(_branches(node, weights) for node in model.graph.node if node.op_type == "If")
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        raise ValueError(f"{name}: the weights of {', '.join(strange)} are no initializers.")
+    flat = onnx.ModelProto()
+    flat.CopyFrom(model)
+    del flat.graph.node[:], flat.graph.output[:]
+    flat.graph.node.extend(nodes)
+    flat.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in products)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # weights of the other ways are not used, which is no news
+    session = onnxruntime.InferenceSession(flat.SerializeToString(), options, ["CPUExecutionProvider"])
     kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
     found = session.run(None, {each.name: np.zeros(each.shape, kinds[each.type]) for each in session.get_inputs()})
-    always = sum(math.prod(out.shape[:-1]) * weights[node.input[1]] for out, node in zip(found, products, strict=True))
-    return always + branches
-
-
-def _branches(chosen: Any, weights: dict[str, int]) -> int:
-    """Mean over the phases of the products of an `If`, and of the one in its second branch; all are of single rows."""
-    costs, node = [], chosen
-    while node is not None:
-        graphs = {attribute.name: attribute.g for attribute in node.attribute}
-        costs.append(_products(graphs["then_branch"], weights))
-        node = next((each for each in graphs["else_branch"].node if each.op_type == "If"), None)
-        if node is None:
-            costs.append(_products(graphs["else_branch"], weights))
-    return round(sum(costs) / len(costs))
-
-
-def _products(graph: Any, weights: dict[str, int]) -> int:
-    known = dict(weights)
-    for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in known:
-            known[node.output[0]] = known[node.input[0]]
-    return sum(known[node.input[1]] for node in graph.node if node.op_type in ("MatMul", "Gemm"))
+    return sum(math.prod(out.shape[:-1]) * weights[node.input[1]] for out, node in zip(found, products, strict=True))
