@@ -117,10 +117,22 @@ def test_the_future_does_not_matter(model: rtsep.Model) -> None:
         assert np.array_equal(output(spoilt)[..., :before], clean[..., :before])
 
 
+def assert_forgotten(found: np.ndarray, expected: np.ndarray, model: rtsep.Model) -> None:
+    """Of what came before nothing is left: no bit behind the receptive field; where units recur, −50 dB after 8 s."""
+    spec = model.spec
+    if spec.slow_rate == 1:
+        settled = spec.receptive_field + spec.algorithmic_latency
+        assert settled < len(found) - 48000
+        assert np.array_equal(found[settled:], expected[settled:])
+    else:
+        error, sound = (np.square(part[8 * 48000 :]).mean() for part in (found - expected, expected))
+        assert error < 1e-5 * sound
+
+
 @pytest.mark.long
 def test_it_recovers_from_any_fault(model: rtsep.Model) -> None:
     """NaN, infinity, full-scale squares and huge values: finite output, and the same sound again afterwards."""
-    voice = np.tile(recording("demo.noisy.flac"), 3)[: 48000 * 8, None].repeat(2, 1)
+    voice = np.resize(recording("demo.noisy.flac"), 48000 * 10)[:, None].repeat(2, 1)
     fault = np.concatenate(
         [np.full(500, np.nan), np.full(500, -np.inf), np.sign(np.sin(np.arange(9000) / 20)), np.full(200, 1e30)]
     ).astype(np.float32)
@@ -129,18 +141,16 @@ def test_it_recovers_from_any_fault(model: rtsep.Model) -> None:
     assert np.isfinite(faulty.process(np.concatenate([voice[:4800], fault]))).all()
     spared.process(np.concatenate([voice[:4800], np.zeros_like(fault)]))
     after, expected = faulty.process(voice), spared.process(voice)
-    settled = model.spec.receptive_field + faulty.latency
-    assert settled < len(voice) - 48000
-    assert np.array_equal(after[settled:], expected[settled:])
+    assert_forgotten(after, expected, model)
 
 
 @pytest.mark.long
 def test_a_long_stream_does_not_drift(model: rtsep.Model) -> None:
     """The same ten seconds, five times in a row: once the memory is full every round gives the same samples."""
     channels = model.spec.channels
-    noisy = np.resize(recording("demo.noisy.flac"), 48000 * 10)[:, None].repeat(channels, 1)
+    whole = 48000 * 10 // (model.spec.hop * model.spec.slow_rate) * model.spec.hop * model.spec.slow_rate
+    noisy = np.resize(recording("demo.noisy.flac"), whole)[:, None].repeat(channels, 1)
     stream = model.stream(channels=channels)
     rounds = [stream.process(noisy) for _ in range(5)]
-    settled = model.spec.receptive_field + stream.latency
     for later in rounds[2:]:
-        assert np.array_equal(later[settled:], rounds[1][settled:])
+        assert_forgotten(later, rounds[1], model)
