@@ -5,7 +5,8 @@
 The pairs of FOLDER (several SNRs and noises), in a seeded order, are one signal at the model's rate, heard pass after
 pass: the same speech and noise comes again minutes later. It runs through one `Stream`. Beside it every segment runs
 through a stream of its own that begins one receptive field before the segment, so that both have heard the same of
-what a network without recurrence can know: a difference is drift, and nothing else. The slope over time is a straight
+what a network without recurrence can know: a difference is drift, and nothing else. A recurrent one begins ten seconds
+before it; what it may know of longer ago shows as a difference too. The slope over time is a straight
 line's through the segments' scores, with its 95 % interval (Student's t); the order of the clips moves it, therefore
 the slope of the difference stands beside it, and the means of the passes.
 """
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     Audio = NDArray[np.float32]
 
+RECURRENT_S = 10
 SEGMENT_S = 10
 SHOWN = ("pesq_wb", "si_sdr")
 SEED = 0
@@ -89,9 +91,13 @@ def streamed(model: rtsep.Model, noisy: Audio) -> Audio:
 
 
 def fresh(model: rtsep.Model, material: Material, segment: int) -> Audio:
-    """The `segment`-th ten seconds from a stream that begins a receptive field earlier, at a whole hop."""
+    """The `segment`-th ten seconds from a stream that begins a receptive field earlier, at a whole hop.
+
+    Where units recur, `RECURRENT_S` earlier, at the beginning of a round of their hops.
+    """
     spec, begin = model.spec, segment * material.length
-    start = max(0, begin - spec.receptive_field) // spec.hop * spec.hop
+    earlier = RECURRENT_S * spec.sample_rate if spec.slow_rate > 1 else spec.receptive_field
+    start = max(0, begin - earlier) // (spec.hop * spec.slow_rate) * spec.hop * spec.slow_rate
     end = min(len(material.noisy), begin + material.length + spec.algorithmic_latency)
     return streamed(model, material.noisy[start:end])[begin - start :][: material.length]
 
