@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import signal
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("training")
         elif servers:
             item.add_marker("servers")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: no collection of garbage, pytest's own at the end included, scans it."""
+    gc.collect()
+    gc.freeze()
 
 
 @functools.cache

@@ -205,7 +205,7 @@ def sines_at(
     end = time.monotonic() + 150
     while not (whole and np.allclose(found, amplitudes, rtol=0.1)) and time.monotonic() < end:
         before()
-        sound = recorded(source, len(amplitudes), 0.5)[-16384:].astype(np.float64)
+        sound = recorded(source, len(amplitudes))[-16384:].astype(np.float64)
         if len(sound) == 16384:
             found = [float(value) for value in np.sqrt(2 * np.mean(sound**2, axis=0))]
             spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))[:, None], axis=0))

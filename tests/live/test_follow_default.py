@@ -27,7 +27,7 @@ FEEDS = {"mic": 1000, "usb": 2000}  # Hz that the microphones hear
 def tones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tones")
     for name, pitch in FEEDS.items():
-        sine = 0.4 * np.sin(2 * np.pi * pitch / 48000 * np.arange(48000 * 400))
+        sine = np.tile(0.4 * np.sin(2 * np.pi * pitch / 48000 * np.arange(48000)), 400)
         soundfile.write(folder / f"{name}.wav", sine, 48000, subtype="PCM_16")
     return {name: folder / f"{name}.wav" for name in FEEDS}
 
