@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays to the end: no collection of garbage, pytest's own at the end included, scans it."""
+    """What is imported by now stays to the end: no collection of garbage scans it, not even pytest's own at the end."""
     gc.collect()
     gc.freeze()
 

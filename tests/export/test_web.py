@@ -97,7 +97,7 @@ def running(page: Page) -> None:
 
 
 def recorded(page: Page, tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """What the worklet heard and what it put out, quantum for quantum; longer on a machine that was too slow at first."""
+    """What the worklet heard and what it put out, quantum for quantum; for longer where the machine was too slow."""
     for seconds in (2.0, 6.0):
         page.click("#record")
         time.sleep(seconds)

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import rtsep
-from tests.training.program import call, spawn
+from tests.training.program import call
 from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
 from training import train
 from training.export import difference, export, load_checkpoint

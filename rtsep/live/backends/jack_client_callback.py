@@ -1,4 +1,4 @@
-"""The compiled callbacks of `jack_client`: the next samples out, what came in beside them down; and a count of xruns."""
+"""The compiled callbacks of `jack_client`: the next samples out, what came in beside them down; and xruns counted."""
 
 from __future__ import annotations
 
