@@ -8,9 +8,10 @@ APT := libportaudio2 jackd2 pulseaudio pulseaudio-utils libasound2-plugins pipew
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 DEMO := $(BIN)/python -m rtsep.report.demo tests/data/demo.noisy.flac tests/data/demo.clean.flac demo
-# Two files at a time, the sound servers in one of the two processes: see tests/conftest.py. JOBS=0: one after the other.
+# Two files at a time, the sound servers in one of the two processes, in the order of tests/conftest.py. JOBS=0: one
+# after the other.
 JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest -q -rfEsR --durations=10 -n $(JOBS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -q -rfEsR --durations=10 -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 # Neither sound servers nor training, and nothing that takes minutes: see tests/conftest.py for the marks.
 QUICK := -m "not servers and not training and not long"
 

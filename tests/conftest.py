@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import signal
@@ -34,7 +35,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rtsep"))
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks what `make quick` leaves out: tests of files that import `servers`, of training and of benchmarks.
 
     And groups for `pytest -n 2 --dist loadgroup`: a file stays in one process, for the sake of its fixtures, and so do
@@ -51,6 +52,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("training")
         elif servers:
             item.add_marker("servers")
+    if hasattr(config, "workerinput"):
+        _sort(items)
+
+
+def _sort(items: list[pytest.Item]) -> None:
+    """In a process of several: what takes long first, then the groups by size, so that all end at the same time."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        (group,) = item.get_closest_marker("xdist_group").args  # type: ignore[union-attr]
+        groups.setdefault(group, []).append(item)
+
+    def place(group: list[pytest.Item]) -> tuple[bool, int]:
+        marks = {mark.name for item in group for mark in item.iter_markers()}
+        return not marks & {"long", "servers", "training"}, -len(group)
+
+    items[:] = [item for group in sorted(groups.values(), key=place) for item in group]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: no collection of garbage scans it, not even pytest's own at the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @functools.cache

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from rtsep.audio_io.file_lock import lock
 
 _PREFIX = ".rtsep-"
 _FRESH_S = 60.0  # nobody's yet, perhaps: a file is there for a moment before it is locked
@@ -26,7 +27,7 @@ class PartFile:
         _remove_abandoned(folder)
         self._descriptor, name = tempfile.mkstemp(suffix=f".part{suffix}", prefix=_PREFIX, dir=folder)
         self.path = Path(name)
-        _lock(self._descriptor)
+        lock(self._descriptor)
 
     def place(self, target: Path) -> None:
         """Give it the name that it is meant for. Raises OSError."""
@@ -57,20 +58,7 @@ def remove_abandoned(folder: Path, age: float) -> None:
                 continue
             descriptor = os.open(path, os.O_RDWR)
             try:
-                if _lock(descriptor):
+                if lock(descriptor):
                     path.unlink()
             finally:
                 os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Whether the file is now ours; never on Windows, where an open file cannot be removed anyway."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rtsep.audio_io.file_lock import lock
 from rtsep.batch.locations import Item
 from rtsep.errors import InputError
 
@@ -45,7 +45,7 @@ class Manifest:
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror or error}.") from None
         try:
-            if not _lock(self._file.fileno()):
+            if lock(self._file.fileno()) is False:
                 raise InputError(f"{path} is in use by another run; wait for it, or name another --manifest.")
             self._read(dict(about))
         except BaseException:
@@ -99,15 +99,3 @@ class Manifest:
 
 def _told(about: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in about.items()) if isinstance(about, dict) else str(about)
-
-
-def _lock(descriptor: int) -> bool:
-    if os.name == "nt":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -29,7 +29,7 @@ from tests.program import HOME, assert_one_sentence, command, environment, spawn
 from tests.recordings import noisy
 
 pytestmark = pytest.mark.servers
-FILES, SECONDS = 10, 30.0
+FILES, SECONDS = 10, 12.0
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ import pytest
 from graphs import Network
 from onnx import TensorProto, helper, numpy_helper
 
-from rtsep.engine.compiled import kernels
 from rtsep.engine.compiled.compiler import UnsupportedError, compile_model, pack
 from rtsep.engine.compiled.onnx_file import read
 from rtsep.engine.compiled.operators import OPERATORS
@@ -153,7 +153,15 @@ def test_a_node_gives_what_numpy_and_onnxruntime_give(models: Any, name: str) ->
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=bound)
 
 
-def test_functions_over_all_they_meet() -> None:
+@pytest.fixture(scope="module")
+def kernels() -> ModuleType:
+    """Where it is first asked for, as it is compiled when it is imported: not by every process that collects tests."""
+    from rtsep.engine.compiled import kernels
+
+    return kernels
+
+
+def test_functions_over_all_they_meet(kernels: ModuleType) -> None:
     x = np.concatenate([np.linspace(-120, 120, 200_001), [0.0, -0.0, np.nan, np.inf, -np.inf]]).astype(np.float32)
     exact = x.astype(np.float64)
     with np.errstate(all="ignore"):
@@ -161,19 +169,19 @@ def test_functions_over_all_they_meet() -> None:
             (kernels.SIGMOID, 1 / (1 + np.exp(-exact))),
             (kernels.TANH, np.tanh(exact)),
         ):
-            np.testing.assert_allclose(computed(function, x), expected, rtol=0, atol=3e-7)
+            np.testing.assert_allclose(computed(kernels, function, x), expected, rtol=0, atol=3e-7)
         inside = (np.abs(x) < 87) | np.isnan(x)
-        np.testing.assert_allclose(computed(kernels.EXP, x[inside]), np.exp(exact[inside]), rtol=3e-7)
+        np.testing.assert_allclose(computed(kernels, kernels.EXP, x[inside]), np.exp(exact[inside]), rtol=3e-7)
         positive = np.exp(np.linspace(-87, 88, 100_001)).astype(np.float32)
         np.testing.assert_allclose(
-            computed(kernels.LOG, positive), np.log(positive.astype(np.float64)), rtol=2e-7, atol=1e-7
+            computed(kernels, kernels.LOG, positive), np.log(positive.astype(np.float64)), rtol=2e-7, atol=1e-7
         )
         ends = np.array([0.0, -1.0, np.nan, np.inf, 1.0], np.float32)
-        np.testing.assert_array_equal(computed(kernels.LOG, ends), np.log(ends))
-    assert computed(kernels.TANH, np.zeros(20, np.float32)).tolist() == [0.0] * 20
+        np.testing.assert_array_equal(computed(kernels, kernels.LOG, ends), np.log(ends))
+    assert computed(kernels, kernels.TANH, np.zeros(20, np.float32)).tolist() == [0.0] * 20
 
 
-def computed(function: int, x: np.ndarray) -> np.ndarray:
+def computed(kernels: ModuleType, function: int, x: np.ndarray) -> np.ndarray:
     y = np.empty_like(x)
     kernels.unary(function, x.ctypes.data, 1, y.ctypes.data, 1, len(x))
     return y
@@ -181,7 +189,7 @@ def computed(function: int, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("depth", [1, 2, 129, 260])
 @pytest.mark.parametrize("outputs", [1, 15, 16, 17, 33, 49, 64, 80, 129])
-def test_a_product_has_the_same_bits_for_any_number_of_rows(depth: int, outputs: int) -> None:
+def test_a_product_has_the_same_bits_for_any_number_of_rows(kernels: ModuleType, depth: int, outputs: int) -> None:
     matrix, x = values(depth, outputs), values(11, depth)
     packed, vectors = pack(matrix), -(-outputs // kernels.VECTOR)
     width = vectors * kernels.VECTOR
@@ -201,7 +209,7 @@ def test_a_product_has_the_same_bits_for_any_number_of_rows(depth: int, outputs:
 
 
 @pytest.mark.parametrize("reach", [1, 2, 3])
-def test_a_depthwise_convolution_equals_its_twin(reach: int) -> None:
+def test_a_depthwise_convolution_equals_its_twin(kernels: ModuleType, reach: int) -> None:
     hidden, dilation, hops, slope = 37, 3, 25, np.float32(0.2)
     x, weights, bias = values(hops, hidden), values(reach + 1, hidden), values(hidden)
     history, y = np.zeros((reach * dilation, hidden), np.float32), np.empty((hops, hidden), np.float32)

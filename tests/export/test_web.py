@@ -96,21 +96,24 @@ def running(page: Page) -> None:
     assert page.get_attribute("body", "data-state") == "running", page.inner_text("#status")
 
 
-def recorded(page: Page, tmp_path: Path, seconds: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """What the worklet heard and what it put out, quantum for quantum."""
-    page.click("#record")
-    time.sleep(seconds)
-    page.click("#record")
-    found = []
-    for name in ("before", "after"):
-        with page.expect_download() as saved:
-            page.click(f"#save-{name}")
-        assert saved.value.suggested_filename == f"{name}.wav"
-        saved.value.save_as(tmp_path / f"{name}.wav")
-        sound, rate = soundfile.read(tmp_path / f"{name}.wav", dtype="float32")
-        assert rate == 48000 and len(sound) % 128 == 0 and len(sound) > SETTLED + 4800
-        found.append(sound)
-    return found[0], found[1]
+def recorded(page: Page, tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What the worklet heard and what it put out, quantum for quantum; for longer where the machine was too slow."""
+    for seconds in (2.0, 6.0):
+        page.click("#record")
+        time.sleep(seconds)
+        page.click("#record")
+        found = []
+        for name in ("before", "after"):
+            with page.expect_download() as saved:
+                page.click(f"#save-{name}")
+            assert saved.value.suggested_filename == f"{name}.wav"
+            saved.value.save_as(tmp_path / f"{name}.wav")
+            sound, rate = soundfile.read(tmp_path / f"{name}.wav", dtype="float32")
+            assert rate == 48000 and len(sound) % 128 == 0
+            found.append(sound)
+        if min(map(len, found)) > SETTLED + 4800:
+            return found[0], found[1]
+    pytest.fail("The worklet is far slower than time.")
 
 
 def streamed(sound: np.ndarray, strength: float | None = None) -> np.ndarray:

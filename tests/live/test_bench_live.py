@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 def test_bench_live(random_model: str) -> None:
     install("jackd2", "libportaudio2", program="jackd")
-    result = json.loads(json.dumps(measure_live(random_model, slack=1, seconds=1.0, names=("all cores busy",))))
+    result = json.loads(json.dumps(measure_live(random_model, slack=1, seconds=0.5, names=("all cores busy",))))
     budget = result["budget"]
     # Delay added to an empty pass-through: synthesis window - hop + slack x block
     assert budget["parts_samples"] == {"stream": 128, "slack": 128, "portaudio": 0, "server": 128}
@@ -38,7 +38,7 @@ def test_bench_live(random_model: str) -> None:
 
 def test_inside_the_callback_there_is_the_stream_and_nothing_else(random_model: str) -> None:
     install("jackd2", "libportaudio2", program="jackd")
-    result = json.loads(json.dumps(measure_live(random_model, slack=0, seconds=1.0, names=("idle",))))
+    result = json.loads(json.dumps(measure_live(random_model, slack=0, seconds=0.5, names=("idle",))))
     budget, (entry,) = result["budget"], result["loads"]
     assert budget["parts_samples"] == {"stream": 128, "slack": 0, "portaudio": 0, "server": 128}
     assert budget["round_trip_samples"] == 256 and budget["added_samples"] == budget["announced_samples"] == 128

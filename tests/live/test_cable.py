@@ -40,7 +40,7 @@ def test_bench_live_through_a_cable(random_model: str, monkeypatch: pytest.Monke
         monkeypatch.setenv("PULSE_SINK", "speakers")
         for _ in range(3):  # where PulseAudio runs out of sound again and again, the way round is not always as long
             with contextlib.suppress(RtsepError):  # and a ping may not come back
-                result = measure_live(random_model, 480, 3, 1.0, names=("idle",), devices=("pulse", "pulse"))
+                result = measure_live(random_model, 480, 3, 0.5, names=("idle",), devices=("pulse", "pulse"))
                 budget = result["budget"]
                 if budget["added_samples"] == budget["announced_samples"]:
                     break

@@ -91,7 +91,7 @@ def limited(live: LiveEngine, strength: float, end: int) -> np.ndarray:
 def test_from_the_callback_to_the_worker_and_back(finite_model: str) -> None:
     """Every block is one or the other to the bit, or a join of the two that begins where the last sample was."""
     with jack_server(128), LiveEngine(LiveSettings(model=finite_model, slack=0, ring=RING)) as live:
-        player = threading.Thread(target=probe, args=(noise(8.0, 5), "rtsep:in_0", "rtsep:out_0"))
+        player = threading.Thread(target=probe, args=(noise(5.0, 5), "rtsep:in_0", "rtsep:out_0"))
         player.start()
         block, sizes = live.block, []
         wait(lambda: block.samples_before(block.heard, block.state.position, 128).any())

@@ -250,7 +250,7 @@ def tape(player: Player) -> np.ndarray:
 @pytest.mark.parametrize("lookahead", [0, 12800, SEGMENTS])
 def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int | str, tmp_path: Path) -> None:
     stereo_model = looking_ahead(lookahead, tmp_path)
-    first, second = tune(1.2, 1), tune(1.1, 2)
+    first, second = tune(0.7, 1), tune(0.6, 2)
     songs = (saved(tmp_path, "a.wav", first), saved(tmp_path, "b.wav", second))
     loaded = rtsep.load(stereo_model, BACKEND)  # with the backend of the player
     wanted = np.concatenate([enhance(first, RATE, loaded), enhance(second, RATE, loaded)])
@@ -258,11 +258,11 @@ def test_two_songs_are_played_bit_for_bit_and_without_a_gap(lookahead: int | str
     tries: list[tuple[int, float]] = []
     for _ in range(10):  # a machine that is too busy to feed in time, or to record, may try again
         with jack_server(128):
-            instrument = JackClient(size=4 * RATE)
+            instrument = JackClient(size=2 * RATE)
             with Player(PlayerSettings(songs, stereo_model, ring=RING, paused=True)) as player:
                 instrument.connect("rtsep:out_0", "rtsep-probe:in")
                 player.pause(False)
-                recording = instrument.probe(np.zeros(4 * RATE, np.float32), PATIENCE)
+                recording = instrument.probe(np.zeros(2 * RATE, np.float32), PATIENCE)
                 assert wait(lambda player=player: player.finished, PATIENCE) and player.position[0] == 1
                 played, late = tape(player), player.block.state.late_blocks
                 titles = [player.songs[number]["title"] for number in (0, 1)]

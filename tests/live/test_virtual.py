@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 def test_virtual_microphone(identity_model: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     tone = tmp_path_factory.mktemp("tone") / "tone.wav"
-    soundfile.write(tone, 0.4 * np.sin(2 * np.pi * 1000 / 48000 * np.arange(48000 * 180)), 48000)
+    soundfile.write(tone, np.tile(0.4 * np.sin(2 * np.pi * 1000 / 48000 * np.arange(48000)), 180), 48000)
     with PulseServer():
         before = pulse_list("modules")
         with VirtualMicrophone() as microphone:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from rtsep.live.backends.callbacks import LIVE_CALLBACKS, capturing
 from rtsep.live.engine import live_supervisor
@@ -28,7 +28,7 @@ def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     # The caches are full before a child has to fill them while a test waits for its sound.
     assert LIVE_CALLBACKS[""].address and capturing.address
     folder = tmp_path_factory.mktemp("panel")
-    noise = 0.1 * np.random.default_rng(0).standard_normal(48000 * 300)
+    noise = np.tile(0.1 * np.random.default_rng(0).standard_normal(48000 * 10), 30)
     soundfile.write(folder / "noise.wav", noise, 48000)
     with pytest.MonkeyPatch.context() as patch, PulseServer():
         patch.setattr(Supervisor, "patience_s", lambda self: 30.0)
@@ -60,24 +60,53 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
+@pytest.fixture(scope="module")
+def usual() -> list[Page]:
+    """The page that one test leaves to the next, if there is one: another is a second of work for Chromium."""
+    return []
+
+
 @pytest.fixture
-def opened(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
-    """``opened(**context)``: another page of the panel, whose errors fail the test."""
-    contexts: list[BrowserContext] = []
+def opened(browser: Browser, site: Site, usual: list[Page]) -> Iterator[Callable[..., Page]]:
+    """``opened(**context)``: another page of the panel, whose errors fail the test.
+
+    A test's first one, without options, is the usual one, loaded anew. Who leaves on it what that does not undo closes
+    it.
+    """
+    pages: list[Page] = []
     errors: list[str] = []
 
+    def failed(error: Any) -> None:
+        errors.append(str(error))
+
+    def told(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
     def open_page(**options: Any) -> Page:
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        if options or pages or not usual:
+            page = browser.new_context(**options).new_page()
+            if not options and not pages:
+                usual.append(page)
+        else:
+            page = usual[0]
+        pages.append(page)
+        page.on("pageerror", failed)
+        page.on("console", told)
         page.goto(site.address)
         expect(page.locator("#find")).to_have_text("Look again", timeout=1000 * PATIENCE_S)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        if page in usual and not page.is_closed():
+            page.evaluate("localStorage.clear()")
+            page.remove_listener("pageerror", failed)
+            page.remove_listener("console", told)
+            page.goto("about:blank")
+        else:
+            usual[:] = [each for each in usual if each is not page]
+            page.context.close()
     assert errors == []
 
 

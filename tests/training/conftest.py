@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,18 @@ import pytest
 from tests.training.tiny import RECIPE, TINY
 from training.data.manifest import Row, read_manifest
 from training.data.speech_mixer import Mixer, MixSpec
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_valid_batches() -> Iterator[None]:
+    """A run of a few steps is validated on 8 mixtures: the usual 64 would be most of its work."""
+    from training.tasks import events, speech
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (speech, events):
+            patch.setattr(module, "VALID_BATCHES", 2)
+            patch.setattr(module, "VALID_SIZE", 4)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -80,17 +80,20 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_loss(home: Path) -> None:
+def test_a_loss_a_separator_and_a_dataset(home: Path) -> None:
+    """In one run. It also becomes a model that a stream runs as it was trained: `training.export` holds both forms
+    together.
+    """
     losses = add(section("A loss"), home)
-    last = train(home, RECIPE | {"losses": RECIPE["losses"] + losses}, "--data", str(TINY / "manifest.csv"))
+    assert losses and not add(section("A separator"), home) and not add(section("A dataset"), home)
+    for folder, place in (("voices", "speech16"), ("noises", "noise")):
+        (home / "own" / folder).mkdir(parents=True)
+        for file in (TINY / place).rglob("*.opus"):
+            shutil.copy(file, home / "own" / folder)
+    network = RECIPE["network"] | {"separator": "gru"}
+    recipe = RECIPE | {"network": network, "losses": RECIPE["losses"] + losses}
+    last = train(home, recipe, "--dataset", "home=own")
     assert any("mean_error" in key for key in flat(last)), last
-
-
-def test_a_separator(home: Path) -> None:
-    """It also becomes a model that a stream runs as it was trained: `training.export` holds both forms together."""
-    assert not add(section("A separator"), home)
-    recipe = RECIPE | {"network": RECIPE["network"] | {"separator": "gru"}}
-    train(home, recipe, "--data", str(TINY / "manifest.csv"))
     command = [sys.executable, "-m", "training.export", "run/checkpoint.pt", "toy.onnx"]
     environment = {**os.environ, "PYTHONPATH": str(home)}
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=600)
@@ -98,15 +101,6 @@ def test_a_separator(home: Path) -> None:
     model = rtsep.load(home / "toy.onnx")
     assert model.spec.state == 12 and model.spec.layers == 0
     assert np.isfinite(model.stream().process(np.ones(4800, np.float32))).all()
-
-
-def test_a_dataset(home: Path) -> None:
-    assert not add(section("A dataset"), home)
-    for folder, place in (("voices", "speech16"), ("noises", "noise")):
-        (home / "own" / folder).mkdir(parents=True)
-        for file in (TINY / place).rglob("*.opus"):
-            shutil.copy(file, home / "own" / folder)
-    train(home, RECIPE, "--dataset", "home=own")
 
 
 def test_a_task(home: Path) -> None:

@@ -252,4 +252,4 @@ def test_what_lacks_is_said(tmp_path: Path) -> None:
     manifest.write_text("path,kind,split,corpus,licence,seconds,sample_rate,bandwidth_hz,channels\n")
     found = CliRunner().invoke(app, [str(tmp_path / "out"), "--data", str(manifest), "--repos", str(tmp_path)])
     assert found.exit_code == 2 and not (tmp_path / "out").exists()
-    assert len(found.output.strip().splitlines()) == 1
+    assert len(found.output.strip().splitlines()) == 1 and "no singer" in found.output

@@ -111,7 +111,7 @@ def tones_and_noise(seed: int) -> tuple[Tensor, Tensor]:
 
 def test_the_critic_tells_real_from_made() -> None:
     judge = critic(steps=5)
-    apart = [judge.update(*(tones_and_noise(step)[::-1]), tones_and_noise(step)[0]) for step in range(30)]
+    apart = [judge.update(*(tones_and_noise(step)[::-1]), tones_and_noise(step)[0]) for step in range(15)]
     assert np.mean(apart[-5:]) > np.mean(apart[:5]) + 0.05
     tones, noise = tones_and_noise(1000)
     entry = [{"loss": "critic", "of": "a", "width": 4}]
@@ -261,7 +261,7 @@ def test_the_codec_network_learns_real_coding(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = CodecNetwork(16, 3)
     before = float(codec_network.error(plain, heard))
-    codec_network.fit(network, plain, heard, 60)
+    codec_network.fit(network, plain, heard, 30)
     with torch.no_grad():
         assert float(codec_network.error(network(plain), heard)) < 0.95 * before
     torch.save(network.packed("mp3", 32), tmp_path / "codec.pt")

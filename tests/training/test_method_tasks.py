@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,21 +26,15 @@ from training.recipe import Recipe, parse_recipe, read_recipe
 from training.recipe_checks import check_recipe
 from training.run_logger import RunLogger
 from training.run_state import RunState
-from training.tasks import TASKS, Task, events, speech
+from training.tasks import TASKS, Task
 from training.tasks.events import ESC10
 from training.tasks.informed_songs import activity_sequence, magnitude_sequence
 from training.train import train
 
 METHODS = Path(__file__).parents[2] / "training/recipes/methods"
+CACHE = tempfile.TemporaryDirectory()  # recordings are decoded, and rooms simulated, once for all tests
 BLACK_BOX = "{loss: black_box, of: speech, weight: 1.0, measure: stoi, every: 2}"
 NARROW = ["network.channels=8", "network.analysis_window=768", "training.batch=2", "training.hours=0.002"]
-
-
-@pytest.fixture(autouse=True)
-def small_valid_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (speech, events):
-        monkeypatch.setattr(module, "VALID_BATCHES", 2)
-        monkeypatch.setattr(module, "VALID_SIZE", 4)
 
 
 def rows() -> list[Row]:
@@ -61,7 +56,7 @@ def recipe(name: str, *changes: str, tmp_path: Path | None = None) -> Recipe:
 
 
 def task(made: Recipe, known: list[Row] | None = None) -> Task:
-    return TASKS[made.task](made, known or rows(), None, torch.device("cpu"))
+    return TASKS[made.task](made, known or rows(), Path(CACHE.name), torch.device("cpu"))
 
 
 def trained(made: Recipe, folder: Path, known: list[Row] | None = None) -> dict[str, float]:

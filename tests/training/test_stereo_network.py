@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 import rtsep
-from tests.training.program import call, spawn
+from tests.training.program import call
 from tests.training.songs import GATED, RECIPE, STEREO, stem_folder
 from training import train
 from training.export import difference, export, load_checkpoint
@@ -165,12 +165,12 @@ def test_gradients_reach_every_weight() -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder after a few steps through the command a user would type."""
+    """A run folder after a few steps."""
     folder = tmp_path_factory.mktemp("songs")
     (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
     dataset = f"stems={stem_folder(folder / 'stems')}"
-    words = ["training.train", folder / "tiny.yaml", "--run", folder / "run", "--dataset", dataset, "--threads", 1]
-    done = spawn(*words, "--cache", folder / "cache", "--every", 4)
+    words = [folder / "tiny.yaml", "--run", folder / "run", "--dataset", dataset, "--threads", 1]
+    done = call(train.main, *words, "--cache", folder / "cache", "--every", 4)
     assert done.returncode == 0, done.stderr
     assert "objective is now losses" in done.stderr  # the recipe is one of version 1
     return folder / "run"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +26,14 @@ from training.export import difference, export, load_checkpoint
 from training.recipe import parse_recipe, read_recipe
 from training.train import check_finite, learning_rate, without_beginning
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder after a few steps through the command a user would type."""
+    """A run folder after a few steps."""
     folder = tmp_path_factory.mktemp("run")
     recipe = folder / "tiny.yaml"
     recipe.write_text(RECIPE, encoding="utf-8")
-    done = spawn("training.train", recipe, "--run", folder / "run", "--data", TINY, "--threads", 1, "--every", 3)
+    done = call(train.main, recipe, "--run", folder / "run", "--data", TINY, "--threads", 1, "--every", 3)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -169,7 +166,7 @@ def test_variants_train_and_export(network: str, tmp_path: Path) -> None:
 
 
 def test_bad_calls_get_one_sentence(tmp_path: Path, recipe_file: Path) -> None:
-    nothing = spawn("training.train", recipe_file, "--run", tmp_path / "run")
+    nothing = call(train.main, recipe_file, "--run", tmp_path / "run")
     assert nothing.returncode == 2 and "No recordings" in nothing.stderr and "Traceback" not in nothing.stderr
     speech = call(train.main, recipe_file, "--run", tmp_path / "run", "--speech", TINY.parent / "speech16")
     assert speech.returncode == 2 and "no noise" in speech.stderr and "Traceback" not in speech.stderr
@@ -244,12 +241,13 @@ def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path) ->
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     before = {name: (folder / name).read_bytes() for name in ("checkpoint.pt", "best.pt")}
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000)); "
-    code = limit + "import runpy, sys; sys.argv[0] = 'train'; runpy.run_module('training.train', run_name='__main__')"
     words = [trained / "recipe.yaml", "--run", folder, "--data", TINY, "--threads", 1, "--set", "training.hours=0.005"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, most))
+    try:
+        done = call(train.main, *words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert "cannot be written" in done.stderr and "the checkpoint before it is kept" in done.stderr
     assert {name: (folder / name).read_bytes() for name in before} == before

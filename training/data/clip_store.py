@@ -14,7 +14,9 @@ import numpy as np
 import soundfile
 import soxr
 import torch
+from rich.console import Console
 
+from training.data.bank_files import UNFINISHED, mapped, remove_unused
 from training.data.manifest import ForbiddenRow, Row
 
 RATES = (16000, 48000)  # what banks hold; other rates are brought to the nearest above, at most 48 kHz
@@ -117,7 +119,8 @@ def build_banks(
     Clips under half a second are left out.
 
     `cache` is a folder: decoded samples are kept there, named by a hash of the rows, and mapped into memory, so that a
-    restart takes a second and banks may be larger than memory.
+    restart takes a second and banks may be larger than memory. Before a new bank is written there, those that no run
+    has used for `UNUSED_DAYS` make room, and one sentence on standard error says so.
     """
     groups: dict[int, list[Row]] = {}
     for row in rows:
@@ -156,19 +159,23 @@ def _cached(rows: list[Row], rate: int, cache: Path, threads: int) -> tuple[np.n
     """All clips end to end, int16 `[total]`, mapped; and their lengths int64 `[rows]`, 0 for those left out."""
     sound = cache / f"{_files_hash(rows)}-{rate}.int16"
     lengths = sound.with_suffix(".lengths.npy")  # written last: where it is, the samples are whole
-    if not lengths.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".bank-", dir=cache) as unfinished:
-            length = []
-            with open(Path(unfinished, "sound"), "wb") as file:
-                for clip in _clips(rows, rate, threads):
-                    clip.tofile(file)
-                    length.append(len(clip))
-            np.save(Path(unfinished, "lengths.npy"), np.array(length, np.int64))
-            Path(unfinished, "sound").replace(sound)
-            Path(unfinished, "lengths.npy").replace(lengths)
-    length = np.load(lengths)
-    return (np.memmap(sound, np.int16, "r") if length.sum() else np.zeros(0, np.int16)), length
+    try:
+        return mapped(sound), np.load(lengths)
+    except FileNotFoundError:
+        pass
+    cache.mkdir(parents=True, exist_ok=True)
+    if told := remove_unused(cache):
+        Console(stderr=True).print(told)
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache) as unfinished:
+        length = []
+        with open(Path(unfinished, "sound"), "wb") as file:
+            for clip in _clips(rows, rate, threads):
+                clip.tofile(file)
+                length.append(len(clip))
+        np.save(Path(unfinished, "lengths.npy"), np.array(length, np.int64))
+        Path(unfinished, "sound").replace(sound)
+        Path(unfinished, "lengths.npy").replace(lengths)
+    return mapped(sound), np.load(lengths)
 
 
 def _clips(rows: list[Row], rate: int, threads: int) -> Iterator[np.ndarray]:

@@ -118,6 +118,8 @@ def material(rows: Sequence[Row], music: Sequence[Row], repos: Path | None) -> I
     """Fetches tunes and sound fonts. Raises SourceUnavailable or ValueError with one sentence if something lacks."""
     about = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     found = Material(singers(rows, about["valid_singers"]), [], [], about["valid_tunes"])
+    if not found.singers:  # said before a hundred megabytes are fetched
+        raise ValueError("There is no singer in the recordings.")
     found.instrumentals = [row for row in music if row.kind == "instrumental" and row.split == "valid"]
     found.real_singing = [
         row for singer in found.singers if singer.valid for row in singer.rows if row.corpus in about["real_singing"]

@@ -14,47 +14,25 @@ import ctypes
 import json
 import sys
 import time
-from typing import Any
 
 import numpy as np
-from numba import carray, types
+from llvmlite import binding
 
-from rtsep.engine.numba_cache import c_function
+from rtsep.engine.native_function import NativeFunction
 from rtsep.errors import RtsepError
 from rtsep.live.backends.jack_library import AUDIO, INPUT, NO_START, OUTPUT, library
 
 SIZE, AT, GO, XRUNS, BEATS, OUT, IN = range(7)  # words of the client
-_WORDS = 8
+WORDS = 8
 _SILENT_S = 30.0  # without a callback for so long, the server is no more
 
 
-_get_buffer: Any = types.ExternalFunction("jack_port_get_buffer", types.voidptr(types.intp, types.uint32))
+def _callback(name: str, signature: str) -> NativeFunction:
+    return NativeFunction("rtsep.live.backends.jack_client_callback", name, signature)
 
 
-def _process(frames, user):
-    """JackProcessCallback: the next samples out, what came in beside them down."""
-    words = carray(user, (_WORDS,), np.int64)
-    size = words[SIZE]
-    signals = carray(user, (2 * _WORDS + 2 * size,), np.float32)
-    out = carray(_get_buffer(words[OUT], frames), (frames,), np.float32)
-    source = carray(_get_buffer(words[IN], frames), (frames,), np.float32)
-    words[BEATS] += 1
-    at = words[AT]
-    going = words[GO] == 1
-    for i in range(frames):
-        out[i] = np.float32(0.0)
-        if going and at < size:
-            out[i] = signals[2 * _WORDS + at]
-            signals[2 * _WORDS + size + at] = source[i]
-            at += 1
-    words[AT] = at
-    return 0
-
-
-def _xrun(user):
-    words = carray(user, (_WORDS,), np.int64)
-    words[XRUNS] += 1
-    return 0
+_process = _callback("process", "int32(uint32, voidptr)")
+_xrun = _callback("xrun", "int32(voidptr)")
 
 
 class JackClient:
@@ -69,19 +47,14 @@ class JackClient:
             raise RtsepError("No JACK server answers; start one.")
         self.out = self.jack.jack_port_register(self.client, b"out", AUDIO, OUTPUT, 0)
         self.inp = self.jack.jack_port_register(self.client, b"in", AUDIO, INPUT, 0)
-        self.words = np.zeros(_WORDS + size, np.int64)
-        self.signals = self.words[_WORDS:].view(np.float32)
+        self.words = np.zeros(WORDS + size, np.int64)
+        self.signals = self.words[WORDS:].view(np.float32)
         self.words[[SIZE, OUT, IN]] = size, self.out, self.inp
         # Symbols of libjack are looked up by LLVM, which knows what is loaded for everybody.
-        import llvmlite.binding
-
-        address = ctypes.cast(self.jack.jack_port_get_buffer, ctypes.c_void_p).value
-        llvmlite.binding.add_symbol("jack_port_get_buffer", address)
-        self._process = c_function(_process, types.int32(types.uint32, types.voidptr))
-        self._xrun = c_function(_xrun, types.int32(types.voidptr))
+        binding.add_symbol("jack_port_get_buffer", ctypes.cast(self.jack.jack_port_get_buffer, ctypes.c_void_p).value)
         user = self.words.ctypes.data
-        self.jack.jack_set_process_callback(self.client, self._process.address, user)
-        self.jack.jack_set_xrun_callback(self.client, self._xrun.address, user)
+        self.jack.jack_set_process_callback(self.client, _process.address, user)
+        self.jack.jack_set_xrun_callback(self.client, _xrun.address, user)
         self.jack.jack_activate(self.client)
 
     @property
