@@ -9,6 +9,7 @@ callback waits for its results (a variant for measurements), feeds real speech, 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -81,7 +82,7 @@ def freewheel(model: str, slack: int, speech: NDArray[np.float32], seconds: floa
         block = live.block
         # A server that begins or ends to free-wheel may pause, which is no lost device.
         setattr(live._supervisor, "patience_s", lambda: _PATIENCE_S)  # noqa: B010
-        stream, at = loaded.stream(channels=channels, block_multiple=hop), 0
+        stream, at = loaded.stream(channels=channels, block_multiple=math.gcd(PERIOD, hop)), 0  # as late as live
         late = np.zeros((0, channels), np.float32)
         for turn in range(max(1, round(seconds / _RUN_S))):
             size = round(_RUN_S * RATE)
