@@ -54,7 +54,7 @@ wheel: | $(BIN)/python
 # The lower bounds of pyproject.toml hold: the oldest versions that it allows, with the newest of what they bring along.
 LOWEST := .venv-lowest
 # What needs neither training nor the benchmarks' extras.
-RUNTIME := tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke --ignore tests/cli/test_extras.py -k 'not fast_ica'
+RUNTIME := tests/audio_io tests/baselines tests/cli tests/engine tests/karaoke --ignore tests/cli/test_extras.py --ignore tests/cli/test_separate.py -k 'not fast_ica'
 lowest: pyproject.toml | $(BIN)/python
 	$(PIP) uv
 	$(BIN)/uv venv -q --clear --python $(BIN)/python $(LOWEST)
