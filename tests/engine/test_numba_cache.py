@@ -149,7 +149,9 @@ print(hashlib.sha256(window).hexdigest(), function.ctypes(14), sum(take.stats.ca
 
 def first_runs(folder: Path, count: int = 1, **variables: str) -> list[list[str]]:
     """What so many first runs at once print, of the rtsep that lies in ``folder``."""
-    (folder / "first_run.py").write_text(FIRST_RUN, encoding="utf-8")
+    program = folder / "first_run.py"
+    if not program.exists():  # older numbas take a file that was written again for another one
+        program.write_text(FIRST_RUN, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(folder), **variables}
     command = [sys.executable, "first_run.py"]
     pipe = subprocess.PIPE
