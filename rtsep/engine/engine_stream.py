@@ -23,7 +23,7 @@ from rtsep.engine import engine_stream_words as words
 from rtsep.engine.engine_stream_words import TOGETHER
 from rtsep.engine.many_streams import Engine
 from rtsep.engine.stream import Stream
-from rtsep.model_spec import MAX_CHANNELS, ModelSpec
+from rtsep.model_spec import ModelSpec
 
 Floats = NDArray[np.float32]
 
@@ -129,18 +129,20 @@ class EngineRounds:
         self.engine, self._native = engine, engine.native()
         for function in (words.put, words.get) if self._native is None else (words.run_round,):
             function.load()
-        self.most_rows = max(engine.streams, TOGETHER * MAX_CHANNELS)
+        most_rows = engine.streams * TOGETHER  # so no round of whatever messages writes behind them
         self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
-        self._order = np.zeros(self.most_rows, np.int64)
-        self._sound = np.zeros((self.most_rows, spec.hop, spec.channels), np.float32)
+        self._order = np.zeros(most_rows, np.int64)
+        self._sound = np.zeros((most_rows, spec.hop, spec.channels), np.float32)
         self._addresses = [array.ctypes.data for array in (self._table, self._order, self._sound)]
 
     def step(self, messages: Sequence[Message]) -> int:
         """A piece of each, at most one message of a stream; how many hops that were.
 
-        Their ``rows`` must not be more than ``most_rows`` together.
+        Raises ValueError for more messages than the engine has streams; nothing has happened then.
         """
         count, table = len(messages), self._table
+        if count > len(table):
+            raise ValueError(f"{count} messages of {len(table)} streams.")
         table[:count] = [message.words for message in messages]
         at, order, sound = self._addresses
         if self._native is not None:

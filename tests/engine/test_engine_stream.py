@@ -81,3 +81,24 @@ def test_what_does_not_fit_is_refused(models):
     stream = EngineStream(models(NETWORKS["plain"]).spec, channels=2)
     with pytest.raises(InputError, match="sample_rate"):
         EngineStream(stream.spec, 7)
+
+
+def test_a_round_may_hold_a_long_message_of_every_stream(models):
+    model = rtsep.load(models(NETWORKS["plain"]).path, backend="compiled")
+    engine, streams = Engine(model, 12), [model.stream() for _ in range(12)]
+    served = [Served(engine) for _ in streams]
+    blocks = [noise(40 * model.spec.hop, 1, seed=index) for index in range(12)]
+    rounds = EngineRounds(engine)
+    for one, block in zip(served, blocks, strict=True):
+        one.message.put(block.tobytes())
+    messages = [one.message for one in served]
+    most = 0
+    while messages:
+        most = max(most, rounds.step(messages))
+        messages = [message for message in messages if message.left]
+    assert most >= 12 * 16  # one stream of eight channels has 8 x 16
+    for one, stream, block in zip(served, streams, blocks, strict=True):
+        heard = np.frombuffer(bytes(one.message.answer), np.float32).reshape(block.shape)
+        np.testing.assert_array_equal(heard, stream.process(block))
+    with pytest.raises(ValueError, match="13 messages of 12 streams"):
+        rounds.step([one.message for one in [*served, served[0]]])
