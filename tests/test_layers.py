@@ -36,7 +36,10 @@ TYPES_ONLY = [
     {
         *(f"training.{name}" for name in ("optimizers", "recipe", "recipe_checks", "tasks")),
         *(f"training.tasks.{name}" for name in ("songs", "speech", "task")),
-        *(f"training.tasks.{name}" for name in ("events", "informed_songs", "noisy_targets", "speakers", "unlabelled")),
+        *(
+            f"training.tasks.{name}"
+            for name in ("events", "informed_songs", "noisy_targets", "speakers", "taught_speech", "unlabelled")
+        ),
     },
 ]
 

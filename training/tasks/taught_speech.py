@@ -1,0 +1,65 @@
+"""Speech in noise, learnt from a teacher too: a better model's answer is nearer to what can be known than the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.data.manifest import Row
+from training.tasks.speech import SpeechTask
+from training.teachers import TEACHERS
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TaughtSpeechOptions:
+    """`teacher` is a name of `training.teachers.TEACHERS`; `taught_share` is its share in the target, the rest is the
+    clean speech."""
+
+    teacher: str = "deepfilternet3"
+    taught_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.teacher not in TEACHERS:
+            raise ValueError(f"data.teacher is one of {', '.join(TEACHERS)}, not {self.teacher!r}.")
+        if not 0 < self.taught_share <= 1:
+            raise ValueError(f"data.taught_share is above 0 and at most 1, not {self.taught_share!r}.")
+
+
+class TaughtSpeechTask(SpeechTask):
+    """As speech, but targets of training are part teacher (Hinton et al. 2015, arXiv 1503.02531); valid ones are clean.
+
+    The error that no network can avoid, for the mixture does not tell, is most of what a network is corrected by, and
+    differs from example to example; the teacher's answer has none of it. Where the teacher is further from the clean
+    speech than the mixture is, and where nothing is mixed, it is not asked.
+    """
+
+    Options = TaughtSpeechOptions
+
+    def __init__(self, recipe: Recipe, rows: list[Row], cache: Path | None, device: torch.device):
+        self.teacher = TEACHERS[recipe.options.teacher]()
+        if self.teacher.sample_rate != recipe.network.sample_rate:
+            raise ValueError(f"data.teacher {recipe.options.teacher} is for {self.teacher.sample_rate} Hz.")
+        super().__init__(recipe, rows, cache, device)
+
+    def examples(self, step: int, count: int) -> Tensor:
+        pairs = super().examples(step, count)
+        waves = pairs.cpu().numpy()
+        made = np.stack([self._taught(speech, noise) for speech, noise in waves])
+        return torch.from_numpy(made).to(pairs.device)
+
+    def _taught(self, speech: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """`[2, samples]`: the same mixture, parted otherwise."""
+        if speech.any() and noise.any():
+            answer = self.teacher(speech + noise)
+            if np.square(answer - speech).sum() < np.square(noise).sum():
+                change = self.recipe.options.taught_share * (answer - speech)
+                speech, noise = speech + change, noise - change
+        return np.stack([speech, noise])
