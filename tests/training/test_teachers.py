@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from benchmarks.peers import DTLN as Graphs
 from benchmarks.peers import DeepFilterNet3 as Library
 from rtsep.errors import RtsepError
 from tests.training.test_method_tasks import recipe, task
 from training.evaluation.speech_metrics import resample, si_sdr
-from training.teachers import TEACHERS, deepfilternet3
+from training.teachers import TEACHERS, deepfilternet3, dtln
+from training.teachers.committee import Committee
 from training.teachers.deepfilternet3 import DeepFilterNet3, erb_bands
+from training.teachers.dtln import DTLN
 
 DATA = Path(__file__).parents[1] / "data"
 TAUGHT = ("task=taught_speech",)
 
 
-def recording(name: str) -> np.ndarray:
-    sound, rate = soundfile.read(DATA / name, dtype="float32")
-    return resample(sound[: 6 * rate], rate, 48_000).astype(np.float32)
+def recording(name: str, rate: int = 48_000) -> np.ndarray:
+    """Six seconds, float32 `[samples]`."""
+    sound, own = soundfile.read(DATA / name, dtype="float32")
+    return resample(sound[: 6 * own], own, rate).astype(np.float32)
 
 
 def test_bands_are_those_of_the_library() -> None:
@@ -45,17 +50,39 @@ def test_a_piece_at_once_is_what_the_library_does_frame_by_frame() -> None:
     assert si_sdr(clean, found) > si_sdr(clean, noisy) + 5
 
 
-@pytest.mark.parametrize("samples", [1, 479, 480, 481, 5000])
-def test_any_length(samples: int) -> None:
+def test_dtln_at_once_is_dtln_frame_by_frame() -> None:
+    noisy = recording("demo.noisy.flac", 16_000)[:-5]
+    graphs = Graphs()
+    frames = np.pad(noisy, (0, 5 + graphs.delay)).reshape(-1, graphs.frame)
+    expected = np.concatenate([graphs.process(frame) for frame in frames])[graphs.delay :][: len(noisy)]
+    np.testing.assert_allclose(DTLN()(noisy), expected, atol=1e-5)
+
+
+def test_a_committee_says_the_mean_where_both_hear() -> None:
+    noisy, clean = recording("demo.noisy.flac"), recording("demo.clean.flac")
+    full, both = DeepFilterNet3()(noisy), Committee()(noisy)
+    low = DTLN()(resample(noisy, 48_000, 16_000).astype(np.float32))
+    expected = (resample(full, 48_000, 16_000) + low) / 2
+    band = slice(0, 7000)  # Hz, of 6 s: bins of 1/6 Hz
+    found = np.fft.rfft(resample(both, 48_000, 16_000))[: 6 * band.stop]
+    error = found - np.fft.rfft(expected)[: 6 * band.stop]
+    assert np.square(np.abs(error)).sum() < 1e-4 * np.square(np.abs(found)).sum()
+    assert si_sdr(clean, both) > si_sdr(clean, noisy) + 5
+
+
+@pytest.mark.parametrize("samples", [1, 127, 479, 480, 481, 5000])
+@pytest.mark.parametrize("teacher", TEACHERS)
+def test_any_length(teacher: str, samples: int) -> None:
     noise = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
-    found = DeepFilterNet3()(0.1 * noise)
-    assert found.shape == (samples,) and np.isfinite(found).all()
+    found = TEACHERS[teacher]()(0.1 * noise)
+    assert found.shape == (samples,) and found.dtype == np.float32 and np.isfinite(found).all()
 
 
-def test_without_its_package_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepfilternet3, "PACKAGE", "no-such-package")
+@pytest.mark.parametrize("module", [deepfilternet3, dtln])
+def test_without_its_package_it_is_one_sentence(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACKAGE", "no-such-package")
     with pytest.raises(RtsepError, match="pip install --no-deps no-such-package"):
-        DeepFilterNet3()
+        Committee()
 
 
 class Halves:
