@@ -67,7 +67,7 @@ class Method:
 def methods(models: Sequence[str], gtcrn: Path | None = None) -> Iterator[Method]:
     """Noisy input, shipped models that put out speech, the models asked for, installed peers, GTCRN's file if given."""
     yield Method({"name": "noisy", "latency_ms": 0.0}, Untouched)
-    for model in [*shipped(), *models]:
+    for model in dict.fromkeys([*shipped(), *models]):  # one that ships may be named too
         loaded = rtsep.load(model)
         if loaded.spec.target != "speech" and model not in models:
             continue  # karaoke has its own benchmark

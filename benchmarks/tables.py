@@ -169,6 +169,40 @@ def karaoke(name: str = "karaoke") -> str:
     return markdown([f"{names}, {seconds:.0f} s", *HEADER], rows)
 
 
+def robustness() -> str:
+    """What each model makes of speech that is unlike most: every cell, and whether it passes its bar."""
+    parts = []
+    for entry in results("robustness")["models"]:
+        rows = []
+        for row in entry["cells"]:
+            passed = {True: "passed", False: "**missed**", None: ""}[row["passed"]]
+            if "missing" in row:
+                rows.append([row["cell"], "", "", "", f"not run: {row['missing']}"])
+            elif "level_change" in row:
+                rows.append([row["cell"], "", f"level {row['level_change']:+.1f}", "", passed])
+            else:
+                change = f"{row['si_sdr_in']:.1f} → {row['si_sdr_out']:.1f}"
+                words = f"{row['estoi_in']:.3f} → {row['estoi_out']:.3f}"
+                rows.append([row["cell"], f"{row['clean_si_sdr']:.1f}", change, words, passed])
+        count = sum(row["passed"] is not None for row in entry["cells"])
+        missed = sum(row["passed"] is False for row in entry["cells"])
+        title = f"{entry['model']['name']} {entry['model']['version']}: {missed} of {count} miss"
+        parts.append(markdown([title, "clean speech dB", "noisy speech dB", "its ESTOI", "bar"], rows))
+    return "\n".join(parts)
+
+
+def word_errors() -> str:
+    """What a recogniser mistakes behind each strength."""
+    found = results("word_errors")
+    rows = []
+    for name, values in found["summary"].items():
+        shown = (f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in values.values())
+        rows.append([name, *shown])
+    clips, words = len(found["rows"]), sum(row["words"] for row in found["rows"])
+    model = f"{found['model']['name']} {found['model']['version']}"
+    return markdown([f"{model}, {clips} clips, {words:g} words", "word errors %", "more than noisy"], rows)
+
+
 def web() -> str:
     """What a quantum costs in a browser, beside ONNX Runtime on its own."""
     found = results("web")
@@ -193,6 +227,7 @@ def web() -> str:
 
 TABLES: dict[str, Callable[..., str]] = {"summary": summary, "quality": quality, "stability": stability, "model": model}
 TABLES |= SPEED_TABLES
+TABLES |= {"word_errors": word_errors, "robustness": robustness}
 TABLES |= {"activity": activity, "karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation, "web": web}
 
 

@@ -42,7 +42,7 @@ def test_what_is_shipped() -> None:
 
 
 def test_both_sizes_keep_to_their_budget() -> None:
-    budget = {"denoise": 0.35e9, "denoise-small": 0.08e9}  # multiply-adds a second
+    budget = {"denoise": 0.5e9, "denoise-small": 0.08e9}  # multiply-adds a second
     for name, most in budget.items():
         model = rtsep.load(name)
         assert (multiply_adds(model.path) or most) * model.spec.sample_rate / model.spec.hop < most

@@ -38,6 +38,15 @@ def denoise(
     strength: Annotated[
         str | None, typer.Option(metavar="max|DB", help="Most attenuation of the noise, in dB.", show_default="max")
     ] = None,
+    purpose: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="listening|asr",
+            help="What the sound is for: asr, a speech recogniser, is 9 dB.",
+            show_default="listening",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help=MODEL_HELP, show_default="denoise")] = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace outputs that exist.")] = False,
     skip_existing: Annotated[
@@ -160,10 +169,11 @@ def denoise(
     from rtsep.audio_io import batch
     from rtsep.audio_io.raw import parse_raw
     from rtsep.errors import InputError
-    from rtsep.live.choices import check_gate_options, parse_gate, parse_strength
+    from rtsep.live.choices import check_gate_options, parse_gate, parse_strength, strength_for
     from rtsep.model import check_target
 
     gating = {"gate": gate, "gate_open": gate_open, "gate_hold": gate_hold, "gate_lookback": gate_lookback}
+    strength = strength_for(purpose, strength)
     if preset is not None and files and not (live or virtual_mic or monitor):
         from rtsep.live.presets import load_preset
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from rtsep.errors import InputError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
 
+#: A recogniser takes more words for others when more noise than this goes (`benchmarks.word_errors`).
+ASR_STRENGTH_DB = 9.0
+
 
 def whole(value: object) -> bool:
     """Whether it is a whole number, of any type."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from livekit import rtc
 
-from rtsep.integrations.pcm import ASR_STRENGTH_DB, MODEL, PcmCleaner, shared_model
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
+from rtsep.integrations.pcm import MODEL, PcmCleaner, shared_model
 
 
 class RtsepFrameProcessor(rtc.FrameProcessor[rtc.AudioFrame]):

@@ -11,10 +11,10 @@ import functools
 import numpy as np
 
 from rtsep.engine.stream import Stream
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
 from rtsep.errors import InputError
 from rtsep.model import Model, load
 
-ASR_STRENGTH_DB = 12.0  # more attenuation makes recognisers take more words for others
 MODEL = "denoise"
 _FULL_SCALE = 32768.0
 

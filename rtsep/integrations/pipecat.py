@@ -12,7 +12,8 @@ import asyncio
 from pipecat.audio.filters.base_audio_filter import BaseAudioFilter
 from pipecat.frames.frames import FilterControlFrame, FilterEnableFrame, FilterUpdateSettingsFrame
 
-from rtsep.integrations.pcm import ASR_STRENGTH_DB, MODEL, PcmCleaner, shared_model
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
+from rtsep.integrations.pcm import MODEL, PcmCleaner, shared_model
 
 
 class RtsepFilter(BaseAudioFilter):

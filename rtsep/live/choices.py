@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
 from rtsep.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TARGET = "speech"
 AUTO = "auto"  # the model that this machine sustains
+PURPOSES = {"listening": "max", "asr": f"{ASR_STRENGTH_DB:g}"}  # what the sound is for -> strength
 
 
 def parse_strength(text: str) -> float | None:
@@ -30,6 +32,17 @@ def parse_strength(text: str) -> float | None:
     if not 0 <= value < float("inf"):
         raise InputError(f"--strength is {text!r}; it must be max or a number of dB from 0 up.")
     return value
+
+
+def strength_for(purpose: str | None, strength: str | None) -> str | None:
+    """The strength of what the sound is for, one of `PURPOSES`; `strength` itself where no purpose is given."""
+    if purpose is None:
+        return strength
+    if purpose not in PURPOSES:
+        raise InputError(f"--for is {purpose!r}; it must be {' or '.join(PURPOSES)}.")
+    if strength is not None:
+        raise InputError(f"--for {purpose} chooses the strength; leave out --strength, or --for.")
+    return PURPOSES[purpose]
 
 
 def parse_slack(value: Any) -> int | None:

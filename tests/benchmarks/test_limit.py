@@ -21,10 +21,8 @@ from rtsep.engine.compiled.onnx_file import read
 from rtsep.errors import InputError
 from rtsep.model import shipped
 
-SLOW_FAST = Path(__file__).parents[2] / "training" / "runs" / "denoise-slow-fast.onnx"
 
-
-@pytest.mark.parametrize("path", [*shipped().values(), SLOW_FAST], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped().values(), ids=lambda path: path.stem)
 def test_the_products_are_those_of_the_graph(path: Path) -> None:
     spec = rtsep.load(path).spec
     phases = limit.shapes(compile_model(read(path.read_bytes()), spec))

@@ -356,6 +356,27 @@ def test_strength_in_other_words(here, model):
     assert len({Path(f"{number}.wav").read_bytes() for number in range(3)}) == 1
 
 
+def test_what_the_sound_is_for_chooses_the_strength(here, model):
+    write("a.wav")
+    for name, options in {
+        "asr": ("--for", "asr"),
+        "9": ("--strength", "9"),
+        "listening": ("--for", "listening"),
+        "max": (),
+    }.items():
+        assert rtsep("denoise", "a.wav", "-o", f"{name}.wav", "--model", model, *options).exit_code == 0
+    sounds = {name: Path(f"{name}.wav").read_bytes() for name in ("asr", "9", "listening", "max")}
+    assert sounds["asr"] == sounds["9"] != sounds["listening"] == sounds["max"]
+    for options, told in {
+        ("--for", "music"): "--for is 'music'; it must be listening or asr.",
+        ("--for", "asr", "--strength", "6"): "--for asr chooses the strength; leave out --strength, or --for.",
+    }.items():
+        for live in ((), ("--virtual-mic",)):
+            result = rtsep("denoise", *(() if live else ("a.wav", "-o", "b.wav")), *options, *live)
+            assert result.exit_code == 2
+            assert_one_sentence(result, told)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_standard_output_is_one_sentence(here, model):
     write("a.wav")

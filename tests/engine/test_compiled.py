@@ -27,8 +27,7 @@ from tests.engine.test_inference import overlapped
 from tests.streams import CUTS, NETWORKS, in_pieces, noise
 
 DATA = Path(__file__).parents[1] / "data"
-SLOW_FAST = Path(__file__).parents[2] / "training" / "runs" / "denoise-slow-fast.onnx"
-SHIPPED = ["denoise", "denoise-small", "karaoke", str(SLOW_FAST)]
+SHIPPED = ["denoise", "denoise-small", "karaoke"]
 
 Compiled = Callable[[Network], rtsep.Model]
 

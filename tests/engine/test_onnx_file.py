@@ -16,8 +16,6 @@ from onnx import TensorProto, helper, numpy_helper
 from rtsep.engine.compiled.onnx_file import Graph, OnnxError, read
 from rtsep.model import shipped
 
-SLOW_FAST = Path(__file__).parents[2] / "training" / "runs" / "denoise-slow-fast.onnx"
-
 
 def assert_same(found: Graph, expected: onnx.GraphProto) -> None:
     assert [node.op for node in found.nodes] == [node.op_type for node in expected.node]
@@ -45,7 +43,7 @@ def assert_equal(found: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("path", [*shipped().values(), SLOW_FAST], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped().values(), ids=lambda path: path.stem)
 def test_models_are_read_as_onnx_reads_them(path: Path) -> None:
     model, found = onnx.load(path), read(path.read_bytes())
     assert_same(found.graph, model.graph)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import rtsep
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
 from rtsep.errors import InputError
-from rtsep.integrations.pcm import ASR_STRENGTH_DB, PcmCleaner, shared_model
+from rtsep.integrations.pcm import PcmCleaner, shared_model
 from tests.recordings import noisy
 
 RATES = (16000, 24000, 48000)
