@@ -239,7 +239,7 @@ def main(
         with run_folder(run), exclusive_lock(run) if fabric.is_global_zero else nullcontext():
             kept = read_last(run, fabric.device)
             task = kind(parsed, rows, cache, fabric.device)
-            state = RunState(parsed, kind.trained_on(rows), fabric.device, console, beginning)
+            state = RunState(parsed, kind.trained_on(rows, parsed.options), fabric.device, console, beginning)
             if kept:
                 state.go_on(kept)
             elif not beginning and state.network.separator.observes:

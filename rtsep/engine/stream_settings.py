@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rtsep.errors import InputError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
 
-#: A recogniser takes more words for others when more noise than this goes (`benchmarks.word_errors`).
+#: For a recogniser, which mistakes more words when all noise goes (`benchmarks.word_errors`: 6 to 12 dB are alike).
 ASR_STRENGTH_DB = 9.0
 
 

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from benchmarks import markdown, tables
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
 from rtsep.model import shipped
 
 
@@ -47,9 +48,18 @@ def test_results_belong_to_the_shipped_weights() -> None:
     assert markdown.results("throughput")["model"]["weights_sha256"] == sha
     assert markdown.results("live")["model"]["weights_sha256"] == sha
     assert markdown.results("stability")["model"]["weights_sha256"] == sha
+    assert markdown.results("word_errors")["model"]["weights_sha256"] == sha
+    models = [entry["model"] for entry in markdown.results("robustness")["models"]]
+    assert [model["weights_sha256"] for model in models if model["name"] == "denoise"] == [sha]
     for found in markdown.results("quality")["sets"].values():
         ours = [entry["method"] for entry in found["measured"] if entry["method"].get("target")]
         assert [method["weights_sha256"] for method in ours if method["name"] == "rtsep denoise"] == [sha]
+
+
+def test_the_strength_for_recognisers_is_the_one_with_the_fewest_errors() -> None:
+    errors = {name: values["errors"][0] for name, values in markdown.results("word_errors")["summary"].items()}
+    strengths = {name: rate for name, rate in errors.items() if name != "noisy"}
+    assert min(strengths, key=lambda name: strengths[name]) == f"{ASR_STRENGTH_DB:g}"
 
 
 @pytest.mark.parametrize("name", ["karaoke", "karaoke-valid", "karaoke-valid-7"])

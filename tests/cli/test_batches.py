@@ -398,3 +398,6 @@ def test_a_preset_of_a_microphone_serves_a_file_too(here, model, monkeypatch):
     result = rtsep("denoise", "a.wav", "--preset", "studio")
     assert result.exit_code == 0, result.stderr
     assert np.array_equal(soundfile.read("a.denoised.wav")[0], soundfile.read("a.wav")[0])
+    for name, options in {"for": ("--preset", "studio", "--for", "asr"), "9": ("--strength", "9")}.items():
+        assert rtsep("denoise", "a.wav", "-o", f"{name}.wav", "--model", model, *options).exit_code == 0
+    assert Path("for.wav").read_bytes() == Path("9.wav").read_bytes()

@@ -13,8 +13,9 @@ import torch
 from benchmarks.peers import DTLN as Graphs
 from benchmarks.peers import DeepFilterNet3 as Library
 from rtsep.errors import RtsepError
-from tests.training.test_method_tasks import recipe, task
+from tests.training.test_method_tasks import recipe, rows, task
 from training.evaluation.speech_metrics import resample, si_sdr
+from training.tasks import TASKS
 from training.teachers import TEACHERS, deepfilternet3, dtln
 from training.teachers.committee import Committee
 from training.teachers.deepfilternet3 import DeepFilterNet3, erb_bands
@@ -111,6 +112,20 @@ def test_targets_are_part_of_what_the_teacher_says(monkeypatch: pytest.MonkeyPat
     assert torch.equal(found[~asked], clean[~asked])
     deaf = task(recipe("measures", *TAUGHT, "data.teacher=shouts")).examples(3, 6)
     assert torch.equal(deaf, clean)  # further off than the mixture: not asked
+
+
+def test_valid_examples_are_clean_and_the_card_names_the_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TEACHERS, "halves", Halves)
+    made = recipe("measures", *TAUGHT, "data.teacher=halves", "data.taught_share=1")
+    found, clean = task(made).fixed, task(recipe("measures")).fixed
+    assert all(torch.equal(one, other) for one, other in zip(found, clean, strict=True))
+    lines = TASKS[made.task].trained_on(rows(), made.options).splitlines()
+    assert lines[-1] == "teacher: halves, targets, none" and len(lines) > 1
+
+
+def test_a_teacher_of_another_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match="dtln is for 16000 Hz"):
+        task(recipe("measures", *TAUGHT, "data.teacher=dtln"))
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,11 @@ class Task(ABC):
         """Figures of one valid batch, by name, from `[batch, (channels,) samples]` of each source."""
 
     @classmethod
-    def trained_on(cls, rows: list[Row]) -> str:
-        """Corpora, minutes and licences of the train rows, one a line: what the card of a model must list."""
+    def trained_on(cls, rows: list[Row], options: Any) -> str:
+        """Corpora, minutes and licences of the train rows, one a line: what the card of a model must list.
+
+        `options` are the recipe's, of the task's `Options`; a task that learns from more than rows adds lines.
+        """
         minutes: dict[tuple[str, str, str], float] = {}
         for row in rows:
             if row.split == "train" and row.kind in cls.rows:

@@ -1,4 +1,4 @@
-"""Speech in noise, learnt from a teacher too: a better model's answer is nearer to what can be known than the truth."""
+"""Speech in noise, learnt from a teacher too: what a better model says may be easier to learn than the truth."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class TaughtSpeechOptions:
 class TaughtSpeechTask(SpeechTask):
     """As speech, but targets of training are part teacher (Hinton et al. 2015, arXiv 1503.02531); valid ones are clean.
 
-    The error that no network can avoid, for the mixture does not tell, is most of what a network is corrected by, and
-    differs from example to example; the teacher's answer has none of it. Where the teacher is further from the clean
+    Part of what a network is corrected by is error that none can avoid, for the mixture does not tell; the teacher's
+    answer has none of it. Where the teacher is further from the clean
     speech than the mixture is, and where nothing is mixed, it is not asked.
     """
 
@@ -48,6 +48,11 @@ class TaughtSpeechTask(SpeechTask):
         if self.teacher.sample_rate != recipe.network.sample_rate:
             raise ValueError(f"data.teacher {recipe.options.teacher} is for {self.teacher.sample_rate} Hz.")
         super().__init__(recipe, rows, cache, device)
+
+    @classmethod
+    def trained_on(cls, rows: list[Row], options: TaughtSpeechOptions) -> str:
+        licence = TEACHERS[options.teacher].licence
+        return super().trained_on(rows, options) + f"\nteacher: {options.teacher}, targets, {licence}"
 
     def examples(self, step: int, count: int) -> Tensor:
         pairs = super().examples(step, count)
