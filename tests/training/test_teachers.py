@@ -107,11 +107,11 @@ def test_targets_are_part_of_what_the_teacher_says(monkeypatch: pytest.MonkeyPat
     assert torch.allclose(found.sum(1), clean.sum(1), atol=1e-6)
     expected = 0.75 * clean[:, 0] + 0.25 * 0.5 * clean.sum(1)
     error, noise = (0.5 * clean.sum(1) - clean[:, 0]).square().sum(1), clean[:, 1].square().sum(1)
-    asked = (error < noise) & (clean[:, 0].square().sum(1) > 0)
+    asked = (error * 10**0.3 < noise) & (clean[:, 0].square().sum(1) > 0)
     assert asked.any() and torch.allclose(found[asked, 0], expected[asked], atol=1e-6)
     assert torch.equal(found[~asked], clean[~asked])
     deaf = task(recipe("measures", *TAUGHT, "data.teacher=shouts")).examples(3, 6)
-    assert torch.equal(deaf, clean)  # further off than the mixture: not asked
+    assert torch.equal(deaf, clean)  # no nearer than the mixture: not asked
 
 
 def test_valid_examples_are_clean_and_the_card_names_the_teacher(monkeypatch: pytest.MonkeyPatch) -> None:

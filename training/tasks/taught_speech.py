@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TaughtSpeechOptions:
     """`teacher` is a name of `training.teachers.TEACHERS`; `taught_share` is its share in the target, the rest is the
-    clean speech."""
+    clean speech. It is asked where it leaves less of the noise, and of errors of its own, by `taught_gain` dB."""
 
     teacher: str = "deepfilternet3"
     taught_share: float = 0.5
+    taught_gain: float = 3.0
 
     def __post_init__(self) -> None:
         if self.teacher not in TEACHERS:
@@ -37,8 +38,8 @@ class TaughtSpeechTask(SpeechTask):
     """As speech, but targets of training are part teacher (Hinton et al. 2015, arXiv 1503.02531); valid ones are clean.
 
     Part of what a network is corrected by is error that none can avoid, for the mixture does not tell; the teacher's
-    answer has none of it. Where the teacher is further from the clean
-    speech than the mixture is, and where nothing is mixed, it is not asked.
+    answer has none of it. Where it is hardly nearer to the clean speech than the mixture is, as in little noise or with
+    speech that it does not know, and where nothing is mixed, it is not asked.
     """
 
     Options = TaughtSpeechOptions
@@ -64,7 +65,8 @@ class TaughtSpeechTask(SpeechTask):
         """`[2, samples]`: the same mixture, parted otherwise."""
         if speech.any() and noise.any():
             answer = self.teacher(speech + noise)
-            if np.square(answer - speech).sum() < np.square(noise).sum():
-                change = self.recipe.options.taught_share * (answer - speech)
+            options = self.recipe.options
+            if np.square(answer - speech).sum() * 10 ** (options.taught_gain / 10) < np.square(noise).sum():
+                change = options.taught_share * (answer - speech)
                 speech, noise = speech + change, noise - change
         return np.stack([speech, noise])
