@@ -248,26 +248,34 @@ def direction(comparison: Comparison, scores: dict[str, dict[str, float]], name:
     return "as reported" if theirs * ours > 0 else "differs in direction"
 
 
-def table(title: str, comparison: Comparison, hours: float, results: Path) -> Table:
-    """What has been run of a comparison, beside what the paper reports."""
+def cells(comparison: Comparison, hours: float, results: Path = RESULTS) -> list[list[str]]:
+    """What has been run of a comparison, beside what the paper reports: titles of the columns, then a list a row."""
     done = {name: found for name in comparison.rows if (found := recorded(name, hours, results))}
     scores = {name: found["scores"] for name, found in done.items()}
-    drawn = Table(title=f"{title} ({hours:g} h of audio a row, valid examples)", title_justify="left")
-    drawn.add_column("row", no_wrap=True)
-    for measure in comparison.measures:
-        drawn.add_column(MEASURES[measure][0], justify="right")
+    titles = ["row", *(MEASURES[measure][0] for measure in comparison.measures)]
     if comparison.reported:
-        drawn.add_column(f"{MEASURES[comparison.measure][0]} of {comparison.where}", justify="right")
-        drawn.add_column("direction")
+        titles += [f"{MEASURES[comparison.measure][0]} of {comparison.where}", "direction"]
+    made = [titles]
     for name in comparison.rows:
-        cells = [name]
+        row = [name]
         for measure in comparison.measures:
             value = scores.get(name, {}).get(measure, math.nan)
-            cells.append(f"{value:.{MEASURES[measure][1]}f}" if value is not None and math.isfinite(value) else "")
+            row.append(f"{value:.{MEASURES[measure][1]}f}" if value is not None and math.isfinite(value) else "")
         if comparison.reported:
             reported = comparison.reported.get(name)
-            cells += ["" if reported is None else f"{reported:g}", direction(comparison, scores, name)]
-        drawn.add_row(*cells)
+            row += ["" if reported is None else f"{reported:g}", direction(comparison, scores, name)]
+        made.append(row)
+    return made
+
+
+def table(title: str, comparison: Comparison, hours: float, results: Path) -> Table:
+    """The same for a terminal."""
+    titles, *rows = cells(comparison, hours, results)
+    drawn = Table(title=f"{title} ({hours:g} h of audio a row, valid examples)", title_justify="left")
+    for name in titles:
+        drawn.add_column(name, justify="left" if name in ("row", "direction") else "right", no_wrap=name == "row")
+    for row in rows:
+        drawn.add_row(*row)
     return drawn
 
 

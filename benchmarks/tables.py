@@ -35,7 +35,7 @@ from training.evaluation.evaluate import cell
 
 ROOT = Path(__file__).parents[1]
 CARDS = [file.with_suffix(".md") for file in sorted((ROOT / "rtsep" / "models").glob("*.onnx"))]  # of what ships
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "web.md", *CARDS)
+DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "methods", "web")), *CARDS)
 PLACE = re.compile(r"(<!-- table (\w+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -142,6 +142,17 @@ def ablation() -> str:
     return "\n".join(parts)
 
 
+def methods() -> str:
+    """Every comparison of the methods, cells empty where nothing has been run."""
+    from benchmarks.methods import COMPARISONS, cells  # needs torch
+
+    parts = []
+    for title, comparison in COMPARISONS.items():
+        (_, *titles), *rows = cells(comparison, 1.0)
+        parts.append(markdown([title, *titles], rows))
+    return "\n".join(parts)
+
+
 def activity() -> str:
     """How well the shipped models' heads hear a voice, and what the gate takes."""
     from benchmarks.activity import HEADER, cells  # needs torch
@@ -227,7 +238,7 @@ def web() -> str:
 
 TABLES: dict[str, Callable[..., str]] = {"summary": summary, "quality": quality, "stability": stability, "model": model}
 TABLES |= SPEED_TABLES
-TABLES |= {"word_errors": word_errors, "robustness": robustness}
+TABLES |= {"word_errors": word_errors, "robustness": robustness, "methods": methods}
 TABLES |= {"activity": activity, "karaoke": karaoke, "pesq_proxy": pesq_proxy, "ablation": ablation, "web": web}
 
 
