@@ -45,11 +45,12 @@ export class SyncedPlayer {
   // Hear version ``which`` from now on.
   choose(which) {
     this.heard = which;
+    // One time for all, a little ahead: sound goes on while they are told, and they must begin in the same sample.
+    const begin = this.context.currentTime + FADE_S;
     this.gains.forEach(({ gain }, k) => {
-      const now = this.context.currentTime;
-      gain.cancelScheduledValues(now);
-      gain.setValueAtTime(gain.value, now);
-      gain.linearRampToValueAtTime(k === which ? 1 : 0, now + FADE_S);
+      gain.cancelScheduledValues(begin);
+      gain.setValueAtTime(gain.value, begin);
+      gain.linearRampToValueAtTime(k === which ? 1 : 0, begin + FADE_S);
     });
     this.changed();
   }
