@@ -147,6 +147,26 @@ def test_versions_play_in_sync_and_are_switched_without_a_gap(
     assert len(got) == 100000 and not len(differ), f"first at {differ[:1]}, {len(differ)} in all"
 
 
+def test_switching_back_within_a_fade_does_not_click(page: Page) -> None:
+    """Of a constant 1 in the first version and nothing in the second, whenever it is switched back: small steps only."""
+    code = """async (back) => {
+        const { RATE, SyncedPlayer } = await import("./synced_player.mjs");
+        const player = new SyncedPlayer(() => {}, () => {});
+        const context = player.context = new OfflineAudioContext(1, RATE / 10, RATE);
+        player.load(["", ""], RATE);
+        const source = new ConstantSourceNode(context);
+        source.connect(player.gains[0]);
+        source.start();
+        player.choose(1);
+        context.suspend(back).then(() => { player.choose(0); context.resume(); });
+        return Array.from((await context.startRendering()).getChannelData(0));
+    }"""
+    for back in (0.003, 0.012, 0.015, 0.019, 0.03):
+        got = np.array(page.evaluate(code, back))
+        assert np.abs(np.diff(got)).max() < 1.01 / 480, back  # a fade is 480 samples long
+        assert got[0] == got[-1] == 1 and abs(got.min()) < 1e-9
+
+
 def test_a_place_is_sought_on_the_waveform(page: Page) -> None:
     page.get_by_role("button", name="Listen").click()
     slider = page.locator("#listen-wave input")

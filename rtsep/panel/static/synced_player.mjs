@@ -22,6 +22,7 @@ export class SyncedPlayer {
     this.playing = false;
     this.from = 0; // sample that it stands at, or began from
     this.heard = 0; // which version
+    this.faded = 0; // when the last fade is over, by the clock of the context
     this.stalls = 0; // how often sound came too late
   }
 
@@ -30,6 +31,7 @@ export class SyncedPlayer {
     this.pause();
     this.context ??= new AudioContext({ sampleRate: RATE });
     this.gains.forEach((gain) => gain.disconnect());
+    this.faded = 0;
     this.addresses = addresses;
     this.length = length;
     this.from = Math.min(from, length);
@@ -44,13 +46,15 @@ export class SyncedPlayer {
 
   // Hear version ``which`` from now on.
   choose(which) {
+    const before = this.heard;
     this.heard = which;
-    // One time for all, a little ahead: sound goes on while they are told, and they must begin in the same sample.
-    const begin = this.context.currentTime + FADE_S;
+    // One time for all, a little ahead: sound goes on while they are told, and they must begin in the same sample. A
+    // fade that is on is let come to its end, for where it is just then cannot be read exactly.
+    const begin = Math.max(this.context.currentTime + FADE_S, this.faded);
+    this.faded = begin + FADE_S;
     this.gains.forEach(({ gain }, k) => {
-      gain.cancelScheduledValues(begin);
-      gain.setValueAtTime(gain.value, begin);
-      gain.linearRampToValueAtTime(k === which ? 1 : 0, begin + FADE_S);
+      gain.setValueAtTime(k === before ? 1 : 0, begin);
+      gain.linearRampToValueAtTime(k === which ? 1 : 0, this.faded);
     });
     this.changed();
   }
