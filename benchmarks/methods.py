@@ -81,6 +81,7 @@ ROWS: dict[str, Row] = {
     "instrument-activity": Row("instrument-activity", ("network.activity_median=31",)),
     "instrument-activity-off": Row("instrument-activity", ("network.activity=false", "losses.activity=null")),
     "baseline": Row("weakly-informed", ("network.condition=''", "network.side_frames=0", "network.side_width=0")),
+    "informed-constant": Row("weakly-informed", ("data.side=constant",)),
     "informed-activity": Row("weakly-informed"),
     "informed-magnitude": Row("weakly-informed", ("data.side=magnitude", "network.side_width=17")),
     "supervised": Row("adversarial", ("data.unlabelled_share=0", *(f"losses.critic {name}=null" for name in
@@ -130,7 +131,7 @@ COMPARISONS: dict[str, Comparison] = {
         *("sdr", {"open-unmix": 6.11, "instrument-activity": 6.46}, "vocals of MUSDB18 (Hung & Lerch 2020)"),
     ),
     "Weakly informed": Comparison(
-        ("baseline", "informed-activity", "informed-magnitude"),
+        ("baseline", "informed-constant", "informed-activity", "informed-magnitude"),
         ("sdr", "sir", "sar", "pes", "eps"),
         *("pes", {"baseline": -44.9, "informed-activity": -85.2}, "vocals of MUSDB18 (Schulze-Forster et al. 2019)"),
     ),

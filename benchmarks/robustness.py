@@ -5,7 +5,9 @@
 Streams the models as users run them over recordings of the manifest's valid split (never the test split). The bar of a
 cell, where it has one: clean speech comes out at 20 dB of SI-SDR or better, and one voice in noise of 15 dB of SNR or
 less loses no more than 0.5 dB of SI-SDR and 0.01 of ESTOI against the input, in the mean over the clips. What has no
-voice to lose is reported: how much softer it comes out.
+voice to lose is reported: how much softer it comes out. ESTOI counts bands that a line has cut off like all others, so
+that of the bands which can be heard stands beside it. With `--peers` other tools that are installed are held to the
+same bar, each at its own rate.
 """
 
 from __future__ import annotations
@@ -28,12 +30,15 @@ from rich.table import Table
 
 import rtsep
 from benchmarks.machine import environment
+from benchmarks.peers import PEERS, Peer
+from benchmarks.peers.peer import Run
 from benchmarks.robustness_cells import LEVEL, RATE, Audio, Cell, active_level, at_level, band, cells, encoders
 from rtsep.errors import InputError
 from rtsep.model import shipped
 from training.data.clip_store import bank_rate, decode
 from training.data.manifest import Row, read_manifest
 from training.evaluation.evaluate import describe, write_json
+from training.evaluation.heard_estoi import heard_estoi
 from training.evaluation.speech_metrics import resample, si_sdr, stoi
 from training.one_sentence import one_sentence
 
@@ -120,6 +125,11 @@ class Case:
     noisy: Audio
     clean_reference: Audio
 
+    def at(self, rate: int) -> Case:
+        """The same at another rate in Hz, without what lies above its half."""
+        sounds = (self.reference, self.clean, self.noisy, self.clean_reference)
+        return self if rate == RATE else Case(*(resample(sound, RATE, rate).astype(np.float32) for sound in sounds))
+
 
 def case(cell: Cell, sounds: Sounds, index: int) -> Case:
     """The `index`-th clip of a cell; same sounds and index, same case."""
@@ -161,34 +171,48 @@ def missing(cell: Cell, sounds: Sounds) -> str:
     return ""
 
 
-def measure(cell: Cell, sounds: Sounds, enhance: Enhance) -> dict[str, Any]:
-    """Means over the clips of one cell, the worst clips, and whether the bar is passed (None: no bar)."""
+def measure(cell: Cell, sounds: Sounds, enhance: Enhance, rate: int = RATE) -> dict[str, Any]:
+    """Means over the clips of one cell, the worst clips, and whether the bar is passed (None: no bar).
+
+    `enhance` works at `rate` Hz, and so all is measured there.
+    """
     if why := missing(cell, sounds):
         return {"cell": cell.name, "missing": why, "passed": None}
-    rows = [_scores(cell, case(cell, sounds, index), enhance) for index in range(len(sounds.excerpts["speech"]))]
+    cases = (case(cell, sounds, index).at(rate) for index in range(len(sounds.excerpts["speech"])))
+    rows = [_scores(cell, one, enhance, rate) for one in cases]
     mean = {name: _mean([row[name] for row in rows]) for name in rows[0]}
     result: dict[str, Any] = {"cell": cell.name, **mean}
     if "clean_si_sdr" in mean:
         result["worst_clean_si_sdr"] = min(row["clean_si_sdr"] for row in rows)
         result["si_sdr_change"] = mean["si_sdr_out"] - mean["si_sdr_in"]
         result["estoi_change"] = mean["estoi_out"] - mean["estoi_in"]
+        result["heard_estoi_change"] = mean["heard_estoi_out"] - mean["heard_estoi_in"]
         result["worst_si_sdr_change"] = min(row["si_sdr_out"] - row["si_sdr_in"] for row in rows)
     return {**result, **verdict(cell, result)}
 
 
 def verdict(cell: Cell, result: dict[str, Any]) -> dict[str, bool | None]:
-    """`clean_passed`, `noisy_passed` and `passed`; None where the bar asks nothing."""
+    """`clean_passed`, `noisy_passed` and `passed`; None where the bar asks nothing.
+
+    `heard_passed` is `passed` with the ESTOI of bands that are heard.
+    """
     clean = result["clean_si_sdr"] >= CLEAN_BAR if cell.clean_bar else None
-    noisy = None
-    if cell.noisy_bar:
+
+    def kept(estoi: str) -> bool | None:
+        if not cell.noisy_bar:
+            return None
         # An ESTOI that is undefined (words too short for it) cannot be lost.
-        lost = [-result["si_sdr_change"] > LOSS_BAR[0], -result["estoi_change"] > LOSS_BAR[1]]
-        noisy = not any(lost)
-    asked = [each for each in (clean, noisy) if each is not None]
-    return {"clean_passed": clean, "noisy_passed": noisy, "passed": all(asked) if asked else None}
+        return not (-result["si_sdr_change"] > LOSS_BAR[0] or -result[estoi] > LOSS_BAR[1])
+
+    def both(noisy: bool | None) -> bool | None:
+        asked = [each for each in (clean, noisy) if each is not None]
+        return all(asked) if asked else None
+
+    noisy, heard = (kept(f"{which}estoi_change") for which in ("", "heard_"))
+    return {"clean_passed": clean, "noisy_passed": noisy, "passed": both(noisy), "heard_passed": both(heard)}
 
 
-def _scores(cell: Cell, one: Case, enhance: Enhance) -> dict[str, float]:
+def _scores(cell: Cell, one: Case, enhance: Enhance, rate: int) -> dict[str, float]:
     if cell.source in ("silence", "noise", "music"):
         sound = one.clean
         out, own = enhance(sound), float(np.square(sound).mean())
@@ -198,11 +222,13 @@ def _scores(cell: Cell, one: Case, enhance: Enhance) -> dict[str, float]:
     return {
         "clean_si_sdr_in": _bounded(si_sdr(one.clean_reference, one.clean)),
         "clean_si_sdr": _bounded(si_sdr(one.clean_reference, clean)),
-        "clean_level": active_level(clean) - active_level(one.clean_reference),
+        "clean_level": active_level(clean, rate) - active_level(one.clean_reference, rate),
         "si_sdr_in": _bounded(si_sdr(one.reference, one.noisy)),
         "si_sdr_out": _bounded(si_sdr(one.reference, noisy)),
-        "estoi_in": stoi(one.reference, one.noisy, RATE, extended=True),
-        "estoi_out": stoi(one.reference, noisy, RATE, extended=True),
+        "estoi_in": stoi(one.reference, one.noisy, rate, extended=True),
+        "estoi_out": stoi(one.reference, noisy, rate, extended=True),
+        "heard_estoi_in": heard_estoi(one.reference, one.noisy, rate),
+        "heard_estoi_out": heard_estoi(one.reference, noisy, rate),
     }
 
 
@@ -248,19 +274,44 @@ def streamed(model: rtsep.Model) -> Enhance:
     return lambda sound: rtsep.enhance(sound, RATE, model)
 
 
+def peer(kind: type[Peer]) -> Enhance:
+    """Another tool as `streamed`, at its own rate."""
+    run = Run(kind)
+    return lambda sound: run(sound, kind.sample_rate).audio.astype(np.float32)
+
+
+def missed(results: list[dict[str, Any]], bar: str = "passed") -> tuple[int, int]:
+    """How many cells miss the bar, and how many have one."""
+    asked = [row[bar] for row in results if row["passed"] is not None]
+    return asked.count(False), len(asked)
+
+
 def table(name: str, results: list[dict[str, Any]]) -> Table:
     """One model's cells; ✗ marks what misses the bar, ✓ what passes it."""
     found = Table(title=f"{name}: clean and noisy speech (SI-SDR in dB)")
-    for title in ("cell", "clean out", "worst", "noisy in", "out", "ESTOI in", "out", "level dB", "bar"):
+    for title in (
+        "cell",
+        "clean out",
+        "worst",
+        "noisy in",
+        "out",
+        "ESTOI in",
+        "out",
+        "heard",
+        "out",
+        "level dB",
+        "bar",
+    ):
         found.add_column(title, justify="left" if title == "cell" else "right")
     for row in results:
         if "missing" in row:
-            found.add_row(row["cell"], *[""] * 7, f"[dim]{row['missing']}[/dim]")
+            found.add_row(row["cell"], *[""] * 9, f"[dim]{row['missing']}[/dim]")
         elif "level_change" in row:
-            found.add_row(row["cell"], *[""] * 6, f"{row['level_change']:.1f}", "")
+            found.add_row(row["cell"], *[""] * 8, f"{row['level_change']:.1f}", "")
         else:
             numbers = [row[key] for key in ("clean_si_sdr", "worst_clean_si_sdr", "si_sdr_in", "si_sdr_out")]
-            shares = [f"{row[key]:.3f}" for key in ("estoi_in", "estoi_out")]
+            measures = ("estoi_in", "estoi_out", "heard_estoi_in", "heard_estoi_out")
+            shares = [f"{row[key]:.3f}" for key in measures]
             bar = " ".join(
                 f"{part} {'✓' if row[f'{part}_passed'] else '✗'}"
                 for part in ("clean", "noisy")
@@ -284,6 +335,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, max=30, help="Length of each.")] = 4.0,
     only: Annotated[str, typer.Option(help="Only cells whose name holds this.")] = "",
     follow: Annotated[bool, typer.Option(help="Also with a simulated slow input gain.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Also other tools that are installed.")] = False,
     check: Annotated[bool, typer.Option(help="Exit code 1 where the bar is missed.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
 ) -> None:
@@ -294,19 +346,30 @@ def main(
             raise InputError(f"No cell is called {only!r}; there are: {', '.join(cell.name for cell in cells())}.")
         loaded = list(_models(models or []))
         sounds = gather(data, clips, seconds)
-        console, report = Console(), {"format": 1, **environment(), "clips": clips, "seconds": seconds, "models": []}
-        failed = 0
+        console, failed = Console(), 0
+        report: dict[str, Any] = {"format": 1, **environment(), "clips": clips, "seconds": seconds}
+
+        def measured(name: str, enhance: Enhance, rate: int = RATE) -> list[dict[str, Any]]:
+            results = [measure(cell, sounds, enhance, rate) for cell in chosen]
+            console.print(table(name, results))
+            (count, asked), (unheard, _) = missed(results), missed(results, "heard_passed")
+            console.print(f"{count} of {asked} cells miss the bar, {unheard} by the ESTOI of bands that are heard.")
+            return results
+
+        report["models"] = []
         for name, model in loaded:
             ways = {"": streamed(model)} | ({" with a slow input gain": levelled(streamed(model))} if follow else {})
             for suffix, enhance in ways.items():
-                results = [measure(cell, sounds, enhance) for cell in chosen]
-                console.print(table(Path(name).name + suffix, results))
-                missed = [row["cell"] for row in results if row["passed"] is False]
-                console.print(
-                    f"{len(missed)} of {sum(row['passed'] is not None for row in results)} cells miss the bar."
-                )
-                failed += bool(missed) and not suffix
+                results = measured(Path(name).name + suffix, enhance)
+                failed += missed(results)[0] > 0 and not suffix
                 report["models"].append({"model": describe(model), "input_gain": bool(suffix), "cells": results})
+        if peers:
+            here = [each for each in PEERS if each.installed()]
+            report["peers"] = [
+                {"name": each.name, "version": each.version(), "sample_rate": each.sample_rate}
+                | {"cells": measured(each.name, peer(each), each.sample_rate)}
+                for each in here
+            ]
         if json_path:
             write_json(json_path, report)
         if check and failed:

@@ -70,9 +70,9 @@ class Cell:
     peak: float | None = None  # dBFS of each input, reference lowered with the noisy one
 
 
-def active_level(sound: Audio) -> float:
+def active_level(sound: Audio, rate: int = RATE) -> float:
     """Active level in dBFS; −200 for silence."""
-    return float(10 * torch.log10(active_power(torch.from_numpy(sound)[None], RATE).clamp(min=1e-20))[0])
+    return float(10 * torch.log10(active_power(torch.from_numpy(sound)[None], rate).clamp(min=1e-20))[0])
 
 
 def at_level(sound: Audio, level: float) -> Audio:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 pytest.importorskip("pystoi")
 
 from benchmarks import robustness
+from benchmarks.peers import Peer
 from benchmarks.robustness import Sounds, case, gather, levelled, measure, missing, verdict
 from benchmarks.robustness_cells import RATE, Cell, active_level, cells, encoders
 from rtsep.errors import InputError
@@ -98,6 +99,9 @@ def test_what_passes_everything_passes_and_what_mutes_fails(sounds: Sounds) -> N
     cell = named("as recorded")
     kept, muted = measure(cell, sounds, lambda sound: sound), measure(cell, sounds, lambda sound: sound * 0)
     assert kept["passed"] is True and kept["clean_si_sdr"] == 80 and kept["si_sdr_change"] == 0
+    assert kept["heard_passed"] is True and abs(kept["heard_estoi_change"]) < 1e-12
+    slow = measure(cell, sounds, lambda sound: sound, 16000)
+    assert slow["clean_si_sdr"] == 80 and slow["estoi_in"] == pytest.approx(kept["estoi_in"], abs=1e-3)
     assert muted["passed"] is False and muted["clean_passed"] is False and muted["noisy_passed"] is False
     hold = measure(named("noise alone"), sounds, lambda sound: sound * np.float32(0.1))
     assert hold["passed"] is None and hold["level_change"] == pytest.approx(-20, abs=0.01)
@@ -105,10 +109,13 @@ def test_what_passes_everything_passes_and_what_mutes_fails(sounds: Sounds) -> N
 
 def test_the_bar() -> None:
     cell = Cell("x", clean_bar=True)
-    good = {"clean_si_sdr": 20.0, "si_sdr_change": -0.5, "estoi_change": -0.01}
-    assert verdict(cell, good)["passed"] is True
-    for change in ({"clean_si_sdr": 19.9}, {"si_sdr_change": -0.51}, {"estoi_change": -0.011}):
-        assert verdict(cell, good | change)["passed"] is False
+    good = {"clean_si_sdr": 20.0, "si_sdr_change": -0.5, "estoi_change": -0.01, "heard_estoi_change": -0.01}
+    assert verdict(cell, good)["passed"] is True and verdict(cell, good)["heard_passed"] is True
+    for change in ({"clean_si_sdr": 19.9}, {"si_sdr_change": -0.51}):
+        assert verdict(cell, good | change)["passed"] is verdict(cell, good | change)["heard_passed"] is False
+    for name, other in (("estoi_change", "heard_passed"), ("heard_estoi_change", "passed")):
+        found = verdict(cell, good | {name: -0.011})
+        assert found[other] is True and {found["passed"], found["heard_passed"]} == {True, False}
     assert verdict(Cell("x"), good | {"clean_si_sdr": 0.0})["passed"] is True
     assert verdict(cell, good | {"estoi_change": float("nan")})["passed"] is True
     assert verdict(Cell("x", noisy_bar=False), good)["passed"] is None
@@ -134,10 +141,32 @@ def test_the_program(identity: Path, tmp_path: Path) -> None:
     words = ["--data", TINY, "--clips", "1", "--seconds", "1.5", "--only", "peak", "--json", tmp_path / "r.json"]
     done = run(identity, *words, "--check")
     assert done.exit_code == 0, done.output
-    assert "0 of 5 cells miss the bar" in done.output and "identity.onnx" in done.output
+    assert "0 of 5 cells miss the bar, 0 by" in done.output and "identity.onnx" in done.output
     content = json.loads((tmp_path / "r.json").read_text())
     assert [row["cell"] for row in content["models"][0]["cells"]] == [c.name for c in cells() if "peak" in c.name]
     assert str(tmp_path) not in (tmp_path / "r.json").read_text()
+
+
+def test_peers_are_held_to_the_same_bar(identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(Peer):
+        """Halves; hears 16 kHz and lags by a frame."""
+
+        name, package, sample_rate, frame, delay, parameters = "Half", "numpy", 16000, 160, 160, None
+
+        def __init__(self) -> None:
+            self.last = np.zeros(160, np.float32)
+
+        def process(self, frame: np.ndarray) -> np.ndarray:
+            out, self.last = self.last / 2, frame.copy()
+            return out
+
+    monkeypatch.setattr(robustness, "PEERS", (Half,))
+    words = ["--data", TINY, "--clips", "1", "--seconds", "1.5", "--only", "as recorded", "--peers"]
+    done = run(identity, *words, "--json", tmp_path / "r.json")
+    assert done.exit_code == 0, done.output
+    (half,) = json.loads((tmp_path / "r.json").read_text())["peers"]
+    assert half["name"] == "Half" and half["cells"][0]["clean_si_sdr"] == 80
+    assert half["cells"][0]["clean_level"] == pytest.approx(-6.02, abs=0.01)
 
 
 def test_check_fails_where_the_bar_is_missed(tmp_path: Path) -> None:

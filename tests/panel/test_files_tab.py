@@ -148,7 +148,7 @@ def test_versions_play_in_sync_and_are_switched_without_a_gap(
 
 
 def test_switching_back_within_a_fade_does_not_click(page: Page) -> None:
-    """Of a constant 1 in the first version and nothing in the second, whenever it is switched back: small steps only."""
+    """Of a constant 1 in the first version and nothing in the second, whenever it is switched back: small steps."""
     code = """async (back) => {
         const { RATE, SyncedPlayer } = await import("./synced_player.mjs");
         const player = new SyncedPlayer(() => {}, () => {});

@@ -230,6 +230,8 @@ def test_informed_songs(tmp_path: Path) -> None:
     about = task(made, known)
     side = about.conditions(0, 2)
     assert isinstance(side, Tensor) and side.shape == (2, 16)
+    nothing = task(recipe("weakly-informed", *changes, "data.side=constant"), known).conditions(0, 2)
+    assert isinstance(nothing, Tensor) and torch.equal(nothing, torch.ones(2, 16))
     scores = trained(made, tmp_path / "run", known)
     assert np.isfinite(scores["loss"])
     plain = recipe(

@@ -12,12 +12,13 @@ from training.losses.activity import active_hops
 from training.losses.spectrum import spectrum
 from training.tasks.songs import SongOptions, SongTask
 
-SIDES = ("activity", "magnitude")
+SIDES = ("activity", "magnitude", "constant")
 
 
 @dataclass(frozen=True)
 class InformedOptions(SongOptions):
-    """`side`: whether the vocals sound, or their magnitude in bands, a side frame at a time."""
+    """`side`: whether the vocals sound, or their magnitude in bands, a side frame at a time; or ones, which tell
+    nothing: what the attention alone is worth."""
 
     side: str = "activity"
 
@@ -30,8 +31,8 @@ class InformedSongsTask(SongTask):
     """Songs with a side sequence of the vocals, `network.side_frames` over the piece, aligned by nobody.
 
     `activity` needs a `side_width` of 2 (active, not active). Of `magnitude` the first number of a frame says that
-    there is one, the others are log magnitudes in bands of equal width up to 8 kHz. The network may also have no
-    condition: then it is the same songs without (BL1).
+    there is one, the others are log magnitudes in bands of equal width up to 8 kHz; `constant` has any width (BL2). The
+    network may also have no condition: then it is the same songs without (BL1).
     """
 
     Options = InformedOptions
@@ -48,6 +49,8 @@ class InformedSongsTask(SongTask):
         spec = self.recipe.network
         if not spec.condition:
             return None
+        if self.recipe.options.side == "constant":
+            return examples.new_ones(len(examples), spec.condition_size)
         vocals = examples[:, 1].mean(1) if examples.ndim == 4 else examples[:, 1]
         level = examples.sum(1).square().flatten(1).mean(1).sqrt() + 1e-6
         vocals = vocals / level[:, None]
