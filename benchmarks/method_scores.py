@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import rtsep
 from training.evaluation import separation_metrics, speech_metrics
 from training.tasks import Task
-from training.tasks.instruments import InstrumentsTask
+from training.tasks.instruments import SOUNDS, InstrumentsTask
 from training.tasks.songs import SongTask
 from training.tasks.speakers import SpeakersTask, UnknownSpeakersTask
 from training.tasks.unlabelled import MixturesTask, UnlabelledTask
@@ -151,16 +151,17 @@ def beside_the_rest(
 def instrument_scores(
     references: Mapping[str, Signal], estimates: Mapping[str, Signal], rate: float
 ) -> dict[str, float]:
-    """Means over the instruments that sound, PES also over those that do not; empty unless two sound."""
+    """Means over the instruments that sound, PES also over those that are silent; empty unless two sound."""
     mixture = np.sum(list(references.values()), axis=0)
-    sounds = {name: bool(np.mean(each**2) > SILENT) for name, each in references.items()}
-    if sum(sounds.values()) < 2:
+    power = {name: float(np.mean(each**2)) for name, each in references.items()}
+    least = max(SOUNDS * float(np.mean(mixture**2)), SILENT)
+    if sum(each > least for each in power.values()) < 2:
         return {}
     found = []
     for name, estimate in estimates.items():
-        if sounds[name]:
+        if power[name] > least:
             found.append(beside_the_rest(references[name], estimate, mixture, rate, bounded=True))
-        else:
+        elif power[name] <= SILENT:
             found.append({"pes": speech_metrics.silence_energies(references[name] * 0, estimate, rate)[0]})
     return {
         measure: float(np.mean(values))

@@ -139,6 +139,10 @@ def test_instruments_are_scored_by_hand() -> None:
     assert found["input_sdr"] == pytest.approx(0, abs=0.1) and found["binary_sdr"] > 2
     energy = 2 * 0.1**2 * rate / 1000**2  # of a second
     assert found["pes"] == pytest.approx(10 * np.log10(energy), abs=0.1) and "eps" not in found
+    soft = instrument_scores(
+        truth | {"keys": drums / 100}, made | {"keys": drums}, rate
+    )  # neither sounds nor is silent
+    assert soft["pes"] == pytest.approx(found["pes"], abs=0.1) and soft["si_sdr"] > 35
     assert instrument_scores({"drums": drums, "bass": strings}, {"drums": drums, "bass": bass}, rate) == {}
 
 

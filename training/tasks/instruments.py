@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 PASSAGES = 48  # of the valid songs
-SOUNDS = 1e-7  # mean square of an instrument that sounds
-SILENT = 1e-10  # of one that does not
+SOUNDS = 1e-3  # power beside the mixture's of an instrument that sounds: of an end of reverberation no SDR is of use
+SILENT = 1e-10  # mean square of one that does not
 
 
 class InstrumentsTask(Task):
@@ -71,10 +71,11 @@ class InstrumentsTask(Task):
         power, whole = (each.square().mean(-1) for each in (true, mixture))
         error, rest = ((each - true).square().mean(-1) for each in (made, mixture))
         found: dict[str, Tensor] = {}
-        sounds = (power > SOUNDS) & (rest > SOUNDS)
+        least = (SOUNDS * whole).clamp(min=SILENT)
+        sounds = (power > least) & (rest > least)
         if sounds.any():
             found["sdri"] = 10 * (rest[sounds] / error[sounds].clamp(min=1e-12)).log10().mean()
-        silent = (power < SILENT) & (whole > SOUNDS)
+        silent = (power < SILENT) & (whole > 1e-7)
         if silent.any():
             level = made.square().mean(-1).clamp(min=1e-12) / whole
             found["silent_level"] = 10 * level[silent].log10().mean()
