@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import rtsep
 from training.evaluation import separation_metrics, speech_metrics
 from training.tasks import Task
+from training.tasks.instruments import SOUNDS, InstrumentsTask
 from training.tasks.songs import SongTask
 from training.tasks.speakers import SpeakersTask, UnknownSpeakersTask
 from training.tasks.unlabelled import MixturesTask, UnlabelledTask
@@ -71,7 +72,8 @@ def best_sum(estimates: Mapping[str, Signal], speech: Signal) -> Signal:
 def score_examples(task: Task, model: Path, clips: int) -> tuple[dict[str, float | None], int]:
     """Means over at most `clips` valid examples of every measure that is defined for the task, and how many they were.
 
-    Of the source that the task is scored by: speech, vocals of songs, every speaker, the event that is asked for.
+    Of the source that the task is scored by: speech, vocals of songs, every speaker, the event that is asked for, every
+    instrument.
     """
     loaded = rtsep.load(model)
     rows: list[dict[str, float]] = []
@@ -112,6 +114,8 @@ def score_example(task: Task, model: Any, sources: Signal, condition: Signal | N
         one = best_sum(estimates, speech)
         pair = {"speech": one, "noise": speech + noise - one}
         return separation_metrics.score({"speech": speech, "noise": noise}, pair, rate, bss=False)["speech"]
+    if isinstance(task, InstrumentsTask):
+        return instrument_scores(references, estimates, rate)
     if isinstance(task, UnlabelledTask):
         references.pop("unlabelled")
     names = [name for name in references if name in estimates]
@@ -120,13 +124,7 @@ def score_example(task: Task, model: Any, sources: Signal, condition: Signal | N
         aim = next((name for name in names if name in there), "")
     if not aim or len(there) < 2:
         return {}
-    rest = mono.sum(0) - references[aim]
-    pair = {aim: references[aim], "rest": rest}
-    guess = {aim: estimates[aim], "rest": mono.sum(0) - estimates[aim]}
-    values = separation_metrics.score(pair, guess, rate, quiet_db=QUIET_DB)[aim]
-    if isinstance(task, SongTask):
-        ideal = separation_metrics.bounds(pair, ratio=False)[aim]
-        values |= {"input_sdr": sdr(references[aim], mono.sum(0)), "binary_sdr": sdr(references[aim], ideal)}
+    values = beside_the_rest(references[aim], estimates[aim], mono.sum(0), rate, isinstance(task, SongTask))
     if aim == "speech":
         values |= {
             "pesq_wb": speech_metrics.pesq_wb(references[aim], estimates[aim], rate),
@@ -134,6 +132,42 @@ def score_example(task: Task, model: Any, sources: Signal, condition: Signal | N
             "low_in_pauses": low_in_pauses(estimates[aim], mono.sum(0), references[aim], rate),
         }
     return values
+
+
+def beside_the_rest(
+    reference: Signal, estimate: Signal, mixture: Signal, rate: float, bounded: bool
+) -> dict[str, float]:
+    """Separation measures of one source where all others count as one; `bounded`: with those of the mixture as it is
+    and of the ideal binary mask."""
+    pair = {"source": reference, "rest": mixture - reference}
+    guess = {"source": estimate, "rest": mixture - estimate}
+    values = separation_metrics.score(pair, guess, rate, quiet_db=QUIET_DB)["source"]
+    if bounded:
+        ideal = separation_metrics.bounds(pair, ratio=False)["source"]
+        values |= {"input_sdr": sdr(reference, mixture), "binary_sdr": sdr(reference, ideal)}
+    return values
+
+
+def instrument_scores(
+    references: Mapping[str, Signal], estimates: Mapping[str, Signal], rate: float
+) -> dict[str, float]:
+    """Means over the instruments that sound, PES also over those that are silent; empty unless two sound."""
+    mixture = np.sum(list(references.values()), axis=0)
+    power = {name: float(np.mean(each**2)) for name, each in references.items()}
+    least = max(SOUNDS * float(np.mean(mixture**2)), SILENT)
+    if sum(each > least for each in power.values()) < 2:
+        return {}
+    found = []
+    for name, estimate in estimates.items():
+        if power[name] > least:
+            found.append(beside_the_rest(references[name], estimate, mixture, rate, bounded=True))
+        elif power[name] <= SILENT:
+            found.append({"pes": speech_metrics.silence_energies(references[name] * 0, estimate, rate)[0]})
+    return {
+        measure: float(np.mean(values))
+        for measure in MEASURES
+        if (values := [row[measure] for row in found if math.isfinite(row.get(measure, math.nan))])
+    }
 
 
 def _mean(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

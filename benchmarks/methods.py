@@ -1,12 +1,13 @@
 """Trains a small version of each method within one budget, and prints the comparisons that its paper makes.
 
-    python -m benchmarks.methods [ROW ...] --run --data MANIFEST.csv --hours 1
+    python -m benchmarks.methods [ROW ...] --run --data MANIFEST.csv [--dataset NAME=PATH ...] --hours 1
 
 A row is a recipe of training/recipes/methods and changes to it. Every row hears as many hours of audio; each writes one
 JSON, at once, and rows that have one with the same recipe are not trained again; a training that was stopped goes on.
 Scores are of the task's valid examples, put through the exported model by `rtsep.separate`. What stands beside them is
 what the paper reports on its own data: figures of different data can be compared in their direction alone, and where
-ours goes the other way the table says so.
+ours goes the other way the table says so. Rows of instruments need stems of them: `python -m training.data.made_stems
+OUT` makes some, for `--dataset manifest=OUT/manifest.csv`.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Comparison:
 
 
 SEPARATION = ("si_sdr", "si_sdri", "sdr", "sir", "sar")
+MASKED = (*SEPARATION, "pes", "eps", "precision", "recall", "input_sdr", "binary_sdr")
 QUALITY = ("pesq_wb", "estoi", "si_sdr", "si_sdri")
 COMPARISONS: dict[str, Comparison] = {
     "Separators": Comparison(("supervised-speech", "lstm", "unet", "attention"), QUALITY),
@@ -126,9 +128,14 @@ COMPARISONS: dict[str, Comparison] = {
     ),
     "Codec approximation": Comparison(("supervised-speech", "codec"), QUALITY),
     "Songs": Comparison(
-        ("open-unmix", "instrument-activity-off", "instrument-activity"),
-        (*SEPARATION, "pes", "eps", "precision", "recall", "input_sdr", "binary_sdr"),
-        *("sdr", {"open-unmix": 6.11, "instrument-activity": 6.46}, "vocals of MUSDB18 (Hung & Lerch 2020)"),
+        ("open-unmix",),
+        MASKED,
+        *("sdr", {"open-unmix": 6.11}, "vocals of MUSDB18 (Hung & Lerch 2020)"),
+    ),
+    "Instruments (made stems)": Comparison(
+        ("instrument-activity-off", "instrument-activity"),
+        MASKED,
+        *("sdr", {"instrument-activity": 6.46}, "vocals of MUSDB18 (Hung & Lerch 2020)"),
     ),
     "Weakly informed": Comparison(
         ("baseline", "informed-constant", "informed-activity", "informed-magnitude"),
@@ -203,8 +210,13 @@ def run(words: list[Any], cache: Path | None, what: str) -> None:
         raise RtsepError(f"{what} failed; what it said stands above.")
 
 
-def perform(name: str, hours: float, data: Path, work: Path, cache: Path | None, clips: int) -> dict[str, Any]:
-    """Trains one row (or goes on), exports and scores it. Raises RtsepError if the training fails."""
+def perform(
+    name: str, hours: float, data: Path, datasets: Sequence[str], work: Path, cache: Path | None, clips: int
+) -> dict[str, Any]:
+    """Trains one row (or goes on) on a manifest and `datasets`, each NAME=PATH, exports and scores it.
+
+    Raises RtsepError if the training fails.
+    """
     import torch
 
     work.mkdir(parents=True, exist_ok=True)
@@ -215,10 +227,11 @@ def perform(name: str, hours: float, data: Path, work: Path, cache: Path | None,
     asked = folder / "asked.yaml"
     asked.write_text(recipe.text, encoding="utf-8")
     words = [sys.executable, "-m", "training.train", asked, "--run", folder, "--data", data, "--threads", "1"]
+    words += [word for dataset in datasets for word in ("--dataset", dataset)]
     run(words, cache, f"The training of {name}")
     model = export(folder / "checkpoint.pt", folder / "model.onnx")[0]
     network, _, state = load_checkpoint(folder / "checkpoint.pt")
-    task = TASKS[recipe.task](recipe, gather_rows(data, [], []), cache, torch.device("cpu"))
+    task = TASKS[recipe.task](recipe, gather_rows(data, [], [], datasets), cache, torch.device("cpu"))
     scores, count = score_examples(task, model, clips)
     return {
         "format": 1,
@@ -236,6 +249,12 @@ def perform(name: str, hours: float, data: Path, work: Path, cache: Path | None,
         "examples": count,
         "scores": scores,
     }
+
+
+def absolute(dataset: str) -> str:
+    """NAME=PATH with a path that means the same in another folder: training runs in the checkout."""
+    name, equals, path = dataset.partition("=")
+    return f"{name}{equals}{Path(path).expanduser().resolve()}" if path else dataset
 
 
 def direction(comparison: Comparison, scores: dict[str, dict[str, float]], name: str) -> str:
@@ -284,6 +303,9 @@ def main(
     rows: Annotated[list[str] | None, typer.Argument(metavar="ROW...", help="All, if none is named.")] = None,
     run_them: Annotated[bool, typer.Option("--run", help="Train the rows that are missing.")] = False,
     data: Annotated[Path | None, typer.Option(help="A manifest.csv; needed to run.")] = None,
+    dataset: Annotated[
+        list[str], typer.Option(help="A dataset beside it, NAME=PATH as of training.train; may be said again.")
+    ] = [],  # noqa: B006
     hours: Annotated[float, typer.Option(min=0.0005, help="Audio that each row hears: the budget.")] = 1.0,
     work: Annotated[Path, typer.Option(help="Folder of runs.")] = ROOT / "runs" / "methods",
     results: Annotated[Path, typer.Option(help="Folder of results, one JSON a row.")] = RESULTS,
@@ -297,10 +319,11 @@ def main(
             raise InputError(f"There is no row {unknown[0]}; the rows are {', '.join(ROWS)}.")
         if run_them and data is None:
             raise InputError("--run needs --data MANIFEST.csv.")
+        datasets = [absolute(each) for each in dataset]
         for name in wanted:
             if run_them and data is not None and recorded(name, hours, results) is None:
                 console.print(f"{name}: {hours:g} h of audio")
-                found = perform(name, hours, data.resolve(), work.resolve(), cache, clips)
+                found = perform(name, hours, data.resolve(), datasets, work.resolve(), cache, clips)
                 place(name, hours, results).parent.mkdir(parents=True, exist_ok=True)
                 write_json(place(name, hours, results), found)
         shown: Sequence[tuple[str, Comparison]] = [

@@ -38,7 +38,10 @@ TYPES_ONLY = [
         *(f"training.tasks.{name}" for name in ("songs", "speech", "task")),
         *(
             f"training.tasks.{name}"
-            for name in ("events", "informed_songs", "noisy_targets", "speakers", "taught_speech", "unlabelled")
+            for name in (
+                *("events", "informed_songs", "instruments", "noisy_targets"),
+                *("speakers", "taught_speech", "unlabelled"),
+            )
         ),
     },
 ]

@@ -13,6 +13,7 @@ import yaml
 from training.data.augment.offline_augment import Copy
 from training.data.song_mixer import RemixSpec
 from training.data.speech_mixer import MixSpec
+from training.data.stem_mixer import StemMixSpec
 from training.losses import LOSSES, LossSpec, read_losses
 from training.network import NetworkSpec
 from training.optimizers import OPTIMIZERS
@@ -78,7 +79,7 @@ class Recipe:
     name: str
     target: str
     network: NetworkSpec
-    mix: MixSpec | RemixSpec
+    mix: MixSpec | RemixSpec | StemMixSpec
     losses: tuple[LossSpec, ...]
     training: TrainingSpec
     task: str = "speech"

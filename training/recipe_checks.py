@@ -103,7 +103,7 @@ def _check_ignored(recipe: Recipe) -> None:
     ]
     if not network.filter_bins:
         ignored.append(("network", network, "filter_frames", "network.filter_bins is 0: there are no filters"))
-    if not recipe.rooms:
+    if not recipe.rooms and hasattr(mix, "room_share"):
         ignored.append(("data.mix", mix, "room_share", "data.rooms is 0: there are no rooms"))
     if getattr(mix, "formant_shift", 1.0) == 0:
         ignored.append(("data.mix", mix, "formant_shift_share", "data.mix.formant_shift is 0"))

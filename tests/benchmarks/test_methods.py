@@ -14,14 +14,16 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import methods
-from benchmarks.method_scores import MEASURES, best_sum, low_in_pauses, score_examples, sdr
+from benchmarks.method_scores import MEASURES, best_sum, instrument_scores, low_in_pauses, score_examples, sdr
 from benchmarks.methods import CLASSIFIER, CODEC, COMPARISONS, ROWS, Comparison, direction, recipe_of
 from tests.training.songs import stem_folder
+from tests.training.stems import instrument_folder
 from tests.training.test_method_tasks import recipe as narrow_recipe
 from tests.training.test_method_tasks import task as task_of
 from tests.training.tiny import TINY
 from training.checkpoints import named_weights
 from training.data.datasets import read_dataset
+from training.data.manifest import read_manifest
 from training.export import export
 from training.losses.codec import CodecNetwork
 from training.losses.event_classifier import EventClassifier
@@ -122,6 +124,56 @@ def test_a_song_is_scored(tmp_path: Path) -> None:
     found, count = score_examples(about, export(tmp_path / "checkpoint.pt", tmp_path / "m.onnx")[0], 1)
     assert count == 1 and found["sdr"] is not None and found["input_sdr"] is not None
     assert found["binary_sdr"] is not None and found["binary_sdr"] > found["input_sdr"]
+
+
+def test_instruments_are_scored_by_hand() -> None:
+    """Drums and bass as they are but for a hundredth of the other; strings do not sound, and a thousandth is left."""
+    draw = np.random.default_rng(0).standard_normal
+    rate = 16000
+    drums, bass = (draw(4 * rate).astype(np.float32) * 0.1 for _ in range(2))
+    strings = np.zeros_like(drums)
+    truth = {"drums": drums, "bass": bass, "strings": strings}
+    made = {"drums": drums + 0.01 * bass, "bass": bass + 0.01 * drums, "strings": (drums + bass) / 1000}
+    found = instrument_scores(truth, made, rate)
+    assert found["sdr"] == pytest.approx(40, abs=0.3) and found["si_sdr"] == pytest.approx(40, abs=0.3)
+    assert found["input_sdr"] == pytest.approx(0, abs=0.1) and found["binary_sdr"] > 2
+    energy = 2 * 0.1**2 * rate / 1000**2  # of a second
+    assert found["pes"] == pytest.approx(10 * np.log10(energy), abs=0.1) and "eps" not in found
+    soft = instrument_scores(
+        truth | {"keys": drums / 100}, made | {"keys": drums}, rate
+    )  # neither sounds nor is silent
+    assert soft["pes"] == pytest.approx(found["pes"], abs=0.1) and soft["si_sdr"] > 35
+    assert instrument_scores({"drums": drums, "bass": strings}, {"drums": drums, "bass": bass}, rate) == {}
+
+
+def test_instruments_are_scored(tmp_path: Path) -> None:
+    known = read_manifest(instrument_folder(tmp_path, noise=0.02))
+    made = narrow_recipe("instrument-activity", "network.activity_median=5")
+    about = task_of(made, known)
+    torch.manual_seed(0)
+    state = {"average": named_weights(Network(made.network)), "recipe": made.text}
+    torch.save(state | {"hours": 0.0, "step": 0, "trained_on": "nothing"}, tmp_path / "checkpoint.pt")
+    found, count = score_examples(about, export(tmp_path / "checkpoint.pt", tmp_path / "m.onnx")[0], 1)
+    assert count == 1
+    assert {name for name, value in found.items() if value is not None} >= {"sdr", "sir", "sar", "si_sdri", "pes"}
+    assert (
+        found["binary_sdr"] is not None and found["input_sdr"] is not None and found["binary_sdr"] > found["input_sdr"]
+    )
+
+
+def test_a_row_of_a_dataset_beside_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stems = instrument_folder(tmp_path, noise=0.02)
+    narrow = ("network.channels=8", "network.hidden=8", "network.dilations=[1, 2]", "data.mix.seconds=1.28")
+    monkeypatch.setitem(ROWS, "instrument-activity", methods.Row("instrument-activity", (*narrow, "training.batch=2")))
+    monkeypatch.chdir(tmp_path)  # a path is that of who gives it
+    app = typer.Typer()
+    app.command()(methods.main)
+    options = ["instrument-activity", "--run", "--data", str(TINY), "--hours", "0.002", "--clips", "1"]
+    options += ["--dataset", f"manifest={stems.relative_to(tmp_path)}", "--results", "results", "--work", "work"]
+    ran = CliRunner().invoke(app, options)
+    assert ran.exit_code == 0, ran.output
+    found = json.loads((tmp_path / "results/0.002h/instrument-activity.json").read_text("utf-8"))
+    assert found["steps"] == 3 and math.isfinite(found["scores"]["sdr"]) and "made stems" in ran.output
 
 
 def test_a_row_on_a_tiny_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

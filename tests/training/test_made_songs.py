@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from tests.training.tiny import TINY
 from training.data import made_songs as module
 from training.data.bus_effects import active_rms, compressed, compressor_gain, echoes, panned
-from training.data.made_songs import Material, Singer, TuneFile, invented, made_song, singers, write_songs
+from training.data.made_songs import Material, Singer, invented, made_song, singers, write_songs
 from training.data.manifest import Row
+from training.data.midi_library import MidiLibrary, TuneFile
 from training.data.singing import Voice, analysed, phrases, sing
 from training.data.tunes import DRUMS, Note, arranged, in_third, lumps, melody, read_tune, single_line, turned
 
@@ -234,8 +235,8 @@ def test_a_song_is_in_tune_with_its_music(font: Path) -> None:
 def test_splits_stay_apart(font: Path, tmp_path: Path) -> None:
     here = [Singer(name, (row(name, "vocals"),), False, name == "held") for name in ("a", "b", "held")]
     files = [TuneFile(f"tune{number}", midi(number), "free", "here") for number in range(12)]
-    made_of = Material(here, files, [(font, "free")], valid_tunes=0.4)
-    train, valid = ({file.name for file in made_of.tunes_of(split)} for split in (False, True))
+    made_of = Material(here, MidiLibrary(files, [(font, "free")], valid_tunes=0.4))
+    train, valid = ({file.name for file in made_of.library.tunes_of(split)} for split in (False, True))
     assert train and valid and not train & valid and len(train | valid) == 12
     rows: list[list[object]] = []
     list(write_songs(made_of, tmp_path, rows.append, 0.6, 0.3, seed=7))

@@ -18,8 +18,6 @@ if __name__ == "__main__":
 
     require("train", "sung")
 
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,28 +31,33 @@ import yaml
 
 from training.data.bus_effects import active_rms, compressed, compressor_gain, echoes, panned
 from training.data.clip_store import bank_rate, decode
-from training.data.collect import share
 from training.data.manifest import Row, new_folder, read_manifest
-from training.data.public_sources import SourceUnavailable, matches, opened, read_catalogue
+from training.data.midi_library import (
+    OTHER_INSTRUMENT,
+    RATE,
+    RECIPE,
+    TEMPO,
+    MidiLibrary,
+    TuneFile,
+    midi_library,
+    played,
+)
+from training.data.public_sources import SourceUnavailable
 from training.data.singing import Voice, analysed, sing
 from training.data.sound_files import write_sound
-from training.data.tunes import Note, Tune, arranged, in_third, lumps, melody, read_tune, single_line, turned
+from training.data.tunes import Note, Tune, arranged, in_third, melody, single_line, turned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Samples = NDArray[np.float64]
 
-RECIPE = Path(__file__).with_name("made_songs.yaml")
-RATE = 48000  # Hz
 SONG_S = 75.0  # at most
 VOICE_S = 60.0  # of a singer's recordings that one song is sung with
 WIDE = 14000  # Hz; a speaker whose recordings end below would teach that treble is never a singer's
 SPEAKERS = 0.4  # share of the songs that speakers sing
-TEMPO = (0.85, 1.15)
 BELOW_DB = (-2.0, 9.0)  # the voices under the music
 DOUBLED, THIRDS, COMPRESSED, ECHOES, BUS, MELODY_PLAYED = 0.2, 0.3, 0.6, 0.2, 0.4, 0.25  # of songs
-OTHER_INSTRUMENT = 0.4  # of channels
 
 
 @dataclass(frozen=True)
@@ -67,30 +70,14 @@ class Singer:
     valid: bool
 
 
-@dataclass(frozen=True)
-class TuneFile:
-    """The content of a MIDI file, whence it is and under which licence."""
-
-    name: str
-    data: bytes
-    licence: str
-    origin: str
-
-
 @dataclass
 class Material:
-    """All that songs are made of. `fonts` are files, with their licences."""
+    """All that songs are made of."""
 
     singers: list[Singer]
-    tunes: list[TuneFile]
-    fonts: list[tuple[Path, str]]
-    valid_tunes: float = 0.12
+    library: MidiLibrary
     instrumentals: list[Row] = field(default_factory=list)
     real_singing: list[Row] = field(default_factory=list)  # of valid singers
-
-    def tunes_of(self, valid: bool) -> list[TuneFile]:
-        """Those that songs of a split are made of."""
-        return [tune for tune in self.tunes if (share(tune.name) < self.valid_tunes) == valid]
 
 
 def singers(rows: Sequence[Row], valid: Sequence[str]) -> list[Singer]:
@@ -117,58 +104,15 @@ def singers(rows: Sequence[Row], valid: Sequence[str]) -> list[Singer]:
 def material(rows: Sequence[Row], music: Sequence[Row], repos: Path | None) -> Iterator[Material]:
     """Fetches tunes and sound fonts. Raises SourceUnavailable or ValueError with one sentence if something lacks."""
     about = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    found = Material(singers(rows, about["valid_singers"]), [], [], about["valid_tunes"])
-    if not found.singers:  # said before a hundred megabytes are fetched
+    here = singers(rows, about["valid_singers"])
+    if not here:  # said before a hundred megabytes are fetched
         raise ValueError("There is no singer in the recordings.")
-    found.instrumentals = [row for row in music if row.kind == "instrumental" and row.split == "valid"]
-    found.real_singing = [
-        row for singer in found.singers if singer.valid for row in singer.rows if row.corpus in about["real_singing"]
+    instrumentals = [row for row in music if row.kind == "instrumental" and row.split == "valid"]
+    real_singing = [
+        row for singer in here if singer.valid for row in singer.rows if row.corpus in about["real_singing"]
     ]
-    seen: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="fonts-") as place:
-        for source in read_catalogue(RECIPE).sources:
-            with opened(source, repos) as (paths, read):
-                for part in source.parts:
-                    chosen = [path for path in paths if matches(path, part)]
-                    if not chosen:
-                        raise ValueError(f"{source.name} has no {', '.join(part.files)}.")
-                    for path, data in zip(chosen, read(chosen), strict=True):
-                        if part.kind == "soundfont":
-                            font = Path(place, Path(path).name)
-                            font.write_bytes(data)
-                            found.fonts.append((font, f"{source.name} {source.licence}"))
-                            continue
-                        stem = f"{source.name}-{Path(path).stem}"
-                        files = lumps(data) if path.endswith(".wad") else [("", data)]
-                        for name, midi in files:
-                            mark = str(share(midi.hex()))
-                            if mark not in seen:
-                                seen.add(mark)
-                                whole = f"{stem}-{name}".strip("-")
-                                found.tunes.append(TuneFile(whole, midi, source.licence, source.origin))
-        yield found
-
-
-def played(midi: bytes, font: Path) -> Samples:
-    """What FluidSynth makes of a MIDI file, `[samples, 2]`; raises ValueError with one sentence if it cannot."""
-    with tempfile.TemporaryDirectory(prefix="midi-") as place:
-        tune, sound = Path(place, "tune.mid"), Path(place, "sound.raw")
-        tune.write_bytes(midi)
-        words = ["fluidsynth", "-n", "-i", "-q", "-g", "0.4", "-r", str(RATE), "-O", "s16", "-T", "raw"]
-        try:
-            done = subprocess.run([*words, "-F", str(sound), str(font), str(tune)], capture_output=True, timeout=300)
-        except FileNotFoundError:
-            raise ValueError("fluidsynth is missing: install it (in Debian, apt-get install fluidsynth).") from None
-        except subprocess.TimeoutExpired:
-            raise ValueError("fluidsynth does not come to an end with a tune.") from None
-        if done.returncode or not sound.exists():
-            raise ValueError(f"fluidsynth failed: {done.stderr.decode(errors='replace').strip()[-200:]}")
-        return np.frombuffer(sound.read_bytes(), "<i2").reshape(-1, 2) / 32768.0
-
-
-@lru_cache(maxsize=128)
-def _tune(file: TuneFile) -> Tune:
-    return read_tune(file.data, file.name)
+    with midi_library(repos) as library:
+        yield Material(here, library, instrumentals, real_singing)
 
 
 @lru_cache(maxsize=64)
@@ -316,8 +260,8 @@ def write_songs(
     for split, wanted in (("train", minutes), ("valid", valid)):
         done, number, failed = 0.0, 0, 0
         here = [singer for singer in made_of.singers if singer.valid == (split == "valid")]
-        tunes = made_of.tunes_of(split == "valid")
-        if wanted and not (here and tunes and made_of.fonts):
+        tunes = made_of.library.tunes_of(split == "valid")
+        if wanted and not (here and tunes and made_of.library.fonts):
             raise ValueError(f"There is no singer or no tune for {split} songs.")
         while done < wanted:
             rng = np.random.default_rng((seed, split == "valid", number))
@@ -354,9 +298,9 @@ def _any_song(
     # By the root of their minutes: a long recording is heard more often than a short one, and not by so much.
     chance = np.sqrt([sum(row.seconds for row in singer.rows) for singer in those])
     singer, tune = those[rng.choice(len(those), p=chance / chance.sum())], tunes[rng.integers(len(tunes))]
-    font, of_font = made_of.fonts[rng.integers(len(made_of.fonts))]
+    font, of_font = made_of.library.fonts[rng.integers(len(made_of.library.fonts))]
     licence = f"voice: {singer.rows[0].licence}; tune: {tune.licence}; sound font: {of_font}"
-    return made_song(singer, _tune(tune), font, rng), singer, (licence, f"{singer.rows[0].corpus}; {tune.origin}")
+    return made_song(singer, tune.read(), font, rng), singer, (licence, f"{singer.rows[0].corpus}; {tune.origin}")
 
 
 def main(

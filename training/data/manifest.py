@@ -15,6 +15,7 @@ HELD_OUT = Path(__file__).with_name("held_out.txt")
 COLUMNS = "path,kind,split,speaker,corpus,seconds,sample_rate,channels,bandwidth_hz,licence,source,note"  # as written
 AUDIO = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
 STEMS = ("accompaniment", "vocals")  # the kinds that share a `song`
+INSTRUMENT_STEM = "stem"  # the kind of one instrument alone; all instruments of a piece share a `song`, too
 
 
 class ForbiddenRow(RuntimeError):
@@ -28,7 +29,7 @@ class Row:
     Where a dataset has noisy and clean speech but no noise, `minus` is the clean file: the recording is the difference.
     The parts of one piece of music share the name `song`. A part that lies in several files is `path` and all of `plus`
     together; `take` picks what is summed of a file that holds more than one part: streams of a stem file (.mp4),
-    channels of any other. `event` is the class of a sound event, such as dog_bark.
+    channels of any other. `event` is the class of a sound event, such as dog_bark; `instrument` what plays in a stem.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Row:
     take: tuple[int, ...] = ()
     speaker: str = ""
     event: str = ""
+    instrument: str = ""
 
 
 def held_out_patterns(file: Path = HELD_OUT) -> list[str]:
@@ -81,8 +83,9 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                 raise ValueError(f"{file} has no column {missing}: it is not a manifest of recordings.") from None
             if row.split == "train" and any(fnmatch(record["path"], pattern) for pattern in patterns):
                 row = replace(row, split="valid")
-            if row.kind in STEMS:
-                row = replace(row, song=row.path.stem.rpartition("-")[0])  # NAME-vocals, NAME-accompaniment
+            if row.kind in (*STEMS, INSTRUMENT_STEM):  # NAME-vocals, NAME-accompaniment, NAME-drums
+                song, _, part = row.path.stem.rpartition("-")
+                row = replace(row, song=song, instrument=part if row.kind == INSTRUMENT_STEM else "")
             rows.append(row)
     return rows
 

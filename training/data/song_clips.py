@@ -221,3 +221,13 @@ def voiced_seconds(vocals: np.ndarray | SoundOnDisk, rate: int, below: float = 3
     if not len(power) or power.max() == 0:
         return np.zeros(0, np.int64)
     return np.flatnonzero(power > power.max() * 10 ** (-below / 10)) * rate
+
+
+def spread(lengths: Sequence[int], size: int, count: int) -> list[tuple[int, int]]:
+    """`count` places, spread evenly over clips of so many samples: which clip, and where a piece of `size` begins."""
+    ends = np.cumsum([max(length - size, 1) for length in lengths])
+    places = ((np.arange(count) + 0.5) / count * ends[-1]).astype(np.int64)
+    clips = np.searchsorted(ends, places, side="right")
+    return [
+        (int(clip), int(place - (ends[clip - 1] if clip else 0))) for clip, place in zip(clips, places, strict=True)
+    ]

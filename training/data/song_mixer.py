@@ -21,7 +21,7 @@ from training.data.augment.equaliser import Equaliser
 from training.data.augment.formant_shift import FormantShift
 from training.data.clip_store import Bank
 from training.data.manifest import STEMS
-from training.data.song_clips import Clip
+from training.data.song_clips import Clip, spread
 from training.data.speech_mixer import BaseMixer, active_power
 
 SILENT = 1e-7  # mean square, full scale 1: nobody sings
@@ -126,12 +126,8 @@ class SongMixer(BaseMixer):
         """`count` pieces of the songs as they are, spread evenly, `[count, 2, 2, samples]`: to validate on."""
         if not self.songs:
             raise ValueError("There is no song with both vocals and accompaniment.")
-        ends = np.cumsum([max(clip.length - self.size, 1) for clip in self.songs.clips])
-        places = (np.arange(count) + 0.5) / count * ends[-1]
         pieces = []
-        for place in places.astype(np.int64):
-            index = int(np.searchsorted(ends, place, side="right"))
-            start = int(place - (ends[index - 1] if index else 0))
+        for index, start in spread([clip.length for clip in self.songs.clips], self.size, count):
             clip = self.songs.clips[index]
             pieces.append(torch.stack([self._cut(clip, part, start, self.size) for part in STEMS]))
         return torch.stack(pieces)

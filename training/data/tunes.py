@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import mido
@@ -147,7 +147,7 @@ def arranged(
     for number in range(16):
         if number != DRUMS and rng.random() < other_programs:
             programs |= {(number, program): _related(program, rng) for program in range(128)}
-    track, last, sounding = mido.MidiTrack(), 0, set[tuple[int, int]]()
+    made, sounding = list[tuple[float, mido.Message]](), set[tuple[int, int]]()
     for now, message in tune.messages:
         channel = getattr(message, "channel", None)
         if channel is not None and channel == without:
@@ -164,8 +164,38 @@ def arranged(
             message = message.copy(note=int(np.clip(message.note + key, 0, 127)))
         if message.type == "program_change":
             message = message.copy(program=programs[int(message.channel), message.program])
-        # A tick is a millisecond; the settings of before come at once, and what still sounds ends with the part.
-        ticks = max(0, round((min(now, end) - begin) / tempo * 1000))
+        # The settings of before come at once, and what still sounds ends with the part.
+        made.append((max(0.0, (min(now, end) - begin) / tempo), message))
+    return as_midi(made)
+
+
+def by_instrument(tune: Tune, groups: Mapping[str, Collection[int]]) -> dict[str, bytes]:
+    """The piece as a MIDI file for each group of instruments that plays a note, in the order of `groups`.
+
+    `groups` are General MIDI programs from 0; `drums` is the channel of the drums, whatever its program. Notes of no
+    group are in no file.
+    """
+    found: dict[str, list[tuple[float, mido.Message]]] = {name: [] for name in groups}
+    program, playing = dict.fromkeys(range(16), 0), set[str]()
+    for now, message in tune.messages:
+        if message.type == "program_change":
+            program[message.channel] = message.program
+        if message.type == "note_on" and message.velocity:
+            drums = message.channel == DRUMS
+            own = [name for name in groups if (name == "drums" if drums else program[message.channel] in groups[name])]
+            playing.update(own)
+        else:  # settings are for all; where a note did not begin, its end does nothing
+            own = list(groups)
+        for name in own:
+            found[name].append((now, message))
+    return {name: as_midi(messages) for name, messages in found.items() if name in playing}
+
+
+def as_midi(messages: Sequence[tuple[float, mido.Message]]) -> bytes:
+    """A MIDI file of messages at times in s, in their order. A tick is a millisecond."""
+    track, last = mido.MidiTrack(), 0
+    for now, message in messages:
+        ticks = round(now * 1000)
         track.append(message.copy(time=ticks - last))
         last = ticks
     file = mido.MidiFile(type=0, ticks_per_beat=500)

@@ -2,6 +2,7 @@
 
 from training.tasks.events import EventsTask, WeakEventsTask
 from training.tasks.informed_songs import InformedSongsTask
+from training.tasks.instruments import InstrumentsTask
 from training.tasks.noisy_targets import NoisyTargetsTask
 from training.tasks.songs import SongTask
 from training.tasks.speakers import SpeakersTask, UnknownSpeakersTask
@@ -22,6 +23,7 @@ TASKS: dict[str, type[Task]] = {
     "noisy_targets": NoisyTargetsTask,
     "informed_songs": InformedSongsTask,
     "taught_speech": TaughtSpeechTask,
+    "instruments": InstrumentsTask,
 }
 
 __all__ = ["TASKS", "ExampleStream", "Task"]
