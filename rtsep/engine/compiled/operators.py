@@ -35,7 +35,7 @@ def split(x: Any, sizes: Any = None, axis: int = 0, num_outputs: int = 0) -> tup
 
 def gather(x: Any, indices: Any, axis: int = 0) -> tuple[Any, ...]:
     if np.ndim(indices) == 0:
-        return (x[(slice(None),) * (axis % x.ndim) + (int(indices),)],)
+        return (x[(*(slice(None),) * (axis % x.ndim), int(indices), ...)],)  # an array, even of no axis
     return (np.take(x, indices, axis),)
 
 
