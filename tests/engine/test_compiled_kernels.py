@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 from graphs import Network
@@ -378,3 +379,39 @@ def test_what_is_not_compiled_is_named(models: Any, words: str, nodes: Nodes) ->
     model, size = graph_of([(op, inputs, dict(attributes)) for op, inputs, attributes in nodes])
     with pytest.raises(UnsupportedError, match=words):
         compile_model(read(model.SerializeToString()), spec_of(size, models))
+
+
+PHASES = """
+<ir_version: 9, opset_import: ["" : 17]>
+phases (float[1,240] window, int64 phase) => (float[1,1,240] frames)
+<int64 now = {1}, int64[3] frame = {1, 1, -1}, int64[1] one = {1}>
+{
+    test = Equal(phase, now)
+    integers = Cast<to = 7>(window)
+    made = BRANCH
+    other = OPERATOR(made, one)
+    number = Cast<to = 1>(other)
+    frames = Reshape(number, frame)
+}
+"""
+WHERE = "Where(test, integers, one)"
+IF = """If(test) <
+    then_branch = yes () => (int64[1,240] taken) { taken = Add(integers, one) },
+    else_branch = no () => (int64[1,240] negative) { negative = Neg(integers) }
+>"""
+
+
+@pytest.mark.parametrize("branch", [WHERE, IF])
+def test_integers_that_depend_on_the_phase_are_integers(models: Any, branch: str) -> None:
+    spec = replace(spec_of(SIZE, models), slow_rate=2)
+    text = PHASES.replace("BRANCH", branch)
+    model = onnx.parser.parse_model(text.replace("OPERATOR", "Sub"))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    step = CompiledStep(compile_model(read(model.SerializeToString()), spec))
+    for phase in (0, 1, 0, 1):
+        window = 30 * values(1, SIZE)
+        expected = session.run(None, {"window": window, "phase": np.array(phase, np.int64)})[0]
+        np.testing.assert_array_equal(step.step(window), expected)
+    refused = onnx.parser.parse_model(text.replace("OPERATOR", "Div")).SerializeToString()
+    with pytest.raises(UnsupportedError, match="operator Div of integers"):
+        compile_model(read(refused), spec)

@@ -169,18 +169,22 @@ class _Compiler(OperatorWriter):
             self._fold([node])
             if id(node) not in self.done:
                 self._node(node, here)
-                if self._makes_integers(node):
-                    self.integers.update(node.outputs)
+                self.integers.update(self._integers_of(node))
 
-    def _makes_integers(self, node: Node) -> bool:
-        """Whether what a node makes, which moves, is integers."""
-        if node.op in ("ArgMax", "Cast"):
-            return node.op == "ArgMax" or DTYPES[node.attributes["to"]] is not np.float32
+    def _integers_of(self, node: Node) -> list[str]:
+        """Those of the values that a node makes, and that move, that are integers."""
         if node.op == "If":
-            return any(output.name in self.integers for output in node.attributes["then_branch"].outputs)
+            branch = node.attributes["then_branch"].outputs
+            pairs = zip(node.outputs, branch, strict=True)
+            return [name for name, made in pairs if made.name in self.integers or "int" in made.type]
+        if node.op == "ArgMax" or (node.op == "Cast" and DTYPES[node.attributes["to"]] is not np.float32):
+            return node.outputs
+        if node.op == "Cast":
+            return []
         name = node.inputs[1 if node.op == "Where" else 0]
         value = self.values.get(name)
-        return name in self.integers or (isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "i")
+        constant = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "i"
+        return node.outputs if constant or name in self.integers else []
 
     def _node(self, node: Node, here: set[int]) -> None:
         op = node.op

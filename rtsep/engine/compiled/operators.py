@@ -133,7 +133,7 @@ def constant_of_shape(shape: Any, value: Any = None) -> tuple[Any, ...]:
     return (np.full(tuple(int(size) for size in shape), value[0]),)
 
 
-def cast(x: Any, to: int) -> tuple[Any, ...]:
+def cast(x: Any, to: int, saturate: int = 1) -> tuple[Any, ...]:
     from rtsep.engine.compiled.onnx_file import DTYPES
 
     return (np.asarray(x).astype(DTYPES[to]),)
