@@ -14,22 +14,16 @@ from typing import Any
 import numpy as np
 
 from rtsep.engine.compiled import records
-from rtsep.engine.compiled.onnx_file import Graph, Node, OnnxFile
-from rtsep.engine.compiled.operators import BINARY, OPERATORS, UNARY, VIEWS
+from rtsep.engine.compiled.onnx_file import DTYPES, Graph, Node, OnnxFile
+from rtsep.engine.compiled.operator_writer import WRITERS, OperatorWriter
+from rtsep.engine.compiled.operators import OPERATORS, VIEWS
 from rtsep.engine.compiled.places import plan
 from rtsep.engine.compiled.program import ROW, Program, aligned
-from rtsep.engine.compiled.record_writer import Array, PhaseTest, RecordWriter, UnsupportedError, merged, pack, steps_of
-from rtsep.engine.compiled.rewrite import DEPTHWISE, hop_by_hop, join_depthwise, needed
+from rtsep.engine.compiled.record_writer import Array, PhaseTest, UnsupportedError, merged, pack, steps_of
+from rtsep.engine.compiled.rewrite import hop_by_hop, join_depthwise, needed
 from rtsep.model_spec import ModelSpec
 
-FUNCTIONS = {
-    **{"Sigmoid": records.SIGMOID, "Tanh": records.TANH, "Log": records.LOG, "Exp": records.EXP, "Sqrt": records.SQRT},
-    **{"Reciprocal": records.RECIPROCAL, "Neg": records.NEGATIVE, "Relu": records.RELU, "Abs": records.ABSOLUTE},
-    **{"Add": records.ADD, "Sub": records.SUBTRACT, "Mul": records.MULTIPLY, "Div": records.DIVIDE},
-    **{"PRelu": records.PRELU, "Max": records.MAXIMUM, "Min": records.MINIMUM},
-}
 OLDEST_OPSET, NEWEST_OPSET = 13, 22  # between them the operators here say the same
-FEW = 8  # so many values are added one after the other, as rows
 ALWAYS = 1 << 40  # the number of a record after all others
 
 
@@ -49,7 +43,7 @@ def compile_model(file: OnnxFile, spec: ModelSpec) -> Program:
         raise UnsupportedError(f"the graph is not understood ({error})") from None
 
 
-class _Compiler(RecordWriter):
+class _Compiler(OperatorWriter):
     def __init__(self, graph: Graph, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.graph = graph
@@ -175,6 +169,22 @@ class _Compiler(RecordWriter):
             self._fold([node])
             if id(node) not in self.done:
                 self._node(node, here)
+                self.integers.update(self._integers_of(node))
+
+    def _integers_of(self, node: Node) -> list[str]:
+        """Those of the values that a node makes, and that move, that are integers."""
+        if node.op == "If":
+            branch = node.attributes["then_branch"].outputs
+            pairs = zip(node.outputs, branch, strict=True)
+            return [name for name, made in pairs if made.name in self.integers or "int" in made.type]
+        if node.op == "ArgMax" or (node.op == "Cast" and DTYPES[node.attributes["to"]] is not np.float32):
+            return node.outputs
+        if node.op == "Cast":
+            return []
+        name = node.inputs[1 if node.op == "Where" else 0]
+        value = self.values.get(name)
+        constant = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "i"
+        return node.outputs if constant or name in self.integers else []
 
     def _node(self, node: Node, here: set[int]) -> None:
         op = node.op
@@ -189,24 +199,16 @@ class _Compiler(RecordWriter):
             return self._where(node, inputs)
         if any(isinstance(value, PhaseTest) for value in inputs):
             raise UnsupportedError(f"operator {op} of the phase is not compiled")
+        if op in ("Div", "Gemm", "MatMul") and not self.integers.isdisjoint(node.inputs):
+            raise UnsupportedError(f"operator {op} of integers that change is not compiled")
         if op == "Shape":
             self.values[node.outputs[0]] = OPERATORS[op](inputs[0])[0]
-        elif op in VIEWS:
+        elif op in VIEWS and not (op == "Gather" and self._moves(inputs[1])):
             self._view(node, inputs)
         elif op in ("Gemm", "MatMul"):
             self._product(node, inputs, here)
-        elif op in UNARY or op in BINARY:
-            y = self.rows.new(np.broadcast_shapes(*(x.shape for x in inputs)))
-            self._elementwise(records.UNARY if op in UNARY else records.BINARY, FUNCTIONS[op], inputs, y)
-            self.values[node.outputs[0]] = y
-        elif op == "Concat":
-            self._concat(node, inputs)
-        elif op == "ReduceSum":
-            self._total(node, inputs)
-        elif op == "LayerNormalization":
-            self._norm(node, inputs)
-        elif op == DEPTHWISE:
-            self._depthwise(node, inputs[0])
+        elif op in WRITERS:
+            self.values[node.outputs[0]] = WRITERS[op](self, node, inputs)
         else:
             raise UnsupportedError(f"operator {op} is not compiled")
         return None
@@ -222,72 +224,6 @@ class _Compiler(RecordWriter):
             made = OPERATORS[node.op](self._side_by_side(x), *rest, **node.attributes)
         for name, y in zip(node.outputs, made, strict=True):
             self.values[name] = y if y.size else self.rows.new(y.shape)
-
-    def _concat(self, node: Node, inputs: list[Array]) -> None:
-        axis = node.attributes["axis"] % inputs[0].ndim
-        shape = list(inputs[0].shape)
-        shape[axis] = sum(x.shape[axis] for x in inputs)
-        y = self.values[node.outputs[0]] = self.rows.new(tuple(shape))
-        at = 0
-        for x in inputs:
-            piece = y[(slice(None),) * axis + (slice(at, at + x.shape[axis]),)]
-            self._elementwise(records.UNARY, records.COPY, [x], piece)
-            at += x.shape[axis]
-
-    def _total(self, node: Node, inputs: list[Any]) -> None:
-        x, axes = inputs[0], inputs[1] if len(inputs) > 1 else None
-        keepdims = bool(node.attributes.get("keepdims", 1))
-        if axes is None:
-            axes = [] if node.attributes.get("noop_with_empty_axes") else range(x.ndim)
-        summed = sorted({int(axis) % x.ndim for axis in axes})
-        kept = [axis for axis in range(x.ndim) if axis not in summed]
-        result = self.rows.new(tuple(1 if axis in summed else size for axis, size in enumerate(x.shape)))
-        y = np.squeeze(result, tuple(summed))
-        self.values[node.outputs[0]] = result if keepdims else y
-        lines = x.transpose(*summed, *kept)
-        count = int(np.prod(lines.shape[: len(summed)]))
-        if count <= FEW:
-            parts = [lines[index] for index in np.ndindex(lines.shape[: len(summed)])]
-            self._elementwise(records.UNARY, records.COPY, parts[:1], y) if count == 1 else None
-            for number, part in enumerate(parts[1:]):
-                self._elementwise(records.BINARY, records.ADD, [y if number else parts[0], part], y)
-            return
-        sizes, (step,) = merged(lines.shape[: len(summed)], [steps_of(lines)[: len(summed)]])
-        if len(sizes) > 1:
-            raise UnsupportedError("sums over several axes that do not join are not compiled")
-        outer, steps = merged(y.shape, [steps_of(x.transpose(*kept, *summed))[: len(kept)], steps_of(y)])
-        self._loops(records.TOTAL, 0, [x, y], [*outer, sizes[0]], [[*steps[0], step[0]], [*steps[1], 0]])
-
-    def _norm(self, node: Node, inputs: list[Any]) -> None:
-        x, gain = inputs[0], inputs[1]
-        if node.attributes.get("axis", -1) % x.ndim != x.ndim - 1 or self._moves(gain) or len(node.outputs) > 1:
-            raise UnsupportedError("operator LayerNormalization is compiled for the last axis and fixed gains")
-        count = x.shape[-1]
-        offset = inputs[2] if len(inputs) > 2 else np.zeros(count, np.float32)
-        x = self._side_by_side(x)
-        y = self.values[node.outputs[0]] = self.rows.new(x.shape)
-        record = self._record(records.NORM, COUNT=count, INNER_ROWS=x.size // count)
-        self.records[record][records.A_STEPS + 2] = self.records[record][records.Y_STEPS + 2] = count
-        self._operand(record, records.A, x, records.A_ROW)
-        self._operand(record, records.Y, y, records.Y_ROW)
-        self._operand(record, records.B, np.broadcast_to(gain, (count,)))
-        self._operand(record, records.OFFSET, np.broadcast_to(offset, (count,)))
-        self._operand(record, records.EPSILON, self._number(node.attributes.get("epsilon", 1e-5)))
-
-    def _depthwise(self, node: Node, x: Array) -> None:
-        spec, attributes = self.spec, node.attributes
-        layer, x = attributes["layer"], self._side_by_side(x)
-        y = self.values[node.outputs[0]] = self.rows.new((1, spec.hidden))
-        record = self._record(
-            records.DEPTHWISE,
-            **{"COUNT": spec.hidden, "OFFSET": int(self.rings[layer])},
-            **{"DILATION": spec.dilations[layer], "REACH": spec.kernel - 1},
-        )
-        self._operand(record, records.A, x, records.A_ROW)
-        self._operand(record, records.Y, y, records.Y_ROW)
-        self._operand(record, records.B, attributes["weights"])
-        self._operand(record, records.BIAS, attributes["bias"])
-        self._operand(record, records.SLOPE, self._number(attributes["slope"]))
 
     def _product(self, node: Node, inputs: list[Any], here: set[int]) -> None:
         attributes = node.attributes

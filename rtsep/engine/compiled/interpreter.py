@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from rtsep.engine.compiled import kernels as k
@@ -16,7 +17,7 @@ inlined: Any = njit(inline="always")  # compiled once, within `run`: that takes 
 
 @inlined
 def _elementwise(record_at, kind, begin, end):
-    """UNARY, BINARY and TOTAL, over up to three outer axes and the innermost."""
+    """UNARY, BINARY, TOTAL and LARGEST, over up to three outer axes and the innermost."""
     word = integers(record_at, w.WORDS)
     function, count = word[w.FUNCTION], word[w.COUNT]
     for row in range(begin, end):
@@ -33,8 +34,10 @@ def _elementwise(record_at, kind, begin, end):
                         k.unary(function, a + 4 * at, a_step, y + 4 * yt, y_step, count)
                     elif kind == w.BINARY:
                         k.binary(function, a + 4 * at, a_step, b + 4 * bt, b_step, y + 4 * yt, y_step, count)
-                    else:
+                    elif kind == w.TOTAL:
                         k.write(y + 4 * yt, k.total(a + 4 * at, a_step, count))
+                    else:
+                        k.write(y + 4 * yt, np.float32(k.largest(a + 4 * at, a_step, count)))
 
 
 @inlined
@@ -84,6 +87,23 @@ def _depthwise(record_at, rows_at, begin, end):
 
 
 @inlined
+def _gather(record_at, begin, end):
+    word = integers(record_at, w.WORDS)
+    for row in range(begin, end):
+        x, index = word[w.A] + row * word[w.A_ROW], word[w.B] + row * word[w.B_ROW]
+        y = word[w.Y] + row * word[w.Y_ROW]
+        k.gather(x, word[w.A_STEPS + 3], word[w.DEPTH], index, y, word[w.COUNT])
+
+
+@inlined
+def _correlate(record_at, begin, end):
+    word = integers(record_at, w.WORDS)
+    for row in range(begin, end):
+        x, taps = word[w.A] + row * word[w.A_ROW], word[w.B] + row * word[w.B_ROW]
+        k.correlate(x, taps, word[w.Y] + row * word[w.Y_ROW], word[w.COUNT], word[w.DEPTH])
+
+
+@inlined
 def _memory(record_at, kind, rows_at, begin, end):
     """RECALL and KEEP a part of the stream's memory; TAPS out of a layer's ring, or a COLUMN into it."""
     word = integers(record_at, w.WORDS)
@@ -121,7 +141,7 @@ def execute(records_at, first, after, rows_at, begin, end, rate):
             _depthwise(record_at, rows_at, begin, end)
         elif kind == w.NORM:
             _norm(record_at, begin, end)
-        elif kind == w.UNARY or kind == w.BINARY or kind == w.TOTAL:
+        elif kind == w.UNARY or kind == w.BINARY or kind == w.TOTAL or kind == w.LARGEST:
             _elementwise(record_at, kind, begin, end)
         elif kind == w.UNLESS_PHASE:
             stream = integers(rows_at + 8 * w.ROW_WORDS * begin, w.ROW_WORDS)
@@ -129,6 +149,10 @@ def execute(records_at, first, after, rows_at, begin, end, rate):
                 at = word[w.TARGET]
         elif kind == w.GO_TO:
             at = word[w.TARGET]
+        elif kind == w.CORRELATE:
+            _correlate(record_at, begin, end)
+        elif kind == w.GATHER:
+            _gather(record_at, begin, end)
         else:
             _memory(record_at, kind, rows_at, begin, end)
 

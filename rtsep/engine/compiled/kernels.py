@@ -7,21 +7,12 @@ Lengths and strides count values, not bytes. Rows are hops or streams; each has 
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
-from numba import float32, int64, njit, void
+from numba import float32, int64, void
 
-from rtsep.engine.compiled.memory import (
-    exponent_of,
-    floats,
-    has_avx512,
-    mantissa_of,
-    power_of_two,
-    read,
-    tile,
-    write,
-)
+from rtsep.engine.compiled.elementary import FUSED, compiled, exponential, logarithm, sigmoid, tangent
+from rtsep.engine.compiled.memory import floats, has_avx512, read, tile, write
 from rtsep.engine.compiled.records import (
     ABSOLUTE,
     ADD,
@@ -36,10 +27,12 @@ from rtsep.engine.compiled.records import (
     PRELU,
     RECIPROCAL,
     RELU,
+    ROUND,
     SIGMOID,
     SQRT,
     SUBTRACT,
     TANH,
+    TRUNCATE,
     VECTOR,
     WITH_BIAS,
     WITH_PRELU,
@@ -49,74 +42,12 @@ from rtsep.engine.limits import TINY
 
 # A sum may be taken in any order and a product be fused with it, but NaN and infinity stay what they are.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
-FUSED = {"contract"}
-compiled = partial(njit, error_model="numpy")  # not cached: `native_function` keeps what has them within
 
 TILE_ROWS = 4
 TILE_VECTORS = 4 if has_avx512() else 1  # of several rows at once; TILE_ROWS times as many sums stay in registers
 
 _one_by_1, _one_by_2, _one_by_3, _one_by_4 = (tile(1, vectors) for vectors in (1, 2, 3, 4))
 _rows_by_1, _rows_by_2, _rows_by_3, _rows_by_4 = (tile(TILE_ROWS, vectors) for vectors in (1, 2, 3, 4))
-
-
-@compiled(float32(float32), fastmath=FUSED)
-def exponential(x):
-    """e^x within two units in the last place, never a denormal; the polynomial of Cephes' expf."""
-    inside = np.float32(-87.3)
-    if x > inside:
-        inside = x
-    if inside > np.float32(88.37):
-        inside = np.float32(88.37)
-    n = np.floor(inside * np.float32(1.44269504) + np.float32(0.5))
-    r = inside - n * np.float32(0.693359375)
-    r = r - n * np.float32(-2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    p = p * (r * r) + (r + np.float32(1.0))
-    p = p * power_of_two(n)
-    return p if x == x else x
-
-
-@compiled(float32(float32), fastmath=FUSED)
-def logarithm(x):
-    """The natural logarithm; below the smallest normal value that of 0; the polynomial of Cephes' logf."""
-    e, m = exponent_of(x), mantissa_of(x)
-    low = m < np.float32(0.70710678)
-    e = e - np.float32(1.0) if low else e
-    m = m + m - np.float32(1.0) if low else m - np.float32(1.0)
-    z = m * m
-    p = np.float32(7.0376836292e-2)
-    p = p * m + np.float32(-1.1514610310e-1)
-    p = p * m + np.float32(1.1676998740e-1)
-    p = p * m + np.float32(-1.2420140846e-1)
-    p = p * m + np.float32(1.4249322787e-1)
-    p = p * m + np.float32(-1.6668057665e-1)
-    p = p * m + np.float32(2.0000714765e-1)
-    p = p * m + np.float32(-2.4999993993e-1)
-    p = p * m + np.float32(3.3333331174e-1)
-    y = p * m * z
-    y = y + e * np.float32(-2.12194440e-4)
-    y = y - np.float32(0.5) * z
-    y = m + y + e * np.float32(0.693359375)
-    if x < np.float32(1.17549435e-38):
-        y = np.float32(-np.inf) if x >= np.float32(0.0) else np.float32(np.nan)
-    return y if x < np.float32(np.inf) else x
-
-
-@compiled(float32(float32), fastmath=FUSED)
-def sigmoid(x):
-    """1 / (1 + e^-x)."""
-    return np.float32(1.0) / (np.float32(1.0) + exponential(-x))
-
-
-@compiled(float32(float32), fastmath=FUSED)
-def tangent(x):
-    """The hyperbolic tangent, within 1e-7; 0 of 0."""
-    return np.float32(1.0) - np.float32(2.0) / (np.float32(1.0) + exponential(x + x))
 
 
 @compiled(void(int64, int64, int64, int64))
@@ -152,6 +83,12 @@ def _unary_side_by_side(function, x_at, y_at, count):
     elif function == ABSOLUTE:
         for i in range(count):
             y[i] = abs(x[i])
+    elif function == ROUND:
+        for i in range(count):
+            y[i] = np.rint(x[i])
+    elif function == TRUNCATE:
+        for i in range(count):
+            y[i] = np.trunc(x[i]) + np.float32(0.0)  # an integer has one zero: -0 becomes it
 
 
 @compiled(void(int64, int64, int64, int64, int64, int64))
@@ -276,6 +213,64 @@ def total(x, step, count):
         for i in range(count):
             result += read(x + 4 * i * step)
     return result
+
+
+@compiled(int64(int64, int64, int64))
+def largest(x, step, count):
+    """The number of the largest of ``count`` values, ``step`` apart; of equal ones the first."""
+    best, found = read(x), 0
+    for i in range(1, count):
+        value = read(x + 4 * i * step)
+        if value > best:
+            best, found = value, i
+    return found
+
+
+@compiled(void(int64, int64, int64, int64, int64, int64))
+def gather(x_at, x_step, length, index_at, y_at, count):
+    """y[i] = x[index[i]] for i < ``count``, of ``length`` values of x; an index below 0 counts from the end.
+
+    Whatever an index is, infinity or NaN too, nothing outside x is read: the nearest that there is takes its place.
+    """
+    index, y = floats(index_at, count), floats(y_at, count)
+    last = np.float32(length - 1)
+    for i in range(count):
+        at = index[i]
+        if at < np.float32(0.0):
+            at += np.float32(length)
+        at = min(at, last) if at > np.float32(0.0) else np.float32(0.0)
+        y[i] = read(x_at + 4 * np.int64(at) * x_step)
+
+
+@compiled(float32(int64, int64, int64), fastmath=FAST)
+def _dot(a_at, b_at, count):
+    a, b = floats(a_at, count), floats(b_at, count)
+    result = np.float32(0.0)
+    for i in range(count):
+        result += a[i] * b[i]
+    return result
+
+
+@compiled(void(int64, int64, int64, int64, int64))
+def correlate(x, w, y, lags, taps):
+    """y[l] = the sum of x[l + n] w[n] over n < ``taps``, for l < ``lags``; x holds ``lags`` + ``taps`` - 1 values.
+
+    It is a product whose weights of each n are x from n on, so tiles do it: many lags at once. Their last one begins
+    early enough to end with the last lag, and what it computes again has the same bits.
+    """
+    if lags < VECTOR:
+        for lag in range(lags):
+            write(y + 4 * lag, _dot(x + 4 * lag, w, taps))
+        return
+    wide = 4 * VECTOR if lags >= 4 * VECTOR else VECTOR
+    begin = 0
+    while begin < lags:
+        lag = min(begin, lags - wide)
+        if wide == VECTOR:
+            _one_by_1(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
+        else:
+            _one_by_4(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
+        begin = lag + wide
 
 
 @compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))

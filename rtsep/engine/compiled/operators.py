@@ -35,7 +35,7 @@ def split(x: Any, sizes: Any = None, axis: int = 0, num_outputs: int = 0) -> tup
 
 def gather(x: Any, indices: Any, axis: int = 0) -> tuple[Any, ...]:
     if np.ndim(indices) == 0:
-        return (x[(slice(None),) * (axis % x.ndim) + (int(indices),)],)
+        return (x[(*(slice(None),) * (axis % x.ndim), int(indices), ...)],)  # an array, even of no axis
     return (np.take(x, indices, axis),)
 
 
@@ -133,10 +133,37 @@ def constant_of_shape(shape: Any, value: Any = None) -> tuple[Any, ...]:
     return (np.full(tuple(int(size) for size in shape), value[0]),)
 
 
-def cast(x: Any, to: int) -> tuple[Any, ...]:
+def cast(x: Any, to: int, saturate: int = 1) -> tuple[Any, ...]:
     from rtsep.engine.compiled.onnx_file import DTYPES
 
     return (np.asarray(x).astype(DTYPES[to]),)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> tuple[Any, ...]:
+    x = x if low is None else np.maximum(x, low)
+    return (x if high is None else np.minimum(x, high),)
+
+
+def argmax(x: Any, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> tuple[Any, ...]:
+    if select_last_index:
+        return (x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis, keepdims=bool(keepdims)),)
+    return (np.argmax(x, axis, keepdims=bool(keepdims)),)
+
+
+def is_correlation(x: Any, weights: Any, bias: Any = None, **attributes: Any) -> bool:
+    """Whether a Conv is what `conv` does."""
+    plain = {"strides": [1], "dilations": [1], "pads": [0, 0], "group": 1, "auto_pad": "NOTSET"}
+    plain["kernel_shape"] = list(weights.shape[2:])
+    lines = all(value.ndim == 3 and value.shape[:2] == (1, 1) for value in (x, weights))
+    fits = lines and 0 < weights.size <= x.size
+    return fits and bias is None and all(value == plain.get(name) for name, value in attributes.items())
+
+
+def conv(x: Any, weights: Any, bias: Any = None, **attributes: Any) -> tuple[Any, ...]:
+    """Of one channel, one axis and nothing else: y[l] = the sum of x[l + n] w[n]."""
+    if not is_correlation(x, weights, bias, **attributes):
+        raise ValueError("operator Conv has more than one channel, or bias, padding, stride or dilation")
+    return (np.correlate(x[0, 0], weights[0, 0], "valid").reshape(1, 1, -1),)
 
 
 def sigmoid(x: Any) -> tuple[Any, ...]:
@@ -153,6 +180,7 @@ UNARY: dict[str, Operator] = {
     "Neg": lambda x: (-x,),
     "Relu": lambda x: (np.maximum(x, 0),),
     "Abs": lambda x: (np.abs(x),),
+    "Round": lambda x: (np.rint(x),),
 }
 BINARY: dict[str, Operator] = {
     "Add": lambda a, b: (a + b,),
@@ -177,6 +205,9 @@ OPERATORS: dict[str, Operator] = {
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
     "Cast": cast,
+    "Clip": clip,
+    "ArgMax": argmax,
+    "Conv": conv,
     "Equal": lambda a, b: (np.equal(a, b),),
     "Where": lambda c, a, b: (np.where(c, a, b),),
 }

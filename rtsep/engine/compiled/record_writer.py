@@ -14,6 +14,7 @@ from rtsep.model_spec import ModelSpec
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+EXACT = 1 << 24  # float32 holds all integers below
 
 
 class UnsupportedError(ValueError):
@@ -88,11 +89,14 @@ class RecordWriter:
         """Whether a value is one that changes from hop to hop."""
         return isinstance(value, PhaseTest) or self.rows.holds(value)
 
-    def _constant(self, value: Array) -> Array:
-        """A constant's copy among the weights."""
+    def _constant(self, value: Array, integers: bool = False) -> Array:
+        """A constant's copy among the weights, float32; of ``integers`` too, where those that move may be met."""
+        integer = integers and value.dtype in (np.int32, np.int64)
+        if integer and not np.all((value > -EXACT) & (value < EXACT)):
+            raise UnsupportedError("integers of 2^24 and more are not compiled where they meet signals")
+        if not integer and np.asarray(value).dtype != np.float32:
+            raise UnsupportedError("numbers other than float32 are not compiled where they meet signals")
         if id(value) not in self.placed:
-            if np.asarray(value).dtype != np.float32:
-                raise UnsupportedError("numbers other than float32 are not compiled where they meet signals")
             # A view that says the same value again and again is one value.
             base = value[tuple(slice(0, 1) if step == 0 else slice(None) for step in value.strides)]
             place = self.weights.new(base.shape)
@@ -140,7 +144,7 @@ class RecordWriter:
     def _elementwise(self, kind: int, function: int, inputs: list[Array], y: Array) -> None:
         if y.size == 0:
             return
-        arrays = [x if self.rows.holds(x) else self._constant(x) for x in inputs]
+        arrays = [x if self.rows.holds(x) else self._constant(x, integers=True) for x in inputs]
         arrays = [np.broadcast_to(x, y.shape) for x in arrays]
         sizes, steps = merged(y.shape, [steps_of(x) for x in (*arrays, y)])
         self._loops(kind, function, [*arrays, y], sizes, steps)

@@ -12,13 +12,14 @@ BLOCK_VECTORS = 4  # the weights of so many vectors of outputs lie together
 
 # Functions of BINARY and UNARY, and what follows a product.
 ADD, SUBTRACT, MULTIPLY, DIVIDE, PRELU, MAXIMUM, MINIMUM = range(7)
-COPY, SIGMOID, TANH, LOG, EXP, SQRT, RECIPROCAL, NEGATIVE, RELU, ABSOLUTE = range(10)
+COPY, SIGMOID, TANH, LOG, EXP, SQRT, RECIPROCAL, NEGATIVE, RELU, ABSOLUTE, ROUND, TRUNCATE = range(12)
 PLAIN, WITH_BIAS, WITH_PRELU, WITH_SUM = range(4)
 
 # Words of a context, by which `interpreter.run` knows all that a step consists of.
 RECORDS, SEGMENTS, SEGMENT_COUNT, ROWS, RATE = range(5)
 
 UNARY, BINARY, PRODUCT, NORM, DEPTHWISE, TOTAL, RECALL, KEEP, TAPS, COLUMN, UNLESS_PHASE, GO_TO = range(12)
+LARGEST, GATHER, CORRELATE = range(12, 15)
 
 # Words of a record.
 KIND, FUNCTION = 0, 1
@@ -26,7 +27,7 @@ A, A_ROW, B, B_ROW, Y, Y_ROW = range(2, 8)
 SIZES = 8  # of up to four axes, the last the innermost
 COUNT = 11
 A_STEPS, B_STEPS, Y_STEPS = 12, 16, 20  # an axis each
-# of products, norms and convolutions
+# of products, norms, convolutions and correlations
 DEPTH, VECTORS, INNER_ROWS = 8, 9, 10
 BIAS, SLOPE, OFFSET, DILATION, REACH = 24, 25, 26, 27, 28
 EPSILON = SLOPE
