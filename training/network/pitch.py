@@ -94,7 +94,7 @@ class Pitch(nn.Module):
         lag, known = self._chosen(*found, lambda values, at: values.gather(-1, at))
         begins = torch.arange(count, device=wave.device) * self.hop + self.past - self.size
         index = (begins.unsqueeze(-1) - self._multiples(lag)).long().unsqueeze(-1)
-        index = index + torch.arange(self.size, device=wave.device)
+        index = (index + torch.arange(self.size, device=wave.device)).clamp(0, padded.shape[1] - 1)  # of NaN, anything
         return padded.gather(1, index.flatten(1)).view(index.shape), known
 
     def step(self, past: Tensor) -> tuple[Tensor, Tensor]:
