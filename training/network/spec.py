@@ -30,10 +30,11 @@ class NetworkSpec:
     or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
     the newest `filter_frames` frames beside their masks (see `multiframe`). With `pitch_frames` the newest frame is
     joined by those one, two, … pitch periods earlier, with gains of their own (see `pitch`). `activity` adds a head
-    that tells, hop by hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side, and masks (and
-    filters) each of the two (see `stereo`). With `residual_source` the last source is what the others leave of the
-    mixture: joint masks that sum to one, for the price of one. `gate_residual` multiplies it, hop by hop, by how likely
-    it is active, and the first source gets back what that takes: where nobody sings, masks alone always take a little.
+    that tells, hop by hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side,
+    and masks (and filters) each of the two (see `stereo`). With `residual_source` the last source is what the others
+    leave of the mixture: joint masks that sum to one, for the price of one. `gate_residual` multiplies it, hop by hop,
+    by how likely it is active, and the first source gets back what that takes: where nobody sings, masks alone always
+    take a little.
 
     Blocks with a dilation of at most `max_lookahead_dilation` hops read one tap of the future, of the `kernel` that
     they have: for sound that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
