@@ -18,8 +18,8 @@ SHORT = replace(SMALL, filterbank="short")
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"hidden": SHORT.hidden + 7}, {"filter_bins": 6, "filter_frames": 3}, {"activity": True}],
-    ids=["same", "wider", "filters", "activity"],
+    [{}, {"hidden": SHORT.hidden + 7}, {"filter_bins": 6, "filter_frames": 3}, {"activity": True}, {"pitch_frames": 2}],
+    ids=["same", "wider", "filters", "activity", "pitch frames"],
 )
 def test_first_output_is_that_of_the_smaller_network(change: dict) -> None:
     torch.manual_seed(0)

@@ -59,6 +59,10 @@ class Decoder(Part):
             if places:
                 filtered = filtered.unflatten(-3, (sources, 2))
             kept = torch.cat([kept[..., :bins] + filtered, kept[..., bins:]], -1)
+        if pairs.earlier is not None:
+            added = (pairs.earlier.unsqueeze(-4) * estimates.earlier).sum(-3)
+            bins = added.shape[-1]
+            kept = torch.cat([kept[..., :bins] + added, kept[..., bins:]], -1)
         frames = self.synthesise(kept)
         if spec.consistency or spec.residual_source:
             missing = (window[..., -spec.synthesis_window :] * self.fade - frames.sum(axis)).unsqueeze(axis)

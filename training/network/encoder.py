@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,13 @@ from torch.nn import functional as F
 from training.network import multiframe, stereo
 from training.network.filterbank import LOG_OFFSET, LOG_SCALE, Filterbank, fold
 from training.network.part import Memory, Part
+from training.network.pitch import Pitch
 
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
+
+
+COHERENCE = 3.0  # brings coherence, as a feature, to about ±3
 
 
 class Pairs(NamedTuple):
@@ -21,17 +25,20 @@ class Pairs(NamedTuple):
 
     `masked` `[..., 2, pairs]`: real and imaginary parts; those that get no mask may stand before them.
     `recent` `[..., frames, 2, bins]`: the lowest pairs of the newest frames, newest first; None without filters.
+    `earlier` `[..., frames, 2, bins]`: those of frames some pitch periods ago; None without such frames.
     """
 
     masked: Tensor
     recent: Tensor | None
+    earlier: Tensor | None = None
 
 
 class Encoder(Part):
     """Windows `[batch, frames, analysis_window]`, in stereo `[batch, frames, 2, analysis_window]` → features and Pairs.
 
     Features `[batch, frames, features]`: first the `levels`, log powers; in stereo then what lies between the channels,
-    and where there are filters how the phases moved. No bias: silence gives exact zero pairs.
+    and where there are filters how the phases moved, and last what is known of the pitch. No bias: silence gives exact
+    zero pairs. With pitch frames it wants the sound itself too, of which a step sees the newest `past` samples.
     """
 
     def __init__(self, spec: NetworkSpec, bank: Filterbank):
@@ -44,16 +51,21 @@ class Encoder(Part):
         self.first_masked, self.pairs = bank.first_masked, bank.decoder.shape[1]
         self.levels = spec.audio_channels * self.pairs
         between = 2 * self.pairs if self.stereo else 0
-        self.features = self.levels + between + spec.audio_channels * 2 * (self.frames - 1) * self.bins
+        self.pitch = Pitch(spec) if spec.pitch_frames else None
+        self.past = self.pitch.past if self.pitch else 0
+        moved = spec.audio_channels * 2 * (self.frames - 1) * self.bins
+        self.features = self.levels + between + moved + (self.pitch.features if self.pitch else 0)
 
     @property
     def products(self) -> tuple[int, ...]:
         recent = self.frames * 2 * self.bins * self.short.shape[1]
         again = self.short.numel() + (0 if self._long_informs_only() else self.long.numel()) + recent
         once = self.long.numel() + self.short.numel() + recent
-        return ((once + (again if self.waits else 0)) * (2 if self.stereo else 1),)
+        pitch = self.pitch.products + self.pitch.frames * 2 * self.pitch.bins * self.short.shape[1] if self.pitch else 0
+        return ((once + (again if self.waits else 0)) * (2 if self.stereo else 1) + pitch,)
 
-    def forward(self, windows: Tensor) -> tuple[Tensor, Pairs]:
+    def forward(self, windows: Tensor, wave: Tensor | None = None) -> tuple[Tensor, Pairs]:
+        """`wave` `[batch, samples]` is the sound that the windows are of; needed for pitch frames."""
         pairs = self.encode(windows)
         recent = None
         if self.bins:
@@ -61,12 +73,29 @@ class Encoder(Part):
             recent = multiframe.recent(lowest.flatten(-3, -2) if self.stereo else lowest, self.frames)
             if self.stereo:
                 recent = recent.unflatten(-2, (2, 2)).transpose(-4, -3)
-        return self._features(pairs, recent), Pairs(pairs, recent)
+        features = self._features(pairs, recent)
+        if self.pitch is None or wave is None:
+            return features, Pairs(pairs, recent)
+        return self._with_pitch(features, Pairs(pairs, recent), *self.pitch(wave, windows.shape[1]))
 
-    def step(self, window: Tensor, memory: Memory) -> tuple[tuple[Tensor, Pairs], Memory]:
-        """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A]`."""
+    def step(self, window: Tensor, *rest: Any) -> tuple[tuple[Tensor, Pairs], Memory]:
+        """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A]`.
+
+        `rest` is the newest `past` samples `[1, past]`, if it wants them, and the memory.
+        """
+        *past, memory = rest
         pairs, recent = self.encode(window), self._recent(window)
-        return (self._features(pairs, recent), Pairs(pairs, recent)), memory
+        made = self._features(pairs, recent), Pairs(pairs, recent)
+        return self._with_pitch(*made, *self.pitch.step(*past)) if self.pitch else made, memory
+
+    def _with_pitch(self, features: Tensor, pairs: Pairs, windows: Tensor, known: Tensor) -> tuple[Tensor, Pairs]:
+        """Adds the pairs of `windows` some periods ago, and how coherent they are with the newest."""
+        assert self.pitch is not None
+        bins = self.pitch.bins
+        earlier = self.analyse(windows, bins)
+        newest = pairs.masked[..., self.first_masked : self.first_masked + bins]
+        seen = COHERENCE * self.pitch.coherence(newest, earlier)
+        return torch.cat([features, seen, known], -1), pairs._replace(earlier=earlier)
 
     def kept(self, window: Tensor) -> Pairs:
         """Of a window `[1, (2,) A]` the pairs that are masked and filtered, and no features."""

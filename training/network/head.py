@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.network.multiframe import GENTLE
 from training.network.norm import NORMS, folded
 from training.network.part import Memory, Part, StateSpec, linear_products
 
@@ -41,12 +42,14 @@ class Estimates(NamedTuple):
 
     `gains` `[..., sources, 1, pairs]`, in stereo `[..., sources, 2, 1, pairs]` (middle, side), with 2 (real, imaginary)
     for 1 where masks are complex; `filters` `[..., filters]`, before their bound; `activity` `[..., sources]`, logits
-    (of no source if there is no such head).
+    (of no source if there is no such head); `earlier` `[..., sources, frames, 1, bins]`, gains of −1 to 1 of frames
+    some pitch periods ago (of no frame if there are none).
     """
 
     gains: Tensor
     filters: Tensor
     activity: Tensor
+    earlier: Tensor
 
 
 class Head(Part):
@@ -57,14 +60,17 @@ class Head(Part):
     active (Hung & Lerch 2020, arXiv 2008.00616), here over the past; the state is those activities.
     """
 
-    def __init__(self, spec: NetworkSpec, masked_pairs: int):
+    def __init__(self, spec: NetworkSpec, masked_pairs: int, earlier_bins: int = 0):
         super().__init__()
         self.masks, self.sources, self.stereo = spec.masks, spec.masked_sources, spec.audio_channels == 2
         self.ones = (1, 1) if self.stereo else (1,)
         self.parts = 2 if spec.masks == "complex" else 1
         made, channels = spec.masked_sources, spec.audio_channels
         filters = made * channels * 2 * channels * spec.filter_frames * spec.filter_bins
-        self.sizes = [made * self.parts * channels * masked_pairs, filters, len(spec.sources) if spec.activity else 0]
+        activity = len(spec.sources) if spec.activity else 0
+        self.frames, self.bins = spec.pitch_frames, earlier_bins
+        earlier = made * self.frames * self.bins
+        self.sizes = [made * self.parts * channels * masked_pairs, filters, activity, earlier]
         self.median = spec.activity_median
         self.norm = NORMS[spec.norm](spec.channels)
         self.project = nn.Linear(spec.channels, sum(self.sizes))
@@ -74,7 +80,7 @@ class Head(Part):
             self.project.weight[masks:] = 0
             self.project.bias[masks:] = 0
             if spec.gate_residual:
-                self.project.bias[masks + filters :] = OPEN
+                self.project.bias[masks + filters : masks + filters + activity] = OPEN
             bias = self.project.bias[:masks].view(made, -1)
             bias.fill_(0.0 if self.parts == 2 else -1.0)
             bias[0, : bias.shape[1] // self.parts] = 1.5
@@ -119,10 +125,13 @@ class Head(Part):
         outputs = self.project(self.norm(x))
         if outputs.dtype != torch.float32:  # of training in bfloat16; a step graph is spared the node
             outputs = outputs.float()
-        masks, filters, activity = outputs.split(self.sizes, -1)
+        masks, filters, activity, earlier = outputs.split(self.sizes, -1)
+        if self.frames:
+            earlier = torch.tanh(GENTLE * earlier)
         if self.scale is not None:
             masks = masks * self.scale
         gains = MASKS[self.masks](masks.unflatten(-1, (self.sources, self.parts, -1)))
         if self.stereo:
             gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
-        return Estimates(gains, filters, activity)
+        shape = (self.sources, self.frames, 1, self.bins)
+        return Estimates(gains, filters, activity, earlier.unflatten(-1, shape) if self.frames else earlier)

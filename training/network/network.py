@@ -45,7 +45,8 @@ class Network(nn.Module):
         self.encoder, self.decoder = Encoder(spec, bank), Decoder(spec, bank)
         self.condition = CONDITIONS[spec.condition](spec, self.encoder.features) if spec.condition else None
         self.separator = SEPARATORS[spec.separator](spec, self.encoder.features, self.encoder.levels)
-        self.head = Head(spec, self.decoder.masked_pairs)
+        earlier_bins = self.encoder.pitch.bins if self.encoder.pitch else 0
+        self.head = Head(spec, self.decoder.masked_pairs, earlier_bins)
         products = self.products
         if max(products) * len(products) > 2 * sum(products):
             raise ValueError("The slow part is too large: some hops would cost more than twice the mean.")
@@ -58,7 +59,7 @@ class Network(nn.Module):
     @property
     def window(self) -> int:
         """Samples that a step is given, newest last."""
-        return max(self.spec.analysis_window, self.separator.window) + self.spec.lookahead
+        return max(self.spec.analysis_window, self.separator.window, self.encoder.past) + self.spec.lookahead
 
     @property
     def state_spec(self) -> StateSpec:
@@ -81,7 +82,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def observe(self, wave: Tensor) -> None:
         """Before training: a separator that wants them gets the features of mixtures, shaped as for `forward`."""
-        self.separator.observe(self.encoder(self._windows(wave))[0])
+        self.separator.observe(self.encoder(self._windows(wave), wave)[0])
 
     def forward(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.estimate(wave, condition)[0]
@@ -94,7 +95,7 @@ class Network(nn.Module):
         """
         hop, windows = self.spec.hop, self._windows(wave)
         count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
-        features, pairs = self.encoder(windows)
+        features, pairs = self.encoder(windows, wave)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
             if self.condition is not None:
                 if condition is None:
@@ -117,11 +118,13 @@ class Network(nn.Module):
         ahead, window = self.spec.lookahead, self._turned(window)
         if self.stereo:  # the first axis is that of the frames
             window = window.unsqueeze(0)
-        past = (window if self.stereo else window.unsqueeze(1),) if self.separator.window else ()
-        if past:
+        newest = window[..., -self.separator.window - ahead :]
+        past = (newest if self.stereo else newest.unsqueeze(1),) if self.separator.window else ()
+        earlier = (window[..., -self.encoder.past :],) if self.encoder.past else ()
+        if past or earlier:
             window = window[..., -self.spec.analysis_window - ahead :]
         now, then = window[..., ahead:], window[..., : self.spec.analysis_window]
-        (features, pairs), _ = self.encoder.step(now if ahead else window, memory)
+        (features, pairs), _ = self.encoder.step(now if ahead else window, *earlier, memory)
         if self.condition is not None and condition is not None:
             features = self.condition(features, condition.unsqueeze(0))
         estimates, memory = self._separated(features, past, memory)

@@ -28,11 +28,13 @@ class NetworkSpec:
     gain for every logit of a mask. With `consistency` the estimates sum to the mixture exactly: what is
     missing is added in equal parts (Wisdom et al. 2019, arXiv 1811.08521). `norm` is over the channels of each `frame`,
     or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
-    the newest `filter_frames` frames beside their masks (see `multiframe`). `activity` adds a head that tells, hop by
-    hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side, and masks (and
-    filters) each of the two (see `stereo`). With `residual_source` the last source is what the others leave of the
-    mixture: joint masks that sum to one, for the price of one. `gate_residual` multiplies it, hop by hop, by how likely
-    it is active, and the first source gets back what that takes: where nobody sings, masks alone always take a little.
+    the newest `filter_frames` frames beside their masks (see `multiframe`). With `pitch_frames` the newest frame is
+    joined by those one, two, … pitch periods earlier, with gains of their own (see `pitch`). `activity` adds a head
+    that tells, hop by hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side,
+    and masks (and filters) each of the two (see `stereo`). With `residual_source` the last source is what the others
+    leave of the mixture: joint masks that sum to one, for the price of one. `gate_residual` multiplies it, hop by hop,
+    by how likely it is active, and the first source gets back what that takes: where nobody sings, masks alone always
+    take a little.
 
     Blocks with a dilation of at most `max_lookahead_dilation` hops read one tap of the future, of the `kernel` that
     they have: for sound that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
@@ -61,6 +63,7 @@ class NetworkSpec:
     norm: str = "frame"
     filter_bins: int = 0
     filter_frames: int = 5
+    pitch_frames: int = 0
     activity: bool = False
     audio_channels: int = 1
     residual_source: bool = False
@@ -128,6 +131,11 @@ class NetworkSpec:
                 f"filter_frames must be at least 2 and fit into the analysis window: {self.filter_frames} frames "
                 f"reach over {reach} samples, and the window has {self.analysis_window}."
             )
+
+        if self.pitch_frames < 0 or (self.pitch_frames and (self.audio_channels != 1 or self.max_lookahead_dilation)):
+            raise ValueError("pitch_frames is a number from 0 up, for mono sound and networks without look-ahead.")
+        if self.pitch_frames and self.filterbank == "dual":
+            raise ValueError("pitch_frames are masked like a short filterbank; the dual one has none.")
 
     def _check_outputs(self) -> None:
         """Sources and what is made of them."""

@@ -1,0 +1,154 @@
+"""The sound one pitch period earlier, and two: what is periodic is the same there, and noise is not.
+
+A voiced sound repeats itself; a mean over periods keeps it and averages noise away, in all bins alike, with nothing to
+be learnt but how much of each to take. RNNoise (Valin 2018, arXiv 1709.08243) and PercepNet (Valin et al. 2020, arXiv
+2008.04259) filter along the pitch in this way, and hear how coherent each band is with its past.
+
+The period comes of an autocorrelation. It is a choice, and would tip over where two are almost equal; so it is made of
+numbers of 8 bits, whose sums are exact in any order: a step graph and the sequence form choose alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from training.network.spec import NetworkSpec
+
+RATE = 6000  # Hz, about: of what is correlated
+CORRELATED_S = 128 / 6000  # seconds
+HIGHEST_HZ, LOWEST_HZ = 500.0, 62.5
+TOP_HZ = 8000.0  # bins above get nothing of earlier periods
+BANDS = 24  # of coherence, up to TOP_HZ
+LOUDNESS, LOUDEST = 24.0, 127.0  # what is correlated: its root mean square, and its limit
+PENALTY = 0.02  # an octave of the lag: of two periods and one, the one
+
+
+class Pitch(nn.Module):
+    """Finds the period of the newest sound and reads the short window so many periods earlier.
+
+    All that it computes is fixed; nothing is learnt here. `past` is how many of the newest samples it needs.
+    """
+
+    bands: Tensor
+    penalty: Tensor
+    ones: Tensor
+
+    def __init__(self, spec: NetworkSpec):
+        super().__init__()
+        rate, self.size, self.frames = spec.sample_rate, spec.synthesis_window, spec.pitch_frames
+        self.hop = spec.hop
+        self.fold = next(n for n in range(max(1, round(rate / RATE)), 0, -1) if self.hop % n == 0)
+        slow = rate / self.fold
+        self.correlated = round(CORRELATED_S * slow)
+        self.shortest, self.longest = round(slow / HIGHEST_HZ), round(slow / LOWEST_HZ)
+        samples = max(
+            self.fold * (self.correlated + self.longest + 1), self.frames * self.fold * (self.longest + 1) + self.size
+        )
+        self.past = -(-samples // self.hop) * self.hop
+        lags = torch.arange(self.longest + 1, self.shortest - 2, -1, dtype=torch.float32)  # in the order of a `Conv`
+        self.register_buffer("penalty", PENALTY * lags.log2(), persistent=False)
+        self.register_buffer("ones", torch.ones(1, 1, self.correlated), persistent=False)
+        self.bins = min(self.size // 2 + 1, round(TOP_HZ * self.size / rate))
+        self.register_buffer("bands", _bands(self.bins, rate / self.size), persistent=False)
+
+    @property
+    def features(self) -> int:
+        """Numbers that it gives to the separator: coherence by band of each frame, the correlation, the lag."""
+        return self.frames * BANDS + 2
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds of a hop: two correlations, and the bands of coherence."""
+        lags = self.longest - self.shortest + 3
+        return 2 * lags * self.correlated + (1 + 2 * self.frames) * self.bands.numel()
+
+    @torch.compiler.disable  # nothing of it learns
+    @torch.no_grad()
+    def forward(self, wave: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Of `wave` `[batch, samples]`, for `count` frames of which the first ends with the first hop.
+
+        Gives the short windows so many periods earlier, `[batch, count, frames, size]`, and what is known of the
+        period, `[batch, count, 2]`.
+        """
+        padded = F.pad(wave.float(), (self.past - self.hop, self.hop))
+        slow = padded.unflatten(-1, (-1, self.fold)).sum(-1).unfold(-1, self.past // self.fold, self.hop // self.fold)
+        sound = self._rounded(slow[:, :count])
+        # Through float64 and back: the sums are whole numbers, and exact as in a step.
+        size = 2 * sound.shape[-1]
+        spectrum = torch.fft.rfft(sound.double(), size)
+        newest = F.pad(sound[..., -self.correlated :], (sound.shape[-1] - self.correlated, 0)).double()
+        products = torch.fft.irfft(torch.fft.rfft(newest, size) * spectrum.conj(), size).round()
+        squares = F.pad(sound.square().double().cumsum(-1), (1, 0))
+        lags = torch.arange(self.longest + 1, self.shortest - 2, -1, device=wave.device)
+        ends = sound.shape[-1] - lags
+        energies = squares[..., ends] - squares[..., ends - self.correlated]
+        own = squares[..., -1:] - squares[..., -1 - self.correlated, None]
+        found = products[..., lags].float(), energies.float(), own.float()
+        lag, known = self._chosen(*found, lambda values, at: values.gather(-1, at))
+        begins = torch.arange(count, device=wave.device) * self.hop + self.past - self.size
+        index = (begins.unsqueeze(-1) - self._multiples(lag)).long().unsqueeze(-1)
+        index = (index + torch.arange(self.size, device=wave.device)).clamp(0, padded.shape[1] - 1)  # of NaN, anything
+        return padded.gather(1, index.flatten(1)).view(index.shape), known
+
+    def step(self, past: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the newest samples `[1, past]`: `[1, frames, size]` and `[1, 2]`."""
+        sound = self._rounded(past.unflatten(-1, (-1, self.fold)).sum(-1))
+        newest = sound[:, -self.correlated :]
+        reached = sound[:, -self.correlated - self.longest - 1 : sound.shape[1] - self.shortest + 1].unsqueeze(1)
+        products = F.conv1d(reached, newest.unsqueeze(1)).squeeze(1)
+        energies = F.conv1d(reached.square(), self.ones).squeeze(1)
+        found = products, energies, newest.square().sum(-1, keepdim=True)
+        lag, known = self._chosen(*found, lambda values, at: values[0][at])
+        begins = (past.shape[1] - self.size - self._multiples(lag)).long()
+        index = begins.unsqueeze(-1) + torch.arange(self.size, device=past.device)
+        return past[0][index], known
+
+    def coherence(self, newest: Tensor, earlier: Tensor) -> Tensor:
+        """Of pairs `[..., 2, bins]` and `[..., frames, 2, bins]`, −1 to 1: `[..., frames × BANDS]`."""
+        cross = F.linear((newest.unsqueeze(-3) * earlier).sum(-2), self.bands)
+        own, other = (F.linear(pairs.square().sum(-2), self.bands) for pairs in (newest.unsqueeze(-3), earlier))
+        return (cross / (own * other + 1e-12).sqrt()).flatten(-2)
+
+    def _rounded(self, slow: Tensor) -> Tensor:
+        """Whole numbers of 8 bits, as loud as may be."""
+        level = (slow.square().sum(-1, keepdim=True) / slow.shape[-1] + 1e-12).sqrt()
+        return _within(slow * (LOUDNESS / level), LOUDEST).round()
+
+    def _chosen(
+        self, products: Tensor, energies: Tensor, own: Tensor, take: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The best lag in samples, `[..., 1]`, between those that were correlated, and `[..., 2]` what is known."""
+        correlation = products / (energies * own + 1.0).sqrt()
+        inner = (correlation - self.penalty)[..., 1:-1]
+        best = inner.argmax(-1, keepdim=True) + 1
+        before, here, after = (take(correlation, best + step) for step in (-1, 0, 1))
+        curve = torch.minimum(before + after - 2 * here, here.new_tensor(-1e-6))
+        moved = _within(0.5 * (before - after) / curve, 0.5)  # the top of a parabola through the three
+        lag = self.fold * (self.longest + 1 - best - moved)
+        return lag, torch.cat([3 * here, 2 * (lag.log() / math.log(2) - 8)], -1)
+
+    def _multiples(self, lag: Tensor) -> Tensor:
+        return (lag * torch.arange(1, self.frames + 1, device=lag.device, dtype=lag.dtype)).round()
+
+
+def _within(x: Tensor, limit: float) -> Tensor:
+    """−limit to limit; not a `clamp`, which a step graph would hold as an operator of its own."""
+    return torch.maximum(torch.minimum(x, x.new_tensor(limit)), x.new_tensor(-limit))
+
+
+def _bands(bins: int, width: float) -> Tensor:
+    """Triangles on the ERB scale, `[BANDS, bins]` of bins `width` Hz wide; narrow ones hold the nearest bin alone."""
+    erb = 21.4 * torch.log10(1 + 0.00437 * width * torch.arange(bins))
+    centres = torch.linspace(2.0, float(erb[-1]), BANDS)
+    found = (1 - (erb - centres[:, None]).abs() / (centres[1] - centres[0])).clamp(min=0)
+    for band, centre in zip(found, centres, strict=True):
+        if band.sum() < 0.3:
+            band[(erb - centre).abs().argmin()] = 1.0
+    return found
