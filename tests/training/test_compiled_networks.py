@@ -24,6 +24,8 @@ KINDS = {
     "short": replace(SMALL, filterbank="short"),
     "folded": replace(SMALL, filterbank="folded"),
     "filters": FILTERS,
+    "pitch frames": replace(FILTERS, pitch_frames=2),
+    "slow-fast, pitch frames": replace(SLOW, filterbank="folded", pitch_frames=1),
     "look-ahead": AHEAD,
     "stereo": STEREO,
     "slow-fast": SLOW,
