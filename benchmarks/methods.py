@@ -73,6 +73,7 @@ ROWS: dict[str, Row] = {
     "free-filterbank": plain("network.filterbank=free", "training.filterbank_learning_rate_share=1"),
     "fixed-filterbank": plain("training.filterbank_learning_rate_share=0"),
     "gammatone": plain("network.filterbank=gammatone"),
+    "pitch-frames": plain("network.pitch_frames=2"),
     "pesq-proxy": plain("losses+={loss: pesq_proxy, of: speech, weight: 0.2, from: 0.5}"),
     "metricgan": plain("losses+={loss: metricgan, of: speech, weight: 0.5, from: 0.5}"),
     "quality-net": Row("measures"),
@@ -122,6 +123,7 @@ QUALITY = ("pesq_wb", "estoi", "si_sdr", "si_sdri")
 COMPARISONS: dict[str, Comparison] = {
     "Separators": Comparison(("supervised-speech", "lstm", "unet", "attention"), QUALITY),
     "Filterbanks": Comparison(("fixed-filterbank", "supervised-speech", "free-filterbank", "gammatone"), QUALITY),
+    "Pitch": Comparison(("supervised-speech", "pitch-frames"), QUALITY),
     "Phase-aware outputs": Comparison(("attention-real", "attention"), QUALITY),
     "Measures as losses": Comparison(
         ("supervised-speech", "pesq-proxy", "metricgan", "quality-net", "black-box"), QUALITY
