@@ -163,7 +163,7 @@ def train(
                     optimizer.step()
                 optimizer.zero_grad()
             state.step += 1
-            average.update(network, state.step)
+            average.update(network, state.before[1] + state.step)
             values = {name: float(value) for name, value in {"loss": loss.detach(), **parts}.items()}
             check_finite(values, state.step, saved, stuck)
             for name, value in values.items():

@@ -10,6 +10,8 @@ from training.network import Network
 class WeightEma:
     """A copy of `network`, in evaluation mode, whose weights follow with `decay`; faster in the first steps.
 
+    Those are the first of the weights: what goes on from a trained network is an average from the beginning.
+
     Its own weights are `network.state_dict()`.
     """
 
@@ -20,7 +22,7 @@ class WeightEma:
 
     @torch.no_grad()
     def update(self, network: Network, step: int) -> None:
-        """After `step` steps (from 1): a lerp towards the weights of `network`."""
+        """After `step` steps (from 1) in all, of earlier runs too: a lerp towards the weights of `network`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):

@@ -70,6 +70,23 @@ def test_what_is_kept_is_the_average_and_not_the_last_step(rows: list[Row], tmp_
         assert torch.equal(mine, kept_weight)
 
 
+def test_the_average_of_a_run_that_goes_on_from_a_trained_network_does_not_begin_anew(
+    rows: list[Row], tmp_path: Path
+) -> None:
+    """After 100,000 steps before it, two more move the average by a thousandth of the way each."""
+    _, state, go = short_run(rows, tmp_path, 2)
+    state.before = (500.0, 100_000)
+    begun = [weight.clone() for weight in state.average.network.parameters()]
+    go()
+    decay = state.recipe.training.ema
+    assert decay > 0.9
+    for before, average, last in zip(
+        begun, state.average.network.parameters(), state.network.parameters(), strict=True
+    ):
+        farthest = (last - before).abs().max()  # of two steps in about the same direction
+        assert (average - before).abs().max() <= 2 * (1 - decay) * farthest + 1e-7
+
+
 def test_a_gradient_that_is_not_finite_moves_no_weight(
     rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
