@@ -31,6 +31,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import rtsep
 from benchmarks.machine import environment
 from benchmarks.method_scores import MEASURES, score_examples
 from rtsep.errors import InputError, RtsepError
@@ -51,11 +52,15 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Row:
-    """A recipe, what is changed in it, and the tools that must have run before; WORK is the folder of runs."""
+    """A recipe, what is changed in it, and the tools that must have run before; WORK is the folder of runs.
+
+    With a `shipped` model nothing is trained: it is scored on the examples of the recipe.
+    """
 
     recipe: str
     changes: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    shipped: str = ""
 
 
 def plain(*changes: str) -> Row:
@@ -103,6 +108,7 @@ ROWS: dict[str, Row] = {
     "noise2noise": Row("noisy-targets", ("data.targets=noise2noise",)),
     "bootstrap": Row("noisy-targets", ("data.targets=bootstrap", "data.teacher=denoise-small")),
     "wind": Row("wind"),
+    "wind-denoise": Row("wind", shipped="denoise"),
 }  # fmt: skip
 
 
@@ -155,7 +161,7 @@ COMPARISONS: dict[str, Comparison] = {
     "MixIT": Comparison(("mixit", "mixit-supervised"), ("si_sdr", "si_sdri")),
     "Events": Comparison(("query-by-class", "weak-labels"), ("si_sdr", "si_sdri")),
     "Without clean speech": Comparison(("clean-targets", "noisy-targets", "noise2noise", "bootstrap"), QUALITY),
-    "Wind": Comparison(("supervised-speech", "wind"), ("low_in_pauses", *QUALITY)),
+    "Wind": Comparison(("wind-denoise", "wind"), ("low_in_pauses", *QUALITY)),
 }  # fmt: skip
 
 
@@ -193,7 +199,8 @@ def stamp(name: str, hours: float) -> str:
     """A short hash of what makes a row: its recipe's text, its changes and the budget."""
     row = ROWS[name]
     text = (RECIPES / f"{row.recipe}.yaml").read_text(encoding="utf-8")
-    return hashlib.sha256(repr((text, row.changes, hours)).encode()).hexdigest()[:16]
+    of_model = (rtsep.load(row.shipped).spec.weights_sha256,) if row.shipped else ()
+    return hashlib.sha256(repr((text, row.changes, hours, *of_model)).encode()).hexdigest()[:16]
 
 
 def prepare(row: Row, data: Path, work: Path, cache: Path | None) -> None:
@@ -228,11 +235,13 @@ def perform(
     folder.mkdir(exist_ok=True)
     asked = folder / "asked.yaml"
     asked.write_text(recipe.text, encoding="utf-8")
-    words = [sys.executable, "-m", "training.train", asked, "--run", folder, "--data", data, "--threads", "1"]
-    words += [word for dataset in datasets for word in ("--dataset", dataset)]
-    run(words, cache, f"The training of {name}")
-    model = export(folder / "checkpoint.pt", folder / "model.onnx")[0]
-    network, _, state = load_checkpoint(folder / "checkpoint.pt")
+    if ROWS[name].shipped:
+        model, about = rtsep.load(ROWS[name].shipped).path, {"model": ROWS[name].shipped}
+    else:
+        words = [sys.executable, "-m", "training.train", asked, "--run", folder, "--data", data, "--threads", "1"]
+        words += [word for dataset in datasets for word in ("--dataset", dataset)]
+        run(words, cache, f"The training of {name}")
+        model, about = export(folder / "checkpoint.pt", folder / "model.onnx")[0], facts(folder / "checkpoint.pt")
     task = TASKS[recipe.task](recipe, gather_rows(data, [], [], datasets), cache, torch.device("cpu"))
     scores, count = score_examples(task, model, clips)
     return {
@@ -243,13 +252,21 @@ def perform(
         "budget_hours": hours,
         "recipe": recipe.text.replace(str(work), "WORK"),
         "revision": revision(),
+        **about,
+        "examples": count,
+        "scores": scores,
+    }
+
+
+def facts(checkpoint: Path) -> dict[str, Any]:
+    """How long a row was trained, and what its network costs."""
+    network, _, state = load_checkpoint(checkpoint)
+    return {
         "steps": state["step"],
         "hours": state["hours"],
         "minutes": state["spent"] / 60,
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "multiply_adds_per_hop": sum(network.products) / len(network.products),
-        "examples": count,
-        "scores": scores,
     }
 
 

@@ -203,6 +203,25 @@ def test_a_row_on_a_tiny_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert methods.recorded("supervised-speech", 0.002, tmp_path / "results") is None
 
 
+def test_a_shipped_model_is_scored_on_the_examples_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is trained; with other weights the result counts no more."""
+    from training.tasks import speech
+
+    monkeypatch.setattr(speech, "VALID_SIZE", 3)
+    changes = ("data.mix.seconds=1.28", "data.rooms=2")
+    monkeypatch.setitem(ROWS, "wind-denoise", methods.Row("wind", changes, shipped="denoise-small"))
+    app = typer.Typer()
+    app.command()(methods.main)
+    words = ["wind-denoise", "--run", "--data", str(TINY), "--work", str(tmp_path / "work"), "--clips", "2"]
+    ran = CliRunner().invoke(app, [*words, "--results", str(tmp_path / "results")])
+    assert ran.exit_code == 0, ran.output
+    found = methods.recorded("wind-denoise", 1.0, tmp_path / "results")
+    assert found and found["model"] == "denoise-small" and "steps" not in found
+    assert math.isfinite(found["scores"]["si_sdr"])
+    monkeypatch.setitem(ROWS, "wind-denoise", methods.Row("wind", changes, shipped="denoise"))
+    assert methods.recorded("wind-denoise", 1.0, tmp_path / "results") is None
+
+
 def test_what_it_refuses() -> None:
     app = typer.Typer()
     app.command()(methods.main)
