@@ -60,10 +60,17 @@ def _products(model: Any, nodes: list[Any], name: str) -> int:
     import onnxruntime
 
     weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
-    for node in nodes:  # of weights that are used twice the exporter hands one on under another name
+    for node in nodes:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":  # of what is fixed
+            weights[node.output[0]] = math.prod(node.attribute[0].t.dims)
+        # Of weights that are used twice the exporter hands one on under another name.
         if node.op_type in CARRIED and node.input[0] in weights:
             weights[node.output[0]] = weights[node.input[0]]
-    products = [node for node in nodes if node.op_type in ("MatMul", "Gemm")]
+    products = [node for node in nodes if node.op_type in ("MatMul", "Gemm", "Conv")]
+    for node in products:
+        if node.op_type == "Conv":  # of one channel; what it is correlated with may be no weights
+            kernel = next(each.ints for each in node.attribute if each.name == "kernel_shape")
+            weights[node.input[1]] = math.prod(kernel)
     if strange := [node.name for node in products if node.input[1] not in weights]:
         raise ValueError(f"{name}: the weights of {', '.join(strange)} are no initializers.")
     flat = onnx.ModelProto()
@@ -76,4 +83,7 @@ def _products(model: Any, nodes: list[Any], name: str) -> int:
     session = onnxruntime.InferenceSession(flat.SerializeToString(), options, ["CPUExecutionProvider"])
     kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
     found = session.run(None, {each.name: np.zeros(each.shape, kinds[each.type]) for each in session.get_inputs()})
-    return sum(math.prod(out.shape[:-1]) * weights[node.input[1]] for out, node in zip(found, products, strict=True))
+    return sum(
+        (out.size if node.op_type == "Conv" else math.prod(out.shape[:-1])) * weights[node.input[1]]
+        for out, node in zip(found, products, strict=True)
+    )

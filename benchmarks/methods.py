@@ -4,7 +4,8 @@
 
 A row is a recipe of training/recipes/methods and changes to it. Every row hears as many hours of audio; each writes one
 JSON, at once, and rows that have one with the same recipe are not trained again; a training that was stopped goes on.
-Scores are of the task's valid examples, put through the exported model by `rtsep.separate`. What stands beside them is
+Give all rows the same manifest and datasets: a result does not tell which it was made of. Scores are of the task's
+valid examples, put through the exported model by `rtsep.separate`. What stands beside them is
 what the paper reports on its own data: figures of different data can be compared in their direction alone, and where
 ours goes the other way the table says so. Rows of instruments need stems of them: `python -m training.data.made_stems
 OUT` makes some, for `--dataset manifest=OUT/manifest.csv`.

@@ -208,7 +208,7 @@ def robustness() -> str:
 
 def _missed(found: dict[str, Any]) -> list[list[str]]:
     models = [(f"**{entry['model']['name']} {entry['model']['version']}**", entry) for entry in found["models"]]
-    peers = [(f"{entry['name']} {entry['version']}", entry) for entry in found["peers"]]
+    peers = [(f"{entry['name']} {entry['version']}", entry) for entry in found.get("peers", [])]
     rows = []
     for name, entry in models + peers:
         (count, asked), (heard, _) = missed(entry["cells"]), missed(entry["cells"], "heard_passed")

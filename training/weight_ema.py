@@ -10,7 +10,7 @@ from training.network import Network
 class WeightEma:
     """A copy of `network`, in evaluation mode, whose weights follow with `decay`; faster in the first steps.
 
-    Those are the first of the weights: what goes on from a trained network is an average from the beginning.
+    Steps are counted over all runs: one that begins with trained weights averages slowly from its start.
 
     Its own weights are `network.state_dict()`.
     """

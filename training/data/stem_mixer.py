@@ -20,7 +20,7 @@ class StemMixSpec:
     """How stems are mixed. Seconds; every `_share` is a probability.
 
     A `song_share` of the examples are pieces of one song as it is. In all others each instrument is of a song of its
-    own, at a random `gain`, with its channels swapped, or missing; two at least are there.
+    own, at a random `gain`, with its channels swapped, or missing; two at least are there, of those that any song has.
     """
 
     seconds: float = 4.096
@@ -107,9 +107,10 @@ class StemMixer(BaseMixer):
 
     def _mixed(self, rng: np.random.Generator) -> Tensor:
         """Each instrument of another song."""
-        there = rng.random(len(self.instruments)) >= self.spec.missing_share
+        known = np.array([any(name in song.stems for song in self.songs) for name in self.instruments])
+        there = known & (rng.random(len(self.instruments)) >= self.spec.missing_share)
         if there.sum() < 2:
-            there[:] = True
+            there = known
         waves = torch.zeros(len(self.instruments), 2, self.size, device=self.device)
         for wave, name, sounds in zip(waves, self.instruments, there, strict=True):
             songs = [song for song in self.songs if name in song.stems]

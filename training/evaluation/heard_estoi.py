@@ -21,15 +21,20 @@ SEGMENT, DYNAMIC_RANGE = 30, 40  # frames, dB
 
 
 def heard_estoi(reference: ArrayLike, estimate: ArrayLike, rate: float, floor: float = FLOOR) -> float:
-    """Of signals `[samples]` at `rate` Hz, 0 to 1; NaN for a silent reference and for less than 30 frames of speech."""
+    """Of signals `[samples]` of one length at `rate` Hz: 1 for the reference itself, about 0 for what has none of it.
+
+    NaN for a silent reference and for less than 30 frames of speech.
+    """
     from pystoi import utils
 
     # By way of 16 kHz, as `speech_metrics.stoi`.
     wide = (resample(np.asarray(x, np.float64), rate, WIDE_RATE) for x in (reference, estimate))
     x, y = (utils.resample_oct(sound, RATE, WIDE_RATE) for sound in wide)
-    if not x.any():
+    if not x.any() or len(x) < (SEGMENT + 1) * FRAME // 2:
         return math.nan
     x, y = utils.remove_silent_frames(x, y, DYNAMIC_RANGE, FRAME, FRAME // 2)
+    if len(x) < (SEGMENT + 1) * FRAME // 2:
+        return math.nan
     bands = utils.thirdoct(RATE, BINS, BANDS, LOWEST_HZ)[0]
     x, y = (np.sqrt(bands @ np.square(np.abs(utils.stft(sound, FRAME, BINS, overlap=2).T))) for sound in (x, y))
     if x.shape[1] < SEGMENT:

@@ -74,8 +74,9 @@ class Encoder(Part):
             if self.stereo:
                 recent = recent.unflatten(-2, (2, 2)).transpose(-4, -3)
         features = self._features(pairs, recent)
-        if self.pitch is None or wave is None:
+        if self.pitch is None:
             return features, Pairs(pairs, recent)
+        assert wave is not None
         return self._with_pitch(features, Pairs(pairs, recent), *self.pitch(wave, windows.shape[1]))
 
     def step(self, window: Tensor, *rest: Any) -> tuple[tuple[Tensor, Pairs], Memory]:

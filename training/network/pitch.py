@@ -4,8 +4,8 @@ A voiced sound repeats itself; a mean over periods keeps it and averages noise a
 be learnt but how much of each to take. RNNoise (Valin 2018, arXiv 1709.08243) and PercepNet (Valin et al. 2020, arXiv
 2008.04259) filter along the pitch in this way, and hear how coherent each band is with its past.
 
-The period comes of an autocorrelation. It is a choice, and would tip over where two are almost equal; so it is made of
-numbers of 8 bits, whose sums are exact in any order: a step graph and the sequence form choose alike.
+The period is the lag of the highest autocorrelation. Where two are almost equal, rounding would decide, and a step
+graph would choose another than the sequence form; so what is correlated is rounded to 8 bits first: sums are exact.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ TOP_HZ = 8000.0  # bins above get nothing of earlier periods
 BANDS = 24  # of coherence, up to TOP_HZ
 LOUDNESS, LOUDEST = 24.0, 127.0  # what is correlated: its root mean square, and its limit
 PENALTY = 0.02  # an octave of the lag: of two periods and one, the one
+RUMBLE_S = 32 / 6000  # seconds; slower than this is taken away first, or hum and rumble would be the period
+# Features: three times the correlation, and the octaves of the lag above or below 5.3 ms, twofold.
+CORRELATION_SCALE, LAG_SCALE, MIDDLE_S = 3.0, 2.0, 256 / 48000
 
 
 class Pitch(nn.Module):
@@ -47,6 +50,8 @@ class Pitch(nn.Module):
         self.fold = next(n for n in range(max(1, round(rate / RATE)), 0, -1) if self.hop % n == 0)
         slow = rate / self.fold
         self.correlated = round(CORRELATED_S * slow)
+        self.doublings = max(1, round(math.log2(RUMBLE_S * slow)))
+        self.middle = MIDDLE_S * rate
         self.shortest, self.longest = round(slow / HIGHEST_HZ), round(slow / LOWEST_HZ)
         samples = max(
             self.fold * (self.correlated + self.longest + 1), self.frames * self.fold * (self.longest + 1) + self.size
@@ -74,8 +79,8 @@ class Pitch(nn.Module):
     def forward(self, wave: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Of `wave` `[batch, samples]`, for `count` frames of which the first ends with the first hop.
 
-        Gives the short windows so many periods earlier, `[batch, count, frames, size]`, and what is known of the
-        period, `[batch, count, 2]`.
+        Gives the short windows so many periods earlier, float32 `[batch, count, frames, size]`, and the features of
+        correlation and lag, `[batch, count, 2]`.
         """
         padded = F.pad(wave.float(), (self.past - self.hop, self.hop))
         slow = padded.unflatten(-1, (-1, self.fold)).sum(-1).unfold(-1, self.past // self.fold, self.hop // self.fold)
@@ -117,14 +122,24 @@ class Pitch(nn.Module):
         return (cross / (own * other + 1e-12).sqrt()).flatten(-2)
 
     def _rounded(self, slow: Tensor) -> Tensor:
-        """Whole numbers of 8 bits, as loud as may be."""
+        """Whole numbers of 8 bits, with a root mean square of LOUDNESS, without what is slower than RUMBLE_S."""
+        length = 2**self.doublings
+        mean = torch.cat(
+            [torch.zeros_like(slow[..., : length // 2]), slow, torch.zeros_like(slow[..., 1 : length // 2])], -1
+        )
+        for doubling in range(self.doublings):  # sums of 2, 4, 8, … in an order that all forms share
+            mean = mean[..., : -(2**doubling)] + mean[..., 2**doubling :]
+        slow = slow - mean / length
         level = (slow.square().sum(-1, keepdim=True) / slow.shape[-1] + 1e-12).sqrt()
         return _within(slow * (LOUDNESS / level), LOUDEST).round()
 
     def _chosen(
         self, products: Tensor, energies: Tensor, own: Tensor, take: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The best lag in samples, `[..., 1]`, between those that were correlated, and `[..., 2]` what is known."""
+        """The best lag in samples, `[..., 1]`, between those that were correlated, and the features, `[..., 2]`.
+
+        `take` picks values of the last axis by indices, in the way that the form can.
+        """
         correlation = products / (energies * own + 1.0).sqrt()
         inner = (correlation - self.penalty)[..., 1:-1]
         best = inner.argmax(-1, keepdim=True) + 1
@@ -132,9 +147,11 @@ class Pitch(nn.Module):
         curve = torch.minimum(before + after - 2 * here, here.new_tensor(-1e-6))
         moved = _within(0.5 * (before - after) / curve, 0.5)  # the top of a parabola through the three
         lag = self.fold * (self.longest + 1 - best - moved)
-        return lag, torch.cat([3 * here, 2 * (lag.log() / math.log(2) - 8)], -1)
+        octaves = (lag / self.middle).log() / math.log(2)
+        return lag, torch.cat([CORRELATION_SCALE * here, LAG_SCALE * octaves], -1)
 
     def _multiples(self, lag: Tensor) -> Tensor:
+        """One, two, … lags in whole samples, `[..., frames]`."""
         return (lag * torch.arange(1, self.frames + 1, device=lag.device, dtype=lag.dtype)).round()
 
 

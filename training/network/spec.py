@@ -134,8 +134,8 @@ class NetworkSpec:
 
         if self.pitch_frames < 0 or (self.pitch_frames and (self.audio_channels != 1 or self.max_lookahead_dilation)):
             raise ValueError("pitch_frames is a number from 0 up, for mono sound and networks without look-ahead.")
-        if self.pitch_frames and self.filterbank == "dual":
-            raise ValueError("pitch_frames are masked like a short filterbank; the dual one has none.")
+        if self.pitch_frames and self.filterbank in ("dual", "free"):
+            raise ValueError("pitch_frames needs a filterbank whose short pairs are bands: not the dual, not the free.")
 
     def _check_outputs(self) -> None:
         """Sources and what is made of them."""
@@ -160,6 +160,8 @@ class NetworkSpec:
             raise ValueError("classes are the names, each once, that a condition by film has a place for.")
         if (self.condition == "attention") != (self.side_frames > 0 and self.side_width > 0):
             raise ValueError("side_frames and side_width are the size of the sequence of a condition by attention.")
+        if self.activity_median and self.pitch_frames:
+            raise ValueError("activity_median weighs masks alone, not the gains of pitch_frames: one of the two.")
         if self.activity_median and (self.activity_median < 3 or self.activity_median % 2 == 0 or not self.activity):
             raise ValueError("activity_median is an odd number of hops from 3 up, and needs activity.")
 
