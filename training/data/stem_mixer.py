@@ -91,10 +91,14 @@ class StemMixer(BaseMixer):
         rng = np.random.default_rng((self.seed, step))
         return torch.stack([self._example(rng) for _ in range(count)])
 
-    def passages(self, count: int) -> Tensor:
-        """`count` pieces of the songs as they are, spread evenly, shaped as a batch: to validate on."""
+    def passages(self, count: int, mono: bool = False) -> Tensor:
+        """`count` pieces of the songs as they are, spread evenly, shaped as a batch: to validate on.
+
+        In `mono` `[count, instruments, samples]`, means of both channels.
+        """
         places = spread([song.length for song in self.songs], self.size, count)
-        return torch.stack([self._piece(self.songs[index], start) for index, start in places])
+        pieces = (self._piece(self.songs[index], start) for index, start in places)
+        return torch.stack([piece.mean(1) if mono else piece for piece in pieces])
 
     def _example(self, rng: np.random.Generator) -> Tensor:
         """`[instruments, 2, samples]`, whose sum does not clip."""

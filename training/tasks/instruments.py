@@ -58,8 +58,7 @@ class InstrumentsTask(Task):
     def valid(self) -> list[Tensor]:
         """Passages of the valid songs as they are."""
         mixer = self.build_mixer(self.recipe, self._rows, "valid", self._cache, VALID_SEED, self._device)
-        passages = mixer.passages(PASSAGES)
-        return list((passages.mean(2) if self.recipe.network.audio_channels == 1 else passages).split(8))
+        return list(mixer.passages(PASSAGES, mono=self.recipe.network.audio_channels == 1).split(8))
 
     @torch.no_grad()
     def scores(self, estimates: Mapping[str, Tensor], references: Mapping[str, Tensor]) -> dict[str, Tensor]:
