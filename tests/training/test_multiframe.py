@@ -61,7 +61,7 @@ def test_filters_begin_as_nothing_and_stay_bounded() -> None:
     with_filters = Network(FILTERS).eval().requires_grad_(False)
     wave = torch.randn(1, 3200)
     before = with_filters(wave)
-    masks, filters, _ = with_filters.head.sizes
+    masks, filters, *_ = with_filters.head.sizes
     with_filters.head.project.bias[masks : masks + filters] = 1e9
     assert torch.isfinite(with_filters(wave)).all()
     assert not torch.allclose(with_filters(wave), before, atol=1e-3)
