@@ -131,7 +131,7 @@ class Pitch(nn.Module):
             mean = mean[..., : -(2**doubling)] + mean[..., 2**doubling :]
         slow = slow - mean / length
         level = (slow.square().sum(-1, keepdim=True) / slow.shape[-1] + 1e-12).sqrt()
-        return _within(slow * (LOUDNESS / level), LOUDEST).round()
+        return (slow * (LOUDNESS / level)).clamp(-LOUDEST, LOUDEST).round()
 
     def _chosen(
         self, products: Tensor, energies: Tensor, own: Tensor, take: Callable[[Tensor, Tensor], Tensor]
@@ -144,8 +144,8 @@ class Pitch(nn.Module):
         inner = (correlation - self.penalty)[..., 1:-1]
         best = inner.argmax(-1, keepdim=True) + 1
         before, here, after = (take(correlation, best + step) for step in (-1, 0, 1))
-        curve = torch.minimum(before + after - 2 * here, here.new_tensor(-1e-6))
-        moved = _within(0.5 * (before - after) / curve, 0.5)  # the top of a parabola through the three
+        curve = (before + after - 2 * here).clamp(max=-1e-6)
+        moved = (0.5 * (before - after) / curve).clamp(-0.5, 0.5)  # the top of a parabola through the three
         lag = self.fold * (self.longest + 1 - best - moved)
         octaves = (lag / self.middle).log() / math.log(2)
         return lag, torch.cat([CORRELATION_SCALE * here, LAG_SCALE * octaves], -1)
@@ -153,11 +153,6 @@ class Pitch(nn.Module):
     def _multiples(self, lag: Tensor) -> Tensor:
         """One, two, … lags in whole samples, `[..., frames]`."""
         return (lag * torch.arange(1, self.frames + 1, device=lag.device, dtype=lag.dtype)).round()
-
-
-def _within(x: Tensor, limit: float) -> Tensor:
-    """−limit to limit; not a `clamp`, which a step graph would hold as an operator of its own."""
-    return torch.maximum(torch.minimum(x, x.new_tensor(limit)), x.new_tensor(-limit))
 
 
 def _bands(bins: int, width: float) -> Tensor:
