@@ -7,7 +7,8 @@ cell, where it has one: clean speech comes out at 20 dB of SI-SDR or better, and
 less loses no more than 0.5 dB of SI-SDR and 0.01 of ESTOI against the input, in the mean over the clips. What has no
 voice to lose is reported: how much softer it comes out. ESTOI counts bands that a line has cut off like all others, so
 that of the bands which can be heard stands beside it. With `--peers` other tools that are installed are held to the
-same bar, each at its own rate.
+same bar, each at its own rate, and so are ideal masks on a window of 5.33 ms, made from the true speech and noise: what
+they miss is out of reach of any mask at that latency.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if __name__ == "__main__":
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,88 +33,22 @@ import rtsep
 from benchmarks.machine import environment
 from benchmarks.peers import PEERS, Peer
 from benchmarks.peers.peer import Run
-from benchmarks.robustness_cells import LEVEL, RATE, Audio, Cell, active_level, at_level, band, cells, encoders
+from benchmarks.robustness_cells import LEVEL, RATE, Audio, Cell, active_level, at_level, cells, encoders
+from benchmarks.robustness_sounds import KINDS, Sounds, gather
 from rtsep.errors import InputError
 from rtsep.model import shipped
-from training.data.clip_store import bank_rate, decode
-from training.data.manifest import Row, read_manifest
 from training.evaluation.evaluate import describe, write_json
 from training.evaluation.heard_estoi import heard_estoi
+from training.evaluation.ideal_masks import ideal_mask
 from training.evaluation.speech_metrics import resample, si_sdr, stoi
 from training.one_sentence import one_sentence
 
 SNRS = (0.0, 7.5, 15.0)  # dB, clip after clip
 CLEAN_BAR = 20.0  # dB SI-SDR
 LOSS_BAR = (0.5, 0.01)  # dB SI-SDR, ESTOI
+SHORTEST = 256  # samples: the synthesis window of our denoisers
 MOST = 80.0  # dB; what is better counts as this, so that means stay finite
-KINDS = {"speech": ("speech",), "noise": ("noise",), "vocals": ("vocals",), "music": ("instrumental", "accompaniment")}
 Enhance = Callable[[Audio], Audio]
-
-
-@dataclass(frozen=True)
-class Sounds:
-    """Excerpts float32 `[clips, samples]` at RATE by kind: speech, noise, vocals, music; empty where there is none."""
-
-    excerpts: dict[str, list[Audio]]
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-
-def gather(data: Path, clips: int, seconds: float, seed: int = 0) -> Sounds:
-    """`clips` excerpts of each kind from the valid rows of a manifest, voices of as many speakers as there are.
-
-    Raises InputError where the manifest cannot be read or has no valid speech or noise.
-    """
-    try:
-        rows = [row for row in read_manifest(data) if row.split == "valid"]
-    except (OSError, ValueError) as error:
-        raise InputError(str(error)) from None
-    found, names = {}, {}
-    for kind, wanted in KINDS.items():
-        chosen = _turns([row for row in rows if row.kind in wanted])[:clips]
-        if not chosen and kind in ("speech", "noise"):
-            raise InputError(f"{data} has no {kind} in its valid split; give a manifest that has.")
-        rng = np.random.default_rng((seed, len(kind)))
-        count = clips if chosen else 0
-        found[kind] = [_excerpt(chosen[index % len(chosen)], round(seconds * RATE), rng) for index in range(count)]
-        names[kind] = [row.path.name for row in chosen]
-    return Sounds(found, names)
-
-
-def _turns(rows: list[Row]) -> list[Row]:
-    """Rows with corpora and, within them, speakers taking turns: the first few are as different as can be."""
-    queues: dict[str, dict[str, list[Row]]] = {}
-    for row in sorted(rows, key=lambda row: str(row.path)):
-        queues.setdefault(row.corpus, {}).setdefault(row.speaker or row.path.name, []).append(row)
-    lists = []
-    for speakers in queues.values():
-        longest = max(map(len, speakers.values()))
-        lists.append([each[turn] for turn in range(longest) for each in speakers.values() if turn < len(each)])
-    return [each[turn] for turn in range(max(map(len, lists), default=0)) for each in lists if turn < len(each)]
-
-
-def _excerpt(row: Row, samples: int, rng: np.random.Generator) -> Audio:
-    """One of some places of a recording, at RATE; repeated where it is too short.
-
-    Of a voice it is the cleanest, without what lies under its lowest tones: rumble and hiss of a recording are no
-    speech, and a model that takes them away must not seem to destroy any. Of anything else it is the loudest.
-    """
-    own = bank_rate(row.sample_rate)
-    sound = resample(decode(row) / 32768, own, RATE).astype(np.float32)
-    sound = np.tile(sound, -(-samples // len(sound)))
-    starts = rng.integers(0, len(sound) - samples + 1, 8)
-    parts = [sound[start : start + samples] for start in starts]
-    if row.kind == "speech":
-        return max((band(70, RATE, part) for part in parts), key=_cleanness)
-    return max(parts, key=active_level)
-
-
-def _cleanness(voice: Audio) -> float:
-    """dB between the mean power and that of the softest fifth of the 20 ms frames; −1 where half is silence."""
-    frame = RATE // 50
-    power = np.sort(np.square(voice[: len(voice) // frame * frame]).reshape(-1, frame).mean(1)) + 1e-12
-    softest = power[: max(1, len(power) // 5)].mean()
-    # The least that 16 bits hold counts as silence: what is cut to zero is no cleaner than that.
-    return float(10 * np.log10(power.mean() / max(softest, 1e-9))) if np.median(power) > 1e-9 else -1.0
 
 
 @dataclass(frozen=True)
@@ -176,10 +111,29 @@ def measure(cell: Cell, sounds: Sounds, enhance: Enhance, rate: int = RATE) -> d
 
     `enhance` works at `rate` Hz, and so all is measured there.
     """
+    return _measure(cell, sounds, lambda one: enhance, rate)
+
+
+def bound(cell: Cell, sounds: Sounds) -> dict[str, Any]:
+    """As `measure`, of ideal ratio masks (see `ideal_masks`) on sine windows of SHORTEST samples by halves."""
+
+    def ideal(one: Case) -> Enhance:
+        def masked(sound: Audio) -> Audio:
+            speech = one.clean_reference if sound is one.clean else one.reference
+            noise = (sound - speech)[:, np.newaxis]
+            ratio, hop = True, SHORTEST // 2
+            return ideal_mask(noise, speech[:, np.newaxis], ratio, SHORTEST, hop, shape="cosine")[:, 0]
+
+        return masked
+
+    return _measure(cell, sounds, ideal, RATE)
+
+
+def _measure(cell: Cell, sounds: Sounds, enhancer: Callable[[Case], Enhance], rate: int) -> dict[str, Any]:
     if why := missing(cell, sounds):
         return {"cell": cell.name, "missing": why, "passed": None}
     cases = (case(cell, sounds, index).at(rate) for index in range(len(sounds.excerpts["speech"])))
-    rows = [_scores(cell, one, enhance, rate) for one in cases]
+    rows = [_scores(cell, one, enhancer(one), rate) for one in cases]
     mean = {name: _mean([row[name] for row in rows]) for name in rows[0]}
     result: dict[str, Any] = {"cell": cell.name, **mean}
     if "clean_si_sdr" in mean:
@@ -350,7 +304,9 @@ def main(
         report: dict[str, Any] = {"format": 1, **environment(), "clips": clips, "seconds": seconds}
 
         def measured(name: str, enhance: Enhance, rate: int = RATE) -> list[dict[str, Any]]:
-            results = [measure(cell, sounds, enhance, rate) for cell in chosen]
+            return shown(name, [measure(cell, sounds, enhance, rate) for cell in chosen])
+
+        def shown(name: str, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
             console.print(table(name, results))
             (count, asked), (unheard, _) = missed(results), missed(results, "heard_passed")
             console.print(f"{count} of {asked} cells miss the bar, {unheard} by the ESTOI of bands that are heard.")
@@ -370,6 +326,8 @@ def main(
                 | {"cells": measured(each.name, peer(each), each.sample_rate)}
                 for each in here
             ]
+            cells_of_bound = shown("ideal masks", [bound(cell, sounds) for cell in chosen])
+            report["ideal_masks"] = {"window": SHORTEST, "sample_rate": RATE, "cells": cells_of_bound}
         if json_path:
             write_json(json_path, report)
         if check and failed:

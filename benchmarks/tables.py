@@ -209,6 +209,8 @@ def robustness() -> str:
 def _missed(found: dict[str, Any]) -> list[list[str]]:
     models = [(f"**{entry['model']['name']} {entry['model']['version']}**", entry) for entry in found["models"]]
     peers = [(f"{entry['name']} {entry['version']}", entry) for entry in found.get("peers", [])]
+    if ideal := found.get("ideal_masks"):
+        peers.append((f"ideal masks, {ideal['window'] / ideal['sample_rate'] * 1e3:.2f} ms", ideal))
     rows = []
     for name, entry in models + peers:
         (count, asked), (heard, _) = missed(entry["cells"]), missed(entry["cells"], "heard_passed")

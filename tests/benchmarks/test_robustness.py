@@ -14,7 +14,7 @@ pytest.importorskip("pystoi")
 
 from benchmarks import robustness
 from benchmarks.peers import Peer
-from benchmarks.robustness import Sounds, case, gather, levelled, measure, missing, verdict
+from benchmarks.robustness import Sounds, bound, case, gather, levelled, measure, missing, verdict
 from benchmarks.robustness_cells import RATE, Cell, active_level, cells, encoders
 from rtsep.errors import InputError
 from tests.graphs import Network
@@ -192,3 +192,11 @@ def test_voices_come_without_rumble(sounds: Sounds) -> None:
     for voice in sounds.excerpts["speech"]:
         power = np.square(np.abs(np.fft.rfft(voice)))
         assert power[np.fft.rfftfreq(len(voice), 1 / RATE) < 40].sum() < 1e-4 * power.sum()
+
+
+def test_ideal_masks_reach_what_they_can_and_no_more(sounds: Sounds) -> None:
+    as_recorded, cut = (bound(named(name), sounds) for name in ("as recorded", "high-pass 500 Hz"))
+    assert as_recorded["passed"] and as_recorded["clean_si_sdr"] > 60  # nothing to take away: all of it comes back
+    assert as_recorded["si_sdr_change"] > 5
+    assert cut["estoi_change"] < as_recorded["estoi_change"] - 0.05  # short windows fill what a steep filter emptied
+    assert cut["si_sdr_change"] > 5
