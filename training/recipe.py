@@ -31,7 +31,8 @@ class TrainingSpec:
     (but for the statistics of batch norms, which move with what is heard).
     `filterbank_learning_rate_share` is the share of the learning rate that encoder and decoder get; at 0 they stay the
     analytic ones, which give back what no mask touches. The first `loss_skip_seconds` of every piece count for nothing:
-    a network knows no past there, and a song has one.
+    a network knows no past there, and a song has one. Before a `carried_share` of the pieces a slow trunk has heard
+    another piece, as in a stream that goes on where the scene changes; before the rest, nothing.
     """
 
     seed: int = 0
@@ -48,6 +49,7 @@ class TrainingSpec:
     filterbank_learning_rate_share: float = 1.0
     train_only: str = ""
     loss_skip_seconds: float = 0.0
+    carried_share: float = 0.0
     bfloat16: bool = False  # the separator in bfloat16, where the processor knows it: twice as fast there
 
     def __post_init__(self) -> None:
@@ -59,6 +61,8 @@ class TrainingSpec:
             )
         if not 0 <= (share := self.filterbank_learning_rate_share) <= 1:
             raise ValueError(f"filterbank_learning_rate_share is 0 to 1, not {share}.")
+        if not 0 <= self.carried_share <= 1:
+            raise ValueError(f"training.carried_share is 0 to 1, not {self.carried_share}.")
         for name in ("batch", "hours", "learning_rate", "warmup_steps", "decay_share", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"training.{name} is a number above 0, not {getattr(self, name)}.")
@@ -176,6 +180,8 @@ def _parse(tree: dict[str, Any], text: str) -> Recipe:
     )
     if not 0 <= recipe.training.loss_skip_seconds < recipe.mix.seconds:
         raise ValueError(f"training.loss_skip_seconds is a part of a piece of {recipe.mix.seconds} s, in seconds.")
+    if recipe.training.carried_share and recipe.network.separator != "slow_fast":
+        raise ValueError("training.carried_share needs a slow trunk that remembers: network.separator slow_fast.")
     return recipe
 
 

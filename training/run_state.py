@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -15,6 +15,7 @@ from training.checkpoints import load_weights, named_weights
 from training.export import training_amount
 from training.losses import Objective
 from training.network import Network
+from training.network.slow_fast import SlowFast
 from training.optimizers import build_optimizers, freeze_weights, loss_optimizers
 from training.recipe import Recipe, parse_recipe
 from training.recipe_checks import build_objective
@@ -52,6 +53,8 @@ class RunState:
         self.network.mixed = spec.bfloat16 and supports_bfloat16(device)
         if spec.bfloat16 and not self.network.mixed:
             console.print("This processor knows no bfloat16: the separator trains in float32.")
+        if spec.carried_share:
+            cast(SlowFast, self.network.separator).slow.carried_share = spec.carried_share
         self.optimizers: list[Any] = build_optimizers(self.network, spec)
         if begin:
             self._begin_with(begin)

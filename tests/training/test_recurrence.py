@@ -9,22 +9,26 @@ from torch import Tensor, nn
 from training.network.recurrence import gated_recurrence
 
 
-def torchs_own(gru: nn.GRU, x: Tensor) -> Tensor:
-    return gru(x)[0]
+def torchs_own(gru: nn.GRU, x: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+    return gru(x, before)
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize(("layers", "batch", "frames"), [(1, 1, 1), (2, 3, 17), (3, 2, 5)])
-def test_values_and_gradients_are_those_of_torch(layers: int, batch: int, frames: int) -> None:
+def test_values_and_gradients_are_those_of_torch(layers: int, batch: int, frames: int, begun: bool) -> None:
     torch.manual_seed(layers)
     gru = nn.GRU(6, 6, layers, batch_first=True).double()
     x = torch.randn(batch, frames, 6, dtype=torch.float64)
     wanted = torch.randn(batch, frames, 6, dtype=torch.float64)
+    before = torch.randn(layers, batch, 6, dtype=torch.float64) if begun else None
     found = []
     for recurrence in (torchs_own, gated_recurrence):
         gru.zero_grad()
         own = x.clone().requires_grad_()
-        units = recurrence(gru, own)
+        units, ends = recurrence(gru, own, before)
         (units * wanted).sum().backward()
-        found.append([units.detach(), own.grad, *(parameter.grad.clone() for parameter in gru.parameters())])
+        found.append(
+            [units.detach(), ends.detach(), own.grad, *(parameter.grad.clone() for parameter in gru.parameters())]
+        )
     for theirs, ours in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

@@ -18,6 +18,7 @@ from training.export import export
 from training.network import Network
 from training.network.slow_fast import SlowFast
 from training.onnx_graph import all_nodes
+from training.recipe import parse_recipe
 from training.weight_transfer import warm_start
 
 SPEC = replace(
@@ -134,3 +135,25 @@ def test_the_compiled_network_has_the_same_gradients() -> None:
     for eager, compiled in zip(*found, strict=True):
         assert eager.abs().sum() > 0 and torch.allclose(compiled, eager, atol=0.05 * float(eager.abs().max()))
     assert all(weight.dtype == torch.float32 for weight in network.get_submodule("separator.slow.gru").parameters())
+
+
+def test_while_training_some_pieces_follow_another() -> None:
+    """With a share of 1 two pieces in two steps are what one long piece is, given to the other row of the batch."""
+    torch.manual_seed(0)
+    trunk = Network(SPEC).separator.slow.train()
+    x = torch.randn(2, 4, trunk.width)
+    whole = trunk.recur(torch.cat([x, x.roll(-1, 0)], 1))
+    trunk.carried_share = 1.0
+    torch.testing.assert_close(trunk.recur(x), whole[:, :4])
+    torch.testing.assert_close(trunk.recur(x), whole.roll(1, 0)[:, 4:])
+    assert not torch.allclose(trunk.recur(x), whole.roll(1, 0)[:, 4:])  # a third piece follows the second
+    assert torch.equal(trunk.eval().recur(x), whole[:, :4])  # a stream begins with nothing
+    trunk.train().carried_share = 0.5
+    cold = sum(torch.allclose(trunk.recur(x)[row], whole[row, :4]) for row in (0, 1) for _ in range(50))
+    assert 30 <= cold <= 70
+
+
+def test_only_a_trunk_that_remembers_can_be_carried() -> None:
+    recipe = (Path(__file__).parents[2] / "training/recipes/ablation.yaml").read_text("utf-8")
+    with pytest.raises(ValueError, match="slow_fast"):
+        parse_recipe(recipe + "  carried_share: 0.5\n")

@@ -111,7 +111,8 @@ class Pitch(nn.Module):
         energies = F.conv1d(reached.square(), self.ones).squeeze(1)
         found = products, energies, newest.square().sum(-1, keepdim=True)
         lag, known = self._chosen(*found, lambda values, at: values[0][at])
-        begins = (past.shape[1] - self.size - self._multiples(lag)).long()
+        now = past.shape[1] - self.size
+        begins = (now - self._multiples(lag)).long().clamp(0, now)  # of NaN, anything
         index = begins.unsqueeze(-1) + torch.arange(self.size, device=past.device)
         return past[0][index], known
 

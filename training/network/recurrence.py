@@ -14,13 +14,18 @@ from torch.nn import functional as F
 
 
 class _Recurrence(torch.autograd.Function):
-    """Gates of the input `[frames, batch, 3 × width]`, weight `[3 × width, width]`, bias → `[frames, batch, width]`."""
+    """Gates of the input `[frames, batch, 3 × width]`, weight `[3 × width, width]`, bias → `[frames, batch, width]`.
+
+    `before` is the state before the first frame, `[batch, width]`; no gradient goes into it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, gates: Tensor, weight: Tensor, bias: Tensor, before: Tensor | None) -> Tensor:
         frames, batch, width = *gates.shape[:2], weight.shape[1]
         both_in, fresh_in = gates.split([2 * width, width], -1)
         units = gates.new_zeros(frames + 1, batch, width)  # the first is the state before the first frame
+        if before is not None:
+            units[0] = before
         both = torch.empty_like(both_in)
         fresh, past = torch.empty_like(fresh_in), torch.empty_like(fresh_in)
         turned = weight.t()
@@ -34,7 +39,7 @@ class _Recurrence(torch.autograd.Function):
         return units[1:].clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         units, both, fresh, past, weight = ctx.saved_tensors
         frames, batch, width = fresh.shape
         reset, update = both.split(width, -1)
@@ -53,16 +58,21 @@ class _Recurrence(torch.autograd.Function):
             later = torch.addmm(whole[frame] * update[frame], products[frame].flatten(1), weight)
         of_gates = torch.cat([products[:, :, :2].flatten(2), whole * to_fresh], -1)
         flat = products.view(frames * batch, 3 * width)
-        return of_gates, flat.t() @ before.reshape(-1, width), flat.sum(0)
+        return of_gates, flat.t() @ before.reshape(-1, width), flat.sum(0), None
 
 
-def gated_recurrence(gru: nn.GRU, x: Tensor) -> Tensor:
-    """What `gru(x)[0]` is for float32 `x` `[batch, frames, width]`, `gru` of one direction and `batch_first`."""
+def gated_recurrence(gru: nn.GRU, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """What `gru(x, before)` is for float32 `x` `[batch, frames, width]`, `gru` of one direction and `batch_first`.
+
+    `before` and the state at the end, which comes second, are `[layers, batch, width]`; no gradient goes into `before`.
+    """
     if x.device.type != "cpu":
-        return gru(x)[0]
-    x = x.transpose(0, 1)
+        return gru(x, before)
+    x, ends = x.transpose(0, 1), []
     for layer in range(gru.num_layers):
         weights = {name: getattr(gru, f"{name}_l{layer}") for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")}
         gates = F.linear(x, weights["weight_ih"], weights["bias_ih"])
-        x = _Recurrence.apply(gates, weights["weight_hh"], weights["bias_hh"])
-    return x.transpose(0, 1)
+        state = None if before is None else before[layer]
+        x = _Recurrence.apply(gates, weights["weight_hh"], weights["bias_hh"], state)
+        ends.append(x[-1])
+    return x.transpose(0, 1), torch.stack(ends)

@@ -60,6 +60,10 @@ class SlowTrunk(Part):
         spectrum_held = [sum(fine.sizes)] if fine and front else []
         self.sizes = [width, 3 * width * layers, width * layers, *spectrum_held, film.project.out_features]
         self.hops: Phases | None = None  # in a deployed trunk
+        # While training: the share of pieces before which the units have heard something else.
+        self.carried_share = 0.0
+        self.ends: Tensor | None = None
+        self.draws = 0
 
     @property
     def state_spec(self) -> StateSpec:
@@ -89,7 +93,19 @@ class SlowTrunk(Part):
     def recur(self, x: Tensor) -> Tensor:
         """The recurrent units over `[batch, slow frames, width]`, in float32: rounding errors would add up."""
         with torch.autocast(x.device.type, enabled=False):
-            return gated_recurrence(self.gru, x.float())
+            if not (self.training and self.carried_share):
+                return gated_recurrence(self.gru, x.float())[0]
+            y, ends = gated_recurrence(self.gru, x.float(), self._carried(len(x)))
+            self.ends = ends.detach()
+            return y
+
+    def _carried(self, batch: int) -> Tensor | None:
+        """Units `[layers, batch, width]` to begin with: for some pieces what another piece of the last step left."""
+        if self.ends is None or self.ends.shape[1] != batch:
+            return None
+        self.draws += 1
+        carried = torch.rand(batch, generator=torch.Generator().manual_seed(self.draws)) < self.carried_share
+        return self.ends.roll(1, 1) * carried.to(self.ends)[:, None]
 
     @torch.compiler.disable  # strided views of overlapping windows; nothing of it learns
     @torch.no_grad()
