@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
+import rtsep
 from tests.training.objectives import objective
 from tests.training.songs import stem_folder
 from tests.training.tiny import TINY
@@ -152,6 +153,15 @@ def test_noisy_targets_by_hand() -> None:
     assert torch.allclose(found[:, 0], first[:, 0] + second[:, 1], atol=1e-6)
     noisy = task(recipe("noisy-targets")).examples(5, 2)
     assert torch.allclose(noisy[:, 0], first.sum(1), atol=1e-6) and torch.allclose(noisy[:, 1], second[:, 1], atol=1e-6)
+
+
+def test_bootstrapped_targets_by_hand() -> None:
+    """The target is what the teacher makes of the noisy speech; the noise is what it left of the example before."""
+    made = task(recipe("noisy-targets", "data.targets=bootstrap", "data.teacher=denoise-small")).examples(5, 3)
+    noisy = task(recipe("noisy-targets", "data.targets=clean")).examples(5, 3).sum(1)
+    speech = torch.from_numpy(np.stack([rtsep.enhance(each.numpy(), 48000, "denoise-small") for each in noisy]))
+    assert torch.allclose(made[:, 0], speech, atol=1e-6)
+    assert torch.allclose(made[:, 1], (noisy - speech)[[2, 0, 1]], atol=1e-6)
 
 
 def test_a_class_is_asked_for() -> None:
