@@ -254,6 +254,26 @@ def test_informed_songs(tmp_path: Path) -> None:
     assert task(plain, known).conditions(0, 2) is None
 
 
+def test_a_side_sequence_of_another_length_and_place(tmp_path: Path) -> None:
+    """Of 8 frames 4 to 8 are told, in one piece anywhere: what the vocals do, in so many frames."""
+    stems = stem_folder(tmp_path / "stems", ("a", "b", "c", "d"), 3.0)
+    known = [replace(row, split=split) for row in read_dataset(f"stems={stems}", 1.0) for split in ("train", "valid")]
+    changes = ["network.side_frames=8", "data.mix.seconds=1.28", "network.layers=1", "data.side_room=0.5"]
+    about = task(recipe("weakly-informed", *changes), known)
+    spans = set()
+    for step in range(6):
+        songs, sides = about.examples(step, 2), about.conditions(step, 2)
+        vocals = songs[:, 1].mean(1) / songs.sum(1).square().flatten(1).mean(1).sqrt()[:, None]
+        for wave, side in zip(vocals, sides.view(2, 8, 2), strict=True):
+            told = side.sum(-1).nonzero().flatten().tolist()
+            assert 4 <= len(told) <= 8 and told == list(range(told[0], told[-1] + 1))
+            assert torch.equal(side[told].flatten(), activity_sequence(wave[None], len(told), 2)[0])
+            spans.add((told[0], len(told)))
+    assert len({begin for begin, _ in spans}) > 1 and len({length for _, length in spans}) > 1
+    assert torch.equal(about.conditions(3, 2), about.conditions(3, 2))
+    assert all(torch.equal(*each) for each in zip(about.valid_conditions(), about.fixed_conditions, strict=True))
+
+
 def test_songs(tmp_path: Path) -> None:
     stems = stem_folder(tmp_path / "stems", ("a", "b", "c", "d"), 3.0)
     known = [replace(row, split=split) for row in read_dataset(f"stems={stems}", 1.0) for split in ("train", "valid")]
@@ -269,6 +289,7 @@ def test_songs(tmp_path: Path) -> None:
         ("noisy-targets", "data.targets=dirty", "data.targets is one of"),
         ("noisy-targets", "data.targets=bootstrap", "data.teacher names the model"),
         ("weakly-informed", "data.side=smell", "data.side is one of"),
+        ("weakly-informed", "data.side_room=1", "a share of the side frames"),
         ("two-speakers", "data.labelled=0.5", "data has no key labelled"),
     ],
 )
