@@ -21,6 +21,7 @@ from training.tasks.unlabelled import MixturesTask, UnlabelledTask
 
 Signal = NDArray[np.float32]
 SILENT = 1e-8  # mean square under which a source is not there
+VOICES = (1, 2, 3)  # at once, where their number is unknown
 QUIET_DB = -60.0  # of PES and EPS: recordings are never exactly silent
 
 #: measure -> (column title, decimals)
@@ -28,6 +29,8 @@ MEASURES: dict[str, tuple[str, int]] = separation_metrics.MEASURES | {
     "pesq_wb": speech_metrics.MEASURES["pesq_wb"],
     "estoi": speech_metrics.MEASURES["estoi"],
     "counted": ("count right", 2),
+    **{f"si_sdr_{count}": (f"SI-SDR of {count}", 2) for count in VOICES},
+    **{f"counted_{count}": (f"count right of {count}", 2) for count in VOICES},
     "low_in_pauses": ("< 500 Hz left in pauses", 1),
     "input_sdr": ("SDR of the input", 2),
     "binary_sdr": ("SDR of the ideal binary mask", 2),
@@ -101,10 +104,7 @@ def score_example(task: Task, model: Any, sources: Signal, condition: Signal | N
     references = dict(zip(task.sources, mono, strict=True))
     there = {name: each for name, each in references.items() if np.mean(each**2) > SILENT}
     if isinstance(task, UnknownSpeakersTask):
-        if not there:
-            return {}
-        found = separation_metrics.score(there, estimates, rate, any_order=True, bss=False)
-        return _mean(found) | {"counted": float(len(estimates) == len(there))}
+        return voices_scores(there, estimates, rate)
     if isinstance(task, SpeakersTask):
         return _mean(separation_metrics.score(there, estimates, rate, any_order=True)) if len(there) > 1 else {}
     if isinstance(task, MixturesTask):
@@ -132,6 +132,17 @@ def score_example(task: Task, model: Any, sources: Signal, condition: Signal | N
             "low_in_pauses": low_in_pauses(estimates[aim], mono.sum(0), references[aim], rate),
         }
     return values
+
+
+def voices_scores(there: Mapping[str, Signal], estimates: Mapping[str, Signal], rate: float) -> dict[str, float]:
+    """Means over the voices that are there, in the better order, and whether as many were found; both also by their
+    number, as `si_sdr_2`. A voice that nothing was found for has no SI-SDR, but the count is wrong then. Empty where
+    nobody speaks."""
+    if not there:
+        return {}
+    values = _mean(separation_metrics.score(there, estimates, rate, any_order=True, bss=False))
+    values["counted"] = float(len(estimates) == len(there))
+    return values | {f"{measure}_{len(there)}": values[measure] for measure in ("si_sdr", "counted")}
 
 
 def beside_the_rest(

@@ -370,7 +370,10 @@ def check_target(name: str | Path, target: str) -> None:
     """Raises InputError for a model that does not put out ``target``, or is none at all."""
     spec = look_at(name).spec
     if spec.target != target:
-        raise InputError(f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists.")
+        raise InputError(
+            f"{spec.name} keeps {spec.target}, not {target}; choose another that `rtsep models` lists, or "
+            "take files apart with `rtsep separate`."
+        )
 
 
 def _opened(path: Path, backend: str) -> Model:

@@ -14,7 +14,15 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import methods
-from benchmarks.method_scores import MEASURES, best_sum, instrument_scores, low_in_pauses, score_examples, sdr
+from benchmarks.method_scores import (
+    MEASURES,
+    best_sum,
+    instrument_scores,
+    low_in_pauses,
+    score_examples,
+    sdr,
+    voices_scores,
+)
 from benchmarks.methods import CLASSIFIER, CODEC, COMPARISONS, ROWS, Comparison, direction, recipe_of
 from tests.training.songs import stem_folder
 from tests.training.stems import instrument_folder
@@ -124,6 +132,20 @@ def test_a_song_is_scored(tmp_path: Path) -> None:
     found, count = score_examples(about, export(tmp_path / "checkpoint.pt", tmp_path / "m.onnx")[0], 1)
     assert count == 1 and found["sdr"] is not None and found["input_sdr"] is not None
     assert found["binary_sdr"] is not None and found["binary_sdr"] > found["input_sdr"]
+
+
+def test_voices_are_scored_by_their_number_by_hand() -> None:
+    """Two voices, a hundredth of the other left in each: 40 dB, and both found; of three only two are found."""
+    draw = np.random.default_rng(0).standard_normal
+    one, two, three = (draw(16000).astype(np.float32) * 0.1 for _ in range(3))
+    made = {"source-1": two + 0.01 * one, "source-2": one + 0.01 * two}
+    found = voices_scores({"first": one, "second": two}, made, 16000)
+    assert found["si_sdr_2"] == found["si_sdr"] == pytest.approx(40, abs=0.3)
+    assert found["counted_2"] == found["counted"] == 1
+    assert not {"si_sdr_1", "counted_1", "si_sdr_3", "counted_3"} & set(found)
+    missed = voices_scores({"first": one, "second": two, "third": three}, made, 16000)
+    assert missed["counted_3"] == missed["counted"] == 0 and "counted_2" not in missed
+    assert voices_scores({}, made, 16000) == {}
 
 
 def test_instruments_are_scored_by_hand() -> None:

@@ -348,6 +348,14 @@ def test_a_model_for_songs_is_refused(here):
     assert names(here) == ["a.wav", "songs.onnx"]
 
 
+def test_a_model_for_files_is_refused_live(here):
+    """What is left goes in again only when it has come out: this cannot run live, and the sentence says what can."""
+    Network(sources=("one", "rest")).save(here / "voices.onnx", target="one")
+    result = rtsep("denoise", "--live", "--output", "nowhere", "--model", "voices.onnx")
+    assert result.exit_code == 2
+    assert_one_sentence(result, "keeps one, not speech", "with `rtsep separate`")
+
+
 def test_strength_in_other_words(here, model):
     write("a.wav")
     for number, strength in enumerate(("MAX", "inf", "Max")):

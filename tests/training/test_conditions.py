@@ -82,6 +82,22 @@ def test_a_condition_changes_while_the_stream_runs(tmp_path: Path) -> None:
     assert not stream.condition.any()
 
 
+def test_a_side_sequence_grows_while_the_stream_runs(tmp_path: Path) -> None:
+    """Frames that come later are ramped in over 8 hops of 128 (20 ms), and before they come they count for nothing."""
+    made, step, _ = files(SIDE, tmp_path)
+    wave, side = torch.randn(1, 128 * 60) * 0.1, torch.rand(6, 2)
+    stream = rtsep.load(step).stream(condition=side[:2].numpy())
+    pieces = [stream.process(wave[0, : 128 * 30].numpy(), sources=True)]
+    stream.condition = side[:5].numpy()
+    pieces.append(stream.process(wave[0, 128 * 30 :].numpy(), sources=True))
+    found = np.concatenate([*pieces, stream.flush(sources=True)], 1)[:, stream.latency :]
+    first, then = (torch.cat([side[:count], torch.zeros(6 - count, 2)]).flatten() for count in (2, 5))
+    shares = (torch.arange(61) - 29).clamp(0, 8)[:, None] / 8
+    told = shares * then + (1 - shares) * first
+    assert np.abs(found - made(wave, told[None])[0].numpy()).max() < 1e-4
+    assert np.abs(found - made(wave, first[None])[0].numpy()).max() > 1e-3
+
+
 def test_what_is_no_condition_is_refused(tmp_path: Path) -> None:
     _, step, _ = files(FILM, tmp_path)
     stream = rtsep.load(step).stream()

@@ -195,6 +195,10 @@ def test_the_classifier_learns_and_its_loss_prefers_the_right_sound(tmp_path: Pa
         loss(each, references)[0].item() for each in (references, references.flip(1), torch.zeros_like(references))
     )
     assert right < none < swapped
+    gain = 1 / references.sum(1).square().mean().sqrt()
+    likely = torch.sigmoid(classifier.clip(references[0] * gain))  # [sources, classes], of which each has its own
+    by_hand = -(likely.diag().log().sum() + (1 - likely).log().sum() - (1 - likely).diag().log().sum())
+    assert right == pytest.approx(by_hand.item(), rel=1e-3)
     assert classifier(torch.randn(2, 16000)).shape == (2, 15, 2)
     with pytest.raises(ValueError, match="it needs the file of its event classifier"):
         objective([{"loss": "classifier", "of": "beep"}], names)

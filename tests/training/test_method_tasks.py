@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
+import rtsep
 from tests.training.objectives import objective
 from tests.training.songs import stem_folder
 from tests.training.tiny import TINY
@@ -154,6 +155,15 @@ def test_noisy_targets_by_hand() -> None:
     assert torch.allclose(noisy[:, 0], first.sum(1), atol=1e-6) and torch.allclose(noisy[:, 1], second[:, 1], atol=1e-6)
 
 
+def test_bootstrapped_targets_by_hand() -> None:
+    """The target is what the teacher makes of the noisy speech; the noise is what it left of the example before."""
+    made = task(recipe("noisy-targets", "data.targets=bootstrap", "data.teacher=denoise-small")).examples(5, 3)
+    noisy = task(recipe("noisy-targets", "data.targets=clean")).examples(5, 3).sum(1)
+    speech = torch.from_numpy(np.stack([rtsep.enhance(each.numpy(), 48000, "denoise-small") for each in noisy]))
+    assert torch.allclose(made[:, 0], speech, atol=1e-6)
+    assert torch.allclose(made[:, 1], (noisy - speech)[[2, 0, 1]], atol=1e-6)
+
+
 def test_a_class_is_asked_for() -> None:
     made = recipe("query-by-class", "network.classes=[rain, chainsaw, helicopter]")
     about = task(made)
@@ -244,6 +254,26 @@ def test_informed_songs(tmp_path: Path) -> None:
     assert task(plain, known).conditions(0, 2) is None
 
 
+def test_a_side_sequence_of_another_length_and_place(tmp_path: Path) -> None:
+    """Of 8 frames 4 to 8 are told, in one piece anywhere: what the vocals do, in so many frames."""
+    stems = stem_folder(tmp_path / "stems", ("a", "b", "c", "d"), 3.0)
+    known = [replace(row, split=split) for row in read_dataset(f"stems={stems}", 1.0) for split in ("train", "valid")]
+    changes = ["network.side_frames=8", "data.mix.seconds=1.28", "network.layers=1", "data.side_room=0.5"]
+    about = task(recipe("weakly-informed", *changes), known)
+    spans = set()
+    for step in range(6):
+        songs, sides = about.examples(step, 2), about.conditions(step, 2)
+        vocals = songs[:, 1].mean(1) / songs.sum(1).square().flatten(1).mean(1).sqrt()[:, None]
+        for wave, side in zip(vocals, sides.view(2, 8, 2), strict=True):
+            told = side.sum(-1).nonzero().flatten().tolist()
+            assert 4 <= len(told) <= 8 and told == list(range(told[0], told[-1] + 1))
+            assert torch.equal(side[told].flatten(), activity_sequence(wave[None], len(told), 2)[0])
+            spans.add((told[0], len(told)))
+    assert len({begin for begin, _ in spans}) > 1 and len({length for _, length in spans}) > 1
+    assert torch.equal(about.conditions(3, 2), about.conditions(3, 2))
+    assert all(torch.equal(*each) for each in zip(about.valid_conditions(), about.fixed_conditions, strict=True))
+
+
 def test_songs(tmp_path: Path) -> None:
     stems = stem_folder(tmp_path / "stems", ("a", "b", "c", "d"), 3.0)
     known = [replace(row, split=split) for row in read_dataset(f"stems={stems}", 1.0) for split in ("train", "valid")]
@@ -259,6 +289,7 @@ def test_songs(tmp_path: Path) -> None:
         ("noisy-targets", "data.targets=dirty", "data.targets is one of"),
         ("noisy-targets", "data.targets=bootstrap", "data.teacher names the model"),
         ("weakly-informed", "data.side=smell", "data.side is one of"),
+        ("weakly-informed", "data.side_room=1", "a share of the side frames"),
         ("two-speakers", "data.labelled=0.5", "data has no key labelled"),
     ],
 )

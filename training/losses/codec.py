@@ -1,6 +1,7 @@
-"""What a codec makes of a sound, learnt by a network, which then serves as a loss (Ananthabhotla et al. 2020,
-arXiv 2001.04460, "Using a neural network codec approximation loss to improve source separation performance in limited
-capacity networks").
+"""What a codec makes of a sound, learnt by a network, which then serves as a loss.
+
+Ananthabhotla, Ewert & Paradiso 2020, "Using a neural network codec approximation loss to improve source separation
+performance in limited capacity networks".
 
 A codec of few bits keeps what is heard and drops what is masked, and a network that learns to do as it does must know
 the difference. Differences of its activations weigh errors accordingly.

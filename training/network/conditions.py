@@ -48,10 +48,11 @@ class FilmCondition(Condition):
 class SideAttention(Condition):
     """A sequence of any length up to `side_frames`, of `side_width` numbers a frame, that has another clock than sound.
 
-    Schulze-Forster et al. 2019 (arXiv 1911.02286): scores g W_s hᵀ between what is heard, g, and every side frame, h;
-    the mean of the side frames, weighted by the softmax of the scores, is heard beside the sound. A side frame is
-    encoded with its two neighbours and its place. Frames of zeros are none: those behind the end, and, of a sequence
-    that is handed over while the sound runs, those that are yet to come. Without any, nothing is added.
+    Schulze-Forster et al. 2019, "Weakly informed audio source separation", WASPAA: scores g W_s hᵀ between what is
+    heard, g, and every side frame, h; the mean of the side frames, weighted by the softmax of the scores, is heard
+    beside the sound. A side frame is encoded with its two neighbours and its place. Frames of zeros are none: those
+    behind the end, and, of a sequence that is handed over while the sound runs, those that are yet to come. Without
+    any, nothing is added.
     """
 
     def __init__(self, spec: NetworkSpec, features: int):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from training.losses.activity import active_hops
 from training.losses.spectrum import spectrum
 from training.tasks.songs import SongOptions, SongTask
+from training.tasks.task import VALID_SEED
 
 SIDES = ("activity", "magnitude", "constant")
 
@@ -18,13 +20,17 @@ SIDES = ("activity", "magnitude", "constant")
 @dataclass(frozen=True)
 class InformedOptions(SongOptions):
     """`side`: whether the vocals sound, or their magnitude in bands, a side frame at a time; or ones, which tell
-    nothing: what the attention alone is worth."""
+    nothing: what the attention alone is worth. Up to `side_room` of the side frames, a share, are empty before and
+    behind what is told, so that its length and its place say nothing of the clock."""
 
     side: str = "activity"
+    side_room: float = 0.0
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             raise ValueError(f"data.side is one of {', '.join(SIDES)}, not {self.side!r}.")
+        if not 0 <= self.side_room <= 0.9:
+            raise ValueError(f"data.side_room is a share of the side frames, 0 to 0.9, not {self.side_room:g}.")
 
 
 class InformedSongsTask(SongTask):
@@ -39,24 +45,37 @@ class InformedSongsTask(SongTask):
     conditioned = ("attention", "")
 
     def conditions(self, step: int, count: int) -> Tensor | None:
-        return self.side(self.examples(step, count))
+        return self.side(self.examples(step, count), np.random.default_rng((self.recipe.training.seed, step, 5)))
 
     def valid_conditions(self) -> list[Tensor | None]:
-        return [self.side(batch) for batch in self.fixed]
+        rng = np.random.default_rng(VALID_SEED)
+        return [self.side(batch, rng) for batch in self.fixed]
 
-    def side(self, examples: Tensor) -> Tensor | None:
+    def side(self, examples: Tensor, rng: np.random.Generator) -> Tensor | None:
         """Of examples `[count, 2, (2,) samples]` → `[count, side_frames × side_width]`; None without a condition."""
-        spec = self.recipe.network
+        spec, room = self.recipe.network, self.recipe.options.side_room
         if not spec.condition:
             return None
-        if self.recipe.options.side == "constant":
-            return examples.new_ones(len(examples), spec.condition_size)
         vocals = examples[:, 1].mean(1) if examples.ndim == 4 else examples[:, 1]
         level = examples.sum(1).square().flatten(1).mean(1).sqrt() + 1e-6
         vocals = vocals / level[:, None]
-        if self.recipe.options.side == "activity":
-            return activity_sequence(vocals, spec.side_frames, spec.side_width)
-        return magnitude_sequence(vocals, spec.side_frames, spec.side_width, spec.sample_rate)
+        if not room:
+            return self.sequence(vocals, spec.side_frames)
+        made = vocals.new_zeros(len(vocals), spec.side_frames, spec.side_width)
+        for place, wave in zip(made, vocals, strict=True):
+            length = spec.side_frames - int(rng.integers(int(room * spec.side_frames) + 1))
+            begin = int(rng.integers(spec.side_frames - length + 1))
+            place[begin : begin + length] = self.sequence(wave[None], length).view(length, spec.side_width)
+        return made.flatten(1)
+
+    def sequence(self, vocals: Tensor, frames: int) -> Tensor:
+        """What is told of `vocals` `[count, samples]` in so many frames, `[count, frames × side_width]`."""
+        spec, side = self.recipe.network, self.recipe.options.side
+        if side == "constant":
+            return vocals.new_ones(len(vocals), frames * spec.side_width)
+        if side == "activity":
+            return activity_sequence(vocals, frames, spec.side_width)
+        return magnitude_sequence(vocals, frames, spec.side_width, spec.sample_rate)
 
 
 def activity_sequence(vocals: Tensor, frames: int, width: int) -> Tensor:
