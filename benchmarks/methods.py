@@ -94,6 +94,7 @@ ROWS: dict[str, Row] = {
     "baseline": Row("weakly-informed", ("network.condition=''", "network.side_frames=0", "network.side_width=0")),
     "informed-constant": Row("weakly-informed", ("data.side=constant",)),
     "informed-activity": Row("weakly-informed"),
+    "informed-moved": Row("weakly-informed", ("data.side_room=0.5",)),
     "informed-magnitude": Row("weakly-informed", ("data.side=magnitude", "network.side_width=17")),
     "supervised": Row("adversarial", ("data.unlabelled_share=0", *(f"losses.critic {name}=null" for name in
                                       ("speech", "noise")), "losses.additive=null")),
@@ -105,6 +106,7 @@ ROWS: dict[str, Row] = {
     "mixit": Row("mixit"),
     "mixit-supervised": Row("mixit", ("data.single_share=0.2",)),
     "query-by-class": Row("query-by-class"),
+    "query-by-class-heard": Row("query-by-class", (f"data.classifier=WORK/{CLASSIFIER}",), ("event_classifier",)),
     "weak-labels": Row("weak-labels", (f"losses.classifier dog_bark rain sea_waves rooster.file=WORK/{CLASSIFIER}",),
                        ("event_classifier",)),
     "clean-targets": Row("noisy-targets", ("data.targets=clean",)),
@@ -149,7 +151,7 @@ COMPARISONS: dict[str, Comparison] = {
         MASKED,
     ),
     "Weakly informed": Comparison(
-        ("baseline", "informed-constant", "informed-activity", "informed-magnitude"),
+        ("baseline", "informed-constant", "informed-activity", "informed-moved", "informed-magnitude"),
         ("sdr", "sir", "sar", "pes", "eps"),
         *("pes", {"baseline": -44.9, "informed-activity": -85.2}, "vocals of MUSDB18 (Schulze-Forster et al. 2019)"),
     ),
@@ -161,8 +163,11 @@ COMPARISONS: dict[str, Comparison] = {
     "Voices of one kind": Comparison(
         ("two-speakers", "deep-clustering", "one-and-rest"), ("si_sdr", "si_sdri", "counted")
     ),
+    "Unknown number of voices": Comparison(
+        ("one-and-rest",), tuple(f"{measure}_{voices}" for voices in (1, 2, 3) for measure in ("si_sdr", "counted"))
+    ),
     "MixIT": Comparison(("mixit", "mixit-supervised"), ("si_sdr", "si_sdri")),
-    "Events": Comparison(("query-by-class", "weak-labels"), ("si_sdr", "si_sdri")),
+    "Events": Comparison(("query-by-class", "query-by-class-heard", "weak-labels"), ("si_sdr", "si_sdri")),
     "Without clean speech": Comparison(("clean-targets", "noisy-targets", "noise2noise", "bootstrap"), QUALITY),
     "Wind": Comparison(("wind-denoise", "wind"), ("low_in_pauses", *QUALITY)),
 }  # fmt: skip
