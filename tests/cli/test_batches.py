@@ -380,7 +380,8 @@ def test_what_the_sound_is_for_chooses_the_strength(here, model):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_standard_output_is_one_sentence(here, model):
     write("a.wav")
-    for words in (("models",), ("models", "--json"), ("denoise", "a.wav", "--json", "-q", "--model", model)):
+    verbs = (("models",), ("models", "--json"), ("denoise", "a.wav", "--json", "-q", "--model", model))
+    for words in (*verbs, ("--version",), ("--help",), ("denoise", "--help"), ("bench", "--help")):
         with open("/dev/full", "wb") as full:
             done = subprocess.run(command(*words), stdout=full, stderr=subprocess.PIPE, env=environment())
         assert done.returncode == 1
