@@ -7,13 +7,13 @@ import math
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rtsep.audio_io.headers import Extent, Header, look
 from rtsep.audio_io.patched_file import PatchedFile, openable
+from rtsep.audio_io.temporary_folder import temporary_folder
 from rtsep.audio_io.video import extract_sound, ffmpeg
 from rtsep.errors import InputError, RtsepError
 
@@ -227,17 +227,6 @@ def _one_block_less(told: int, decoded: int) -> bool:
     return 0 < decoded - told < 8_192 and told > 0
 
 
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder that is gone afterwards; raises RtsepError, which blames no file, when there can be none."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="rtsep-")
-    except OSError as error:
-        raise RtsepError(f"{no_room(error)}; set TMPDIR to a roomy folder.") from None
-    with folder as name:
-        yield Path(name)
-
-
 def keep_stream(stream: BinaryIO, path: Path, begin: bytes = b"") -> None:
     """Write ``begin`` and the rest of standard input to ``path``; raises RtsepError where there is no room."""
     try:
@@ -249,10 +238,6 @@ def keep_stream(stream: BinaryIO, path: Path, begin: bytes = b"") -> None:
         raise RtsepError(
             f"Standard input could not be kept in {path.parent} ({why}); set TMPDIR to a roomy folder."
         ) from None
-
-
-def no_room(error: OSError) -> str:
-    return f"Nothing can be kept in the folder for temporary files ({error.strerror or error})"
 
 
 def look_closely(path: Path) -> Header:
