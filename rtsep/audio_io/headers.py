@@ -7,9 +7,10 @@ want all of the sound, or to be told.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -36,6 +37,7 @@ class Header:
 
     patches: (offset, bytes) that must stand there for libsndfile to read all of a WAV whose header is wrong.
     links: byte ranges (begin, end) of the Ogg files that are joined to this one; empty when it is a single one.
+    torn: which of ``links``, from 0, break off within a page; for the last one that is ``extent``.
     mpeg: MP3 by itself, whose decoder in libsndfile complains on standard error about what is damaged.
     samples: length that a ``fact`` chunk gives (compressed WAV decodes to whole blocks, which are longer), or None.
     open_end: an Opus file whose last page is not marked as the last: libsndfile keeps back its last 20 ms, and ffmpeg
@@ -45,6 +47,7 @@ class Header:
     extent: Extent
     patches: tuple[tuple[int, bytes], ...] = ()
     links: tuple[tuple[int, int], ...] = ()
+    torn: tuple[int, ...] = ()
     mpeg: bool = False
     samples: int | None = None
     open_end: bool = False
@@ -176,12 +179,12 @@ def _ogg(file: BinaryIO, start: int, size: int) -> Header:
     if page + 27 + segments > len(tail):
         return Header(Extent.CUT)
     end = page + 27 + segments + sum(tail[page + 27 : page + 27 + segments])
+    links, torn = _links(file, start, size)
     if end > len(tail):
-        return Header(Extent.CUT, links=_links(file, start, size))
-    links = _links(file, start, size)
+        return Header(Extent.CUT, links=links, torn=torn)
     last_page = bool(tail[page + 5] & 4)
     if last_page or links:
-        return Header(Extent.WHOLE, links=links)
+        return Header(Extent.WHOLE, links=links, torn=torn)
     file.seek(start)
     opening = file.read(27 + 255 + 19)
     opening = opening[27 + opening[26] :]  # what the first page holds (RFC 7845, section 5.1)
@@ -191,20 +194,41 @@ def _ogg(file: BinaryIO, start: int, size: int) -> Header:
     return Header(Extent.WHOLE, samples=position - int.from_bytes(opening[10:12], "little"), open_end=True)
 
 
-def _links(file: BinaryIO, start: int, size: int) -> tuple[tuple[int, int], ...]:
-    """Byte ranges of joined Ogg files (RFC 3533, "chaining"): each begins with pages marked as first ones."""
-    begins, position, opening = [start], start, True
-    while position + 27 <= size:
-        file.seek(position)
-        head = file.read(27 + 255)
-        if len(head) < 27 or head[:4] != b"OggS":
-            break
-        first = bool(head[5] & 2)
-        if first and not opening:
+def _links(file: BinaryIO, start: int, size: int) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Byte ranges of joined Ogg files (RFC 3533, "chaining"), each of which begins with pages marked as first ones.
+
+    And which of them break off within a page, before the next one begins. Both are empty for a single file.
+    """
+    begins, torn, opening = [start], [], True
+    for position, flags, after_torn_page in _ogg_pages(file, start, size):
+        first = bool(flags & 2)
+        if first and (after_torn_page or not opening):
+            if after_torn_page:
+                torn.append(len(begins) - 1)
             begins.append(position)
         opening = first
-        position += 27 + head[26] + sum(head[27 : 27 + head[26]])
-    return tuple(zip(begins, [*begins[1:], size], strict=True)) if len(begins) > 1 else ()
+    if len(begins) == 1:
+        return (), ()
+    return tuple(zip(begins, [*begins[1:], size], strict=True)), tuple(torn)
+
+
+def _ogg_pages(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int, bool]]:
+    """Offset and flags of every page, and whether the page before it is shorter than it says."""
+    position, torn = start, False
+    while 0 <= position <= size - 27:
+        file.seek(position)
+        head = file.read(27 + 255)
+        yield position, head[5], torn
+        end = position + 27 + head[26] + sum(head[27 : 27 + head[26]])
+        file.seek(end)
+        torn = end != size and file.read(4) != b"OggS"
+        position = _find(file, b"OggS", position + 4) if torn else end
+
+
+def _find(file: BinaryIO, words: bytes, begin: int) -> int:
+    """Offset of the first ``words`` from ``begin`` on, or -1."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(words, begin)
 
 
 def _flac(file: BinaryIO, start: int) -> Extent:

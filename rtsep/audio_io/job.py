@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rtsep.audio_io.files import FileReport, MakeProcessor, Processor, enhance_file
 from rtsep.audio_io.raw import RawFormat
-from rtsep.audio_io.source import DamagedError, keep_stream, temporary_folder
+from rtsep.audio_io.source import DamagedError, keep_stream
+from rtsep.audio_io.temporary_folder import temporary_folder
 from rtsep.errors import RtsepError
 
 if TYPE_CHECKING:

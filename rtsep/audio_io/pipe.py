@@ -16,7 +16,8 @@ from rtsep.audio_io.files import FileReport, MakeProcessor, enhance_file, make_p
 from rtsep.audio_io.headers import is_unsized
 from rtsep.audio_io.raw import RawFormat, parse_fmt
 from rtsep.audio_io.sink import reader_is_gone
-from rtsep.audio_io.source import keep_stream, temporary_folder
+from rtsep.audio_io.source import keep_stream
+from rtsep.audio_io.temporary_folder import temporary_folder
 from rtsep.errors import InputError, RtsepError
 
 if TYPE_CHECKING:

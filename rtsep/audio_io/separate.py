@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtsep.audio_io.sink import OUTPUTS, Sink
 from rtsep.audio_io.source import DamagedError, Source
+from rtsep.audio_io.temporary_folder import temporary_folder
 from rtsep.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def separate_file(
     damage = None
     with contextlib.ExitStack() as files:
         sound = files.enter_context(Source(source))
-        spool = Path(files.enter_context(tempfile.TemporaryDirectory(prefix="rtsep-")))
+        spool = files.enter_context(temporary_folder())
         ready: list[_Sinks] = []
         left: Any = sound
         whole: float | None = None

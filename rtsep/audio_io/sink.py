@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from rtsep.audio_io.headers import Extent, extent
 from rtsep.audio_io.part_file import PartFile
 from rtsep.audio_io.patched_file import openable
-from rtsep.audio_io.source import FLOATS, Source, no_room
+from rtsep.audio_io.source import FLOATS, Source
+from rtsep.audio_io.temporary_folder import no_room
 from rtsep.errors import InputError, RtsepError
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ import math
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rtsep.audio_io.headers import Extent, Header, look
 from rtsep.audio_io.patched_file import PatchedFile, openable
+from rtsep.audio_io.temporary_folder import temporary_folder
 from rtsep.audio_io.video import extract_sound, ffmpeg
 from rtsep.errors import InputError, RtsepError
 
@@ -47,6 +47,7 @@ class Source:
         self.check = check or (lambda: None)
         header = look_closely(path)
         self._cut = header.extent is Extent.CUT
+        self._gaps = {index + 1 for index in header.torn}  # before which of ``_sounds`` some sound is missing
         self._hurt: int | None = None  # sample at which, or shortly after which, the first broken place begins
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opening:
@@ -54,7 +55,7 @@ class Source:
             by_ffmpeg = header.extent is Extent.UNKNOWN or (better and ffmpeg() is not None)
             self._sounds = [] if by_ffmpeg else self._opened(header, opening)
             try:
-                self._sounds = self._sounds or [self._extracted(opening)]
+                self._sounds = self._sounds or self._extracted(header, opening)
             except InputError:
                 if not self._cut:
                     raise
@@ -111,7 +112,9 @@ class Source:
         import soundfile
 
         done, self._hurt = 0, None
-        for sound in self._sounds:
+        for index, sound in enumerate(self._sounds):
+            if index in self._gaps and self._hurt is None:
+                self._hurt = done
             while done < self.samples:
                 place = np.full((min(BLOCK, self.samples - done), self.channels), np.nan, np.float32)
                 try:
@@ -181,16 +184,33 @@ class Source:
             stack.push(opening.pop_all())
         return sounds
 
-    def _extracted(self, stack: contextlib.ExitStack) -> soundfile.SoundFile:
+    def _extracted(self, header: Header, stack: contextlib.ExitStack) -> list[soundfile.SoundFile]:
+        """What ffmpeg makes of the file, or of each of those joined to it, at the rate and channels of the first."""
         import soundfile
 
         folder = stack.enter_context(temporary_folder())
-        self.readable = folder / "sound.flac"
-        self._cut |= not extract_sound(self.path, self.readable, self.check)
-        try:
-            return stack.enter_context(soundfile.SoundFile(self.readable))
-        except soundfile.LibsndfileError:
-            raise InputError(f"{self.path} is not a sound file that can be read.") from None
+        sounds: list[soundfile.SoundFile] = []
+        why = InputError(f"{self.path} is not a sound file that can be read.")
+        self._gaps = set()
+        for index, link in enumerate(header.links or (None,)):
+            target = folder / f"{index}.flac"
+            form = (sounds[0].samplerate, sounds[0].channels) if sounds else None
+            whole = False
+            try:
+                whole = extract_sound(self.path, target, self.check, part=link, form=form)
+                sounds.append(stack.enter_context(soundfile.SoundFile(target)))
+            except InputError as error:
+                why = error
+            except soundfile.LibsndfileError:
+                pass
+            if not whole or index in header.torn:
+                self._gaps.add(len(sounds))
+            if len(sounds) == 1:
+                self.readable = Path(sounds[0].name)
+        if not sounds:
+            raise why
+        self._cut |= len(sounds) in self._gaps
+        return sounds
 
     def __enter__(self) -> Source:
         return self
@@ -207,17 +227,6 @@ def _one_block_less(told: int, decoded: int) -> bool:
     return 0 < decoded - told < 8_192 and told > 0
 
 
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder that is gone afterwards; raises RtsepError, which blames no file, when there can be none."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="rtsep-")
-    except OSError as error:
-        raise RtsepError(f"{no_room(error)}; set TMPDIR to a roomy folder.") from None
-    with folder as name:
-        yield Path(name)
-
-
 def keep_stream(stream: BinaryIO, path: Path, begin: bytes = b"") -> None:
     """Write ``begin`` and the rest of standard input to ``path``; raises RtsepError where there is no room."""
     try:
@@ -229,10 +238,6 @@ def keep_stream(stream: BinaryIO, path: Path, begin: bytes = b"") -> None:
         raise RtsepError(
             f"Standard input could not be kept in {path.parent} ({why}); set TMPDIR to a roomy folder."
         ) from None
-
-
-def no_room(error: OSError) -> str:
-    return f"Nothing can be kept in the folder for temporary files ({error.strerror or error})"
 
 
 def look_closely(path: Path) -> Header:

@@ -17,7 +17,7 @@ _POLL = 0.1  # seconds between two looks at whether the user wants to stop
 _CUT = ("partial file", "ended prematurely")
 _NO_ROOM = ("No space left on device", "File too large", "Disk quota exceeded")
 # A file from elsewhere may be a playlist: it must not make ffmpeg fetch anything.
-_LOCAL = ("-protocol_whitelist", "file")
+_LOCAL = ("-protocol_whitelist", "file,subfile")
 # Codec of the sound by suffix, AAC for all others; 128 kbit/s a channel where the codec takes a rate.
 _CODECS = {
     ".mp3": ("libmp3lame", "-q:a", "0"),
@@ -34,12 +34,20 @@ def ffmpeg() -> str | None:
     return shutil.which("ffmpeg")
 
 
-def extract_sound(path: Path, target: Path, check: Callable[[], None] | None = None) -> bool:
+def extract_sound(
+    path: Path,
+    target: Path,
+    check: Callable[[], None] | None = None,
+    part: tuple[int, int] | None = None,
+    form: tuple[int, int] | None = None,
+) -> bool:
     """Write the first sound track of ``path`` to ``target`` as 24-bit FLAC, rate, channels and tags kept.
 
     What ``path`` is, ffmpeg finds out from its content. A track that begins after the picture is given its silence,
     so that it can be put back where it was.
     check: called ten times a second; what it raises stops ffmpeg and goes on to the caller.
+    part: offsets in bytes, begin and end, of what is to be read; all of ``path`` without.
+    form: rate in Hz and channels to convert to.
 
     Returns whether the sound is whole. Raises InputError when ffmpeg is missing or finds no sound; RtsepError when it
     cannot write.
@@ -47,7 +55,8 @@ def extract_sound(path: Path, target: Path, check: Callable[[], None] | None = N
     if ffmpeg() is None:
         raise InputError(f"{path} can only be read with ffmpeg, which is not installed; install it, or convert to WAV.")
     code, said = _run(
-        *(*_LOCAL, "-i", _url(path), "-map", "0:a:0", *_late(path)),
+        *(*_LOCAL, "-i", _url(path, part), "-map", "0:a:0", *_late(path)),
+        *(() if form is None else ("-ar", str(form[0]), "-ac", str(form[1]))),
         *("-c:a", "flac", "-sample_fmt", "s32", "-f", "flac", _url(target)),
         check=check,
     )
@@ -107,8 +116,9 @@ def _late(path: Path) -> Sequence[str]:
     return ("-af", "aresample=async=1:first_pts=0")
 
 
-def _url(path: Path) -> str:
-    return f"file:{path.absolute()}"
+def _url(path: Path, part: tuple[int, int] | None = None) -> str:
+    url = f"file:{path.absolute()}"
+    return url if part is None else f"subfile,,start,{part[0]},end,{part[1]},,:{url}"
 
 
 def _run(*words: str, check: Callable[[], None] | None) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any
 from rtsep.audio_io.job import Enhancers, Job, Outcome, Stopped, Work, do_job
 
 Progress = Callable[[int, int, int], Any]  # (number of the job, samples done, samples in all)
+_SAFE_PATH = "PYTHONSAFEPATH"  # Python's own variable, as its option -P
 _NEWS = 0.1  # seconds between two reports of one worker
 START_S = 0.5  # of a worker: so long one process would work on what the others get before it has begun
 _SPEED = 50 * 96_000  # bytes of sound a second that a process does, more or less: 50 times real time of 48 kHz, 16 bits
@@ -116,7 +118,7 @@ def _start(work: Work, with_news: bool) -> tuple[Connection, BaseProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, with_news))
     try:
-        with _interrupts_ignored():
+        with _interrupts_ignored(), _without_current_folder():
             process.start()
     except OSError:
         ours.close()
@@ -163,3 +165,20 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Processes started in here import nothing from the current folder, which may be anybody's (from Python 3.11 on).
+
+    Spawned ones run ``python -c``, which looks for `json` and all else there first.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rtsep.audio_io.job import Enhancers, Job, Work, do_job
-from rtsep.audio_io.source import temporary_folder
+from rtsep.audio_io.temporary_folder import temporary_folder
 from rtsep.batch.locations import Item, file_system, is_remote
 from rtsep.batch.manifest import DONE, EXISTED, FAILED, Result
 from rtsep.errors import RtsepError

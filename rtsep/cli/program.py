@@ -9,8 +9,8 @@ from typing import Any
 import typer
 import typer.core
 
-from rtsep.cli.shared import INTERRUPTED, complain
-from rtsep.errors import InputError
+from rtsep.cli.shared import INTERRUPTED, complain, complain_of_writing
+from rtsep.errors import InputError, RtsepError
 
 # What click says about a wrong option; newer typer keeps a click of its own, under no name that is meant for others.
 _UsageError: Any = typer.BadParameter.__base__
@@ -38,6 +38,9 @@ class Program(typer.core.TyperGroup):
             code = InputError.exit_code
         except typer.Abort:  # Ctrl-C before there was anything to stop
             code = INTERRUPTED
+        except OSError as error:  # help or the version, which are written before a verb begins
+            complain_of_writing(error)
+            code = RtsepError.exit_code
         if standalone_mode:
             sys.exit(code)
         return code

@@ -44,15 +44,19 @@ def verb(function: Verb) -> Verb:
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            what = error.filename or "Standard output"
-            complain(f"{what} could not be written: {error.strerror or error}.")
-            _forget_output()
+            complain_of_writing(error)
             raise typer.Exit(RtsepError.exit_code) from None
         except KeyboardInterrupt:
             complain("Stopped; nothing half-written was left behind.")
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def complain_of_writing(error: OSError) -> None:
+    """Say that standard output, or the file that ``error`` names, could not be written."""
+    complain(f"{error.filename or 'Standard output'} could not be written: {error.strerror or error}.")
+    _forget_output()
 
 
 def _forget_output() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from rtsep.audio_io.source import no_room
+from rtsep.audio_io.temporary_folder import no_room
 from rtsep.errors import InputError, RtsepError
 from rtsep.printable import printable
 

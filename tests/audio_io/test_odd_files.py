@@ -188,6 +188,38 @@ def test_a_chain_of_other_rates_is_read_too(tmp_path):
 
 
 @needs_ffmpeg
+def test_a_chain_of_other_codecs_is_read_too(tmp_path):
+    content = b""
+    for subtype, rate, channels in (("OPUS", 48000, 1), ("VORBIS", 44100, 2), ("OPUS", 48000, 1)):
+        soundfile.write(tmp_path / "part.ogg", noisy(rate, channels, 1.0), rate, format="OGG", subtype=subtype)
+        content += (tmp_path / "part.ogg").read_bytes()
+    (tmp_path / "in.ogg").write_bytes(content)
+    found = heard(tmp_path / "in.ogg")
+    assert found.shape == (3 * 48000, 1)
+    assert all(np.std(part) > 0.001 for part in np.split(found, 3))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_behind_a_part_of_a_chain_that_is_cut_off_the_next_is_read(tmp_path, rate):
+    soundfile.write(tmp_path / "cut.ogg", noisy(16000, 1, 5.0), 16000)
+    cut = (tmp_path / "cut.ogg").read_bytes()
+    cut = cut[: cut.rfind(b"OggS") + 200]
+    (tmp_path / "cut.ogg").write_bytes(cut)
+    soundfile.write(tmp_path / "next.ogg", noisy(rate, 1, 1.0), rate)
+    (tmp_path / "in.ogg").write_bytes(cut + (tmp_path / "next.ogg").read_bytes())
+    header = look(tmp_path / "in.ogg")
+    assert header.links[1][0] == len(cut) and header.torn == (0,)
+    with Source(tmp_path / "in.ogg") as sound:
+        blocks = sound.blocks()
+        samples = sum(len(next(blocks)) for _ in range(2))
+        with pytest.raises(RtsepError, match=r"is damaged at about .* s, where some sound is missing"):
+            while True:
+                samples += len(next(blocks))
+    assert abs(samples - soundfile.info(tmp_path / "cut.ogg").frames - 16000) < 100
+
+
+@needs_ffmpeg
 @pytest.mark.parametrize("seconds", [1.0, 2.345])
 def test_an_opus_file_whose_last_page_is_not_marked_has_its_last_sample(tmp_path, seconds):
     whole, unmarked = tmp_path / "whole.opus", tmp_path / "unmarked.opus"

@@ -252,6 +252,15 @@ def test_workers_need_no_semaphores(tmp_path, model, monkeypatch, always):
     assert [outcome.error for outcome in run(jobs, model, workers=2)] == [None] * 3
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no PYTHONSAFEPATH")
+def test_workers_run_nothing_of_the_current_folder(here, model, monkeypatch, always):
+    """A downloaded folder may hold a json.py."""
+    for name in ("json", "threading", "numpy"):
+        Path(f"{name}.py").write_text("import os\nos._exit(7)\n")
+    jobs = [Job(str(write(f"{n}.wav")), Path(f"{n}.out.wav")) for n in range(2)]
+    assert [outcome.error for outcome in run(jobs, model, workers=2)] == [None] * 2
+
+
 def test_where_no_process_can_be_started_this_one_works(tmp_path, model, monkeypatch, always):
     def refuse(*_: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -388,7 +397,8 @@ def test_what_the_sound_is_for_chooses_the_strength(here, model):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_standard_output_is_one_sentence(here, model):
     write("a.wav")
-    for words in (("models",), ("models", "--json"), ("denoise", "a.wav", "--json", "-q", "--model", model)):
+    verbs = (("models",), ("models", "--json"), ("denoise", "a.wav", "--json", "-q", "--model", model))
+    for words in (*verbs, ("--version",), ("--help",), ("denoise", "--help"), ("bench", "--help")):
         with open("/dev/full", "wb") as full:
             done = subprocess.run(command(*words), stdout=full, stderr=subprocess.PIPE, env=environment())
         assert done.returncode == 1

@@ -16,7 +16,7 @@ from rtsep.live.routing.devices import JACK
 
 pytestmark = pytest.mark.usefixtures("patient")
 
-NAMES = ("in[12]", "mic+1 (a.b)")
+NAMES = ("in[12]", "mic+1 (a.b)", "caf\udce9 [b]")  # the last one holds a byte that is not UTF-8
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from rtsep.live.backends.shared_state import SharedBlock
 from rtsep.live.choices import parse_gate
 from rtsep.live.engine.live_engine import LiveSettings
 from rtsep.live.model_selection import choose, work
+from rtsep.live.routing import sound_server
 from rtsep.live.routing.devices import JACK, Device, block_size, find, pair, two_clocks
 from rtsep.live.session import next_strength
 from rtsep.live.ui.keys import DOWN, UP, parse
@@ -257,6 +260,16 @@ def test_names_of_devices_that_look_like_markup_are_shown_as_they_are() -> None:
     assert find(strange, "[pro]", "input").index == 8
     with pytest.raises(InputError, match="takes for a pattern"):
         find(strange, "c++", "input")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_whose_name_is_not_text_is_living_all_the_same() -> None:
+    before = Path("/proc/self/comm").read_bytes()
+    try:
+        Path("/proc/self/comm").write_bytes(b"caf\xe9")
+        assert sound_server._identity(os.getpid()) is not None
+    finally:
+        Path("/proc/self/comm").write_bytes(before.strip())
 
 
 def test_a_device_of_the_sound_server_is_found_by_its_names() -> None:

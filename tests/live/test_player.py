@@ -442,6 +442,15 @@ def test_the_program_plays_a_list_in_json_and_ends_with_it(stereo_model: str, tm
     assert lines[0]["output"] == "system" and not done.stderr
 
 
+def test_a_song_that_begins_at_its_end_or_behind_it_is_over_at_once(stereo_model: str, tmp_path: Path) -> None:
+    song = saved(tmp_path, "1.wav", tune(0.8))
+    command = [sys.executable, "-m", "rtsep", "karaoke", song, "--model", stereo_model, "--from", "9", "--json"]
+    with jack_server(256):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert all(json.loads(text)["seconds"] == pytest.approx(0.8, abs=0.01) for text in done.stdout.splitlines())
+
+
 def test_keys_turn_what_they_should_and_the_screen_shows_it(stereo_model: str, tmp_path: Path) -> None:
     """A whole session without a device: what keys do to the player, and what is drawn of it."""
     from rich.console import Console

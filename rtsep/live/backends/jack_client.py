@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import sys
 import time
 
@@ -42,7 +43,7 @@ class JackClient:
         """size: samples that a probe may be long. Raises RtsepError when no server answers."""
         self.jack = library()
         status = ctypes.c_int(0)
-        self.client = self.jack.jack_client_open(name.encode(), NO_START, ctypes.byref(status))
+        self.client = self.jack.jack_client_open(os.fsencode(name), NO_START, ctypes.byref(status))
         if not self.client:
             raise RtsepError("No JACK server answers; start one.")
         self.out = self.jack.jack_port_register(self.client, b"out", AUDIO, OUTPUT, 0)
@@ -70,16 +71,16 @@ class JackClient:
         found = self.jack.jack_get_ports(self.client, pattern.encode(), None, 0)
         names: list[str] = []
         while found and found[len(names)]:
-            names.append(found[len(names)].decode())
+            names.append(os.fsdecode(found[len(names)]))
         return names
 
     def connect(self, source: str, target: str) -> None:
         """Raises RtsepError when one of the ports does not exist. Connected already is fine."""
-        if self.jack.jack_connect(self.client, source.encode(), target.encode()) not in (0, 17):
+        if self.jack.jack_connect(self.client, os.fsencode(source), os.fsencode(target)) not in (0, 17):
             raise RtsepError(f"JACK cannot connect {source} to {target}; there are {', '.join(self.ports())}.")
 
     def disconnect(self, source: str, target: str) -> None:
-        self.jack.jack_disconnect(self.client, source.encode(), target.encode())
+        self.jack.jack_disconnect(self.client, os.fsencode(source), os.fsencode(target))
 
     def probe(self, signal: np.ndarray, patience: float = 10.0) -> np.ndarray:
         """Play ``signal`` [samples] float32 and return what came in meanwhile, sample n beside sample n.

@@ -1,13 +1,15 @@
 """JACK clients whose names PortAudio takes for patterns, opened by clients of ours that stand in for them.
 
-PortAudio looks for a client's ports by its name, as a regular expression: those of `mic+1` are never found, and those
-of `in[12]` may be another's. So a client with a plain name and as many ports is made for each, PortAudio opens that,
-and then what it has connected there is connected to the real ports instead.
+PortAudio looks for a client's ports by its name, as a regular expression: those of `mic+1` are never found, those of
+`in[12]` may be another's, and a name that is not UTF-8 is no expression. So a client with a plain name and as many
+ports is made for each, PortAudio opens that, and then what it has connected there is connected to the real ports
+instead.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,7 +53,7 @@ class StandIns:
         self._clients.append(client)
         for kind in (INPUT, OUTPUT):
             for number, port in enumerate(self._listed(jack.jack_get_ports(client, None, AUDIO, kind))):
-                if port.startswith(f"{real}:".encode()):
+                if port.startswith(os.fsencode(f"{real}:")):
                     label = f"{'in' if kind == INPUT else 'out'}_{number}".encode()
                     own = jack.jack_port_register(client, label, AUDIO, kind, 0)
                     self._ports.append((client, own, port))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Sequence
+import locale
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,6 +69,21 @@ class AudioError(RtsepError):
     """What the audio system says when it refuses."""
 
 
+@contextlib.contextmanager
+def _bytes_as_characters() -> Iterator[None]:
+    """PortAudio finds JACK's clients by a regular expression.
+
+    Where a name is not UTF-8 that fails, and PortAudio goes on with an address that was never set: a name of anything
+    that lies in memory, or a crash. In the "C" locale every byte is a character.
+    """
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
 class PortAudio:
     """PortAudio, initialised now, so that its list of devices is today's."""
 
@@ -75,7 +92,8 @@ class PortAudio:
     def __init__(self, client: str = OWN_NAME) -> None:
         """client: our name among the JACK clients. Raises RtsepError when PortAudio is not there."""
         try:
-            import sounddevice
+            with _bytes_as_characters():  # it initialises PortAudio as well
+                import sounddevice
         except OSError:
             raise RtsepError(
                 "PortAudio was not found; install it (Debian and Ubuntu: sudo apt install libportaudio2)."
@@ -85,14 +103,16 @@ class PortAudio:
         _client.value = client.encode()
         with contextlib.suppress(AttributeError, OSError):  # a PortAudio without JACK has no such function
             ctypes.CDLL(sounddevice._libname).PaJack_SetClientName(_client)
-        sounddevice._initialize()
+        with _bytes_as_characters():
+            sounddevice._initialize()
         self._sounddevice: Any = sounddevice
         PortAudio._stand_ins.close()
-        strange = [name for name, host in self._names() if host == JACK and PATTERN & set(name)]
+        strange = [name for name, host in self._names() if host == JACK and (PATTERN & set(name) or not name.isascii())]
         PortAudio._stand_ins = StandIns(strange)
         if self._stand_ins.names:  # it sees them when it looks again
             sounddevice._terminate()
-            sounddevice._initialize()
+            with _bytes_as_characters():
+                sounddevice._initialize()
         self.version: str = sounddevice.get_portaudio_version()[1].partition(",")[0]
 
     def devices(self) -> list[Device]:
@@ -110,14 +130,34 @@ class PortAudio:
                 default_input=hosts[entry["hostapi"]]["default_input_device"] == entry["index"],
                 default_output=hosts[entry["hostapi"]]["default_output_device"] == entry["index"],
             )
-            for entry in self._sounddevice.query_devices()
+            for entry in self._entries()
             if entry["name"] not in real.values() or hosts[entry["hostapi"]]["name"] != JACK
         ]
 
     def _names(self) -> list[tuple[str, str]]:
         """Of every device, with that of its host API."""
         hosts: Sequence[Any] = self._sounddevice.query_hostapis()
-        return [(entry["name"], hosts[entry["hostapi"]]["name"]) for entry in self._sounddevice.query_devices()]
+        return [(entry["name"], hosts[entry["hostapi"]]["name"]) for entry in self._entries()]
+
+    def _entries(self) -> list[dict[str, Any]]:
+        """sounddevice's dictionaries, with names that are not UTF-8 as Python keeps those of files."""
+        sounddevice, entries = self._sounddevice, []
+        for index in range(sounddevice._lib.Pa_GetDeviceCount()):
+            try:
+                entries.append(sounddevice.query_devices(index))
+            except UnicodeDecodeError:
+                info = sounddevice._lib.Pa_GetDeviceInfo(index)
+                entries.append(
+                    {
+                        "index": index,
+                        "name": os.fsdecode(sounddevice._ffi.string(info.name)),
+                        "hostapi": info.hostApi,
+                        "max_input_channels": info.maxInputChannels,
+                        "max_output_channels": info.maxOutputChannels,
+                        "default_samplerate": info.defaultSampleRate,
+                    }
+                )
+        return entries
 
     def supports(self, kind: str, device: Device, rate: int, channels: int) -> bool:
         """See AudioBackend."""

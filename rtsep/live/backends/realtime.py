@@ -32,7 +32,7 @@ def release_compiler() -> None:
     if sys.platform != "linux":
         return
     library = ctypes.CDLL(None)
-    with open("/proc/self/smaps", encoding="utf-8") as lines:
+    with open("/proc/self/smaps", encoding="utf-8", errors="replace") as lines:
         begin = end = 0
         for line in lines:
             words = line.split()

@@ -183,7 +183,7 @@ def _identity(process: int) -> str | None:
     if sys.platform != "linux":
         return f"{process}-0"
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return f"{process}-{fields[19]}" if fields[0] not in "ZX" else None  # a zombie is dead
