@@ -34,7 +34,7 @@ from rich.table import Table
 
 import rtsep
 from benchmarks.machine import environment
-from benchmarks.method_scores import MEASURES, score_examples
+from benchmarks.method_scores import MEASURES, VOICES, score_examples
 from rtsep.errors import InputError, RtsepError
 from training.checkpoints import revision
 from training.data.rows import gather_rows
@@ -164,7 +164,7 @@ COMPARISONS: dict[str, Comparison] = {
         ("two-speakers", "deep-clustering", "one-and-rest"), ("si_sdr", "si_sdri", "counted")
     ),
     "Unknown number of voices": Comparison(
-        ("one-and-rest",), tuple(f"{measure}_{voices}" for voices in (1, 2, 3) for measure in ("si_sdr", "counted"))
+        ("one-and-rest",), tuple(f"{measure}_{voices}" for voices in VOICES for measure in ("si_sdr", "counted"))
     ),
     "MixIT": Comparison(("mixit", "mixit-supervised"), ("si_sdr", "si_sdri")),
     "Events": Comparison(("query-by-class", "query-by-class-heard", "weak-labels"), ("si_sdr", "si_sdri")),

@@ -7,8 +7,7 @@ cell, where it has one: clean speech comes out at 20 dB of SI-SDR or better, and
 less loses no more than 0.5 dB of SI-SDR and 0.01 of ESTOI against the input, in the mean over the clips. What has no
 voice to lose is reported: how much softer it comes out. ESTOI counts bands that a line has cut off like all others, so
 that of the bands which can be heard stands beside it. With `--peers` other tools that are installed are held to the
-same bar, each at its own rate, and so are ideal masks on a window of 5.33 ms, made from the true speech and noise: what
-they miss is out of reach of any mask at that latency.
+same bar, each at its own rate, and so are ideal ratio masks on a window of 5.33 ms, made of true speech and noise.
 """
 
 from __future__ import annotations
@@ -46,7 +45,8 @@ from training.one_sentence import one_sentence
 SNRS = (0.0, 7.5, 15.0)  # dB, clip after clip
 CLEAN_BAR = 20.0  # dB SI-SDR
 LOSS_BAR = (0.5, 0.01)  # dB SI-SDR, ESTOI
-SHORTEST = 256  # samples: the synthesis window of our denoisers
+VOICELESS = ("silence", "noise", "music")  # sources of cells
+WINDOW = 256  # samples: the synthesis window of our denoisers
 MOST = 80.0  # dB; what is better counts as this, so that means stay finite
 Enhance = Callable[[Audio], Audio]
 
@@ -115,14 +115,14 @@ def measure(cell: Cell, sounds: Sounds, enhance: Enhance, rate: int = RATE) -> d
 
 
 def bound(cell: Cell, sounds: Sounds) -> dict[str, Any]:
-    """As `measure`, of ideal ratio masks (see `ideal_masks`) on sine windows of SHORTEST samples by halves."""
+    """As `measure`, where there is a voice, of ideal ratio masks (see `ideal_masks`) on sine windows of WINDOW."""
 
     def ideal(one: Case) -> Enhance:
         def masked(sound: Audio) -> Audio:
             speech = one.clean_reference if sound is one.clean else one.reference
             noise = (sound - speech)[:, np.newaxis]
-            ratio, hop = True, SHORTEST // 2
-            return ideal_mask(noise, speech[:, np.newaxis], ratio, SHORTEST, hop, shape="cosine")[:, 0]
+            ratio, hop = True, WINDOW // 2
+            return ideal_mask(noise, speech[:, np.newaxis], ratio, WINDOW, hop, shape="cosine")[:, 0]
 
         return masked
 
@@ -167,7 +167,7 @@ def verdict(cell: Cell, result: dict[str, Any]) -> dict[str, bool | None]:
 
 
 def _scores(cell: Cell, one: Case, enhance: Enhance, rate: int) -> dict[str, float]:
-    if cell.source in ("silence", "noise", "music"):
+    if cell.source in VOICELESS:
         sound = one.clean
         out, own = enhance(sound), float(np.square(sound).mean())
         left = float(np.square(out).mean())
@@ -326,8 +326,8 @@ def main(
                 | {"cells": measured(each.name, peer(each), each.sample_rate)}
                 for each in here
             ]
-            cells_of_bound = shown("ideal masks", [bound(cell, sounds) for cell in chosen])
-            report["ideal_masks"] = {"window": SHORTEST, "sample_rate": RATE, "cells": cells_of_bound}
+            ideal = [bound(cell, sounds) for cell in chosen if cell.source not in VOICELESS]
+            report["ideal_masks"] = {"window": WINDOW, "sample_rate": RATE, "cells": shown("ideal masks", ideal)}
         if json_path:
             write_json(json_path, report)
         if check and failed:

@@ -54,7 +54,8 @@ class RunState:
         if spec.bfloat16 and not self.network.mixed:
             console.print("This processor knows no bfloat16: the separator trains in float32.")
         if spec.carried_share:
-            cast(SlowFast, self.network.separator).slow.carried_share = spec.carried_share
+            trunk = cast(SlowFast, self.network.separator).slow
+            trunk.carried_share, trunk.draws = spec.carried_share, spec.seed << 32
         self.optimizers: list[Any] = build_optimizers(self.network, spec)
         if begin:
             self._begin_with(begin)
@@ -94,6 +95,9 @@ class RunState:
             for name, value in state.get("objective", {}).items()
         }
         self.objective.load_state_dict(learnt, strict=False)
+        if self.recipe.training.carried_share and "carried" in state:
+            trunk = cast(SlowFast, self.network.separator).slow
+            trunk.ends, trunk.draws = state["carried"]
         self.step, self.spent, self.before = state["step"], state["spent"], state.get("before", self.before)
         self._add_trained_on(state)
         self.console.print(f"Going on from step {self.step}, {self.spent / 60:.1f} min.")
@@ -106,7 +110,11 @@ class RunState:
 
     def checkpoint(self, hours: float, scores: dict[str, float]) -> dict[str, Any]:
         """What a checkpoint holds beside the best loss; `hours` of audio were heard, `scores` are the valid ones."""
-        return {
+        carried = {}
+        if self.recipe.training.carried_share:
+            trunk = cast(SlowFast, self.network.separator).slow
+            carried = {"carried": (trunk.ends, trunk.draws)}
+        return carried | {
             "weights": named_weights(self.network),
             "average": named_weights(self.average.network),
             "step": self.step,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _OGG_PAGE = 65_307  # longest Ogg page in bytes (RFC 3533)
+_OGG_SOUNDS = (b"OpusHead", b"\x01vorbis", b"\x7fFLAC", b"Speex   ")  # how the first packet of a stream begins
 _MP3_FRAME = 2_881  # longest MP3 frame in bytes
 _MP3_TRAILER = 8_192  # bytes of tags (ID3v1, APE) that may follow the sound
 _MPEG_IN_WAV = (0x50, 0x55)  # format codes of a WAV that holds MPEG frames, whose number nothing tells
@@ -222,13 +223,18 @@ def _ogg_pages(file: BinaryIO, start: int, size: int) -> Iterator[tuple[int, int
         end = position + 27 + head[26] + sum(head[27 : 27 + head[26]])
         file.seek(end)
         torn = end != size and file.read(4) != b"OggS"
-        position = _find(file, b"OggS", position + 4) if torn else end
+        position = _next_first_page(file, position + 4) if torn else end
 
 
-def _find(file: BinaryIO, words: bytes, begin: int) -> int:
-    """Offset of the first ``words`` from ``begin`` on, or -1."""
+def _next_first_page(file: BinaryIO, begin: int) -> int:
+    """Offset of the next page from ``begin`` on that opens a stream of sound, or -1; "OggS" may stand in any sound."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(words, begin)
+        while (begin := content.find(b"OggS\0\2", begin)) >= 0:
+            segments = content[begin + 26] if begin + 26 < len(content) else 0
+            if content[begin + 27 + segments : begin + 35 + segments].startswith(_OGG_SOUNDS):
+                return begin
+            begin += 4
+    return -1
 
 
 def _flac(file: BinaryIO, start: int) -> Extent:

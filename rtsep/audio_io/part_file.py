@@ -6,17 +6,16 @@ written, and whoever next writes into the folder removes it.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import tempfile
-import time
 from pathlib import Path
 
+from rtsep.audio_io import abandoned
+from rtsep.audio_io.abandoned import FRESH_S
 from rtsep.audio_io.file_lock import lock
 
 _PREFIX = ".rtsep-"
-_FRESH_S = 60.0  # nobody's yet, perhaps: a file is there for a moment before it is locked
 
 
 class PartFile:
@@ -47,18 +46,9 @@ class PartFile:
 
 @functools.cache  # once a folder and process
 def _remove_abandoned(folder: Path) -> None:
-    remove_abandoned(folder, _FRESH_S)
+    remove_abandoned(folder, FRESH_S)
 
 
 def remove_abandoned(folder: Path, age: float) -> None:
     """Remove what killed processes have left half-written in a folder, unless it is younger than ``age`` (s)."""
-    for path in folder.glob(f"{_PREFIX}*.part*"):
-        with contextlib.suppress(OSError):  # somebody else's, or gone
-            if time.time() - path.stat().st_mtime < age:
-                continue
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                if lock(descriptor):
-                    path.unlink()
-            finally:
-                os.close(descriptor)
+    abandoned.remove_abandoned(folder, f"{_PREFIX}*.part*", age, os.O_RDWR, Path.unlink)

@@ -25,6 +25,7 @@ from rtsep.audio_io.job import Enhancers, Job, Outcome, Stopped, Work, do_job
 
 Progress = Callable[[int, int, int], Any]  # (number of the job, samples done, samples in all)
 _SAFE_PATH = "PYTHONSAFEPATH"  # Python's own variable, as its option -P
+_environment = threading.Lock()  # it is all threads' one
 _NEWS = 0.1  # seconds between two reports of one worker
 START_S = 0.5  # of a worker: so long one process would work on what the others get before it has begun
 _SPEED = 50 * 96_000  # bytes of sound a second that a process does, more or less: 50 times real time of 48 kHz, 16 bits
@@ -173,12 +174,13 @@ def _without_current_folder() -> Iterator[None]:
 
     Spawned ones run ``python -c``, which looks for `json` and all else there first.
     """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = before
+    with _environment:
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SAFE_PATH]
+            else:
+                os.environ[_SAFE_PATH] = before

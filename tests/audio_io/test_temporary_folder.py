@@ -54,7 +54,8 @@ def test_a_young_folder_and_a_link_stay(tmp_path):
     young, link = tmp_path / "rtsep-files-young", tmp_path / "rtsep-files-link"
     young.mkdir()
     link.symlink_to(kept)
+    (kept / "song.wav").touch()
     folders.remove_abandoned(tmp_path, 60.0)
-    assert young.exists() and kept.exists()
+    assert young.exists() and link.is_symlink()
     folders.remove_abandoned(tmp_path, 0.0)
-    assert not young.exists() and kept.exists()
+    assert not young.exists() and link.is_symlink() and (kept / "song.wav").exists()

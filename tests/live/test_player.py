@@ -448,7 +448,9 @@ def test_a_song_that_begins_at_its_end_or_behind_it_is_over_at_once(stereo_model
     with jack_server(256):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert all(json.loads(text)["seconds"] == pytest.approx(0.8, abs=0.01) for text in done.stdout.splitlines())
+    lines = [json.loads(text) for text in done.stdout.splitlines()]
+    assert lines and all(line["seconds"] == pytest.approx(0.8, abs=0.01) for line in lines)
+    assert lines[-1]["late"] == 0
 
 
 def test_keys_turn_what_they_should_and_the_screen_shows_it(stereo_model: str, tmp_path: Path) -> None:

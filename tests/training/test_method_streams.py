@@ -36,7 +36,6 @@ def networks() -> dict[str, list[str]]:
 
 def test_every_recipe_is_among_them() -> None:
     names = list(chain(*networks().values()))
-    assert sorted(names) == sorted(ROWS)
     assert {ROWS[name].recipe for name in names} == {file.stem for file in RECIPES.glob("*.yaml")}
 
 

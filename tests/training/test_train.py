@@ -82,16 +82,20 @@ def test_a_larger_network_begins_from_a_checkpoint(trained: Path, tmp_path: Path
     assert refused.returncode == 2 and "does not fit" in refused.stderr and not (tmp_path / "b").exists()
 
 
-def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [(), ("network.separator=slow_fast", "network.slow_channels=8", "training.carried_share=0.5")]
+)
+def test_a_run_goes_on_from_its_checkpoint(changes: tuple[str, ...], tmp_path: Path) -> None:
     """Stopped after 3 steps and started again for 6, or 6 in one go: the same weights, to the bit."""
     recipe = tmp_path / "tiny.yaml"
     # A flat learning rate: the schedule's end must not depend on where the run was cut.
     recipe.write_text(RECIPE.replace("warmup_steps: 2", "warmup_steps: 2, decay_share: 1.0e-9"), encoding="utf-8")
-    begin = ["--data", TINY, "--threads", 1, "--set", "training.hours=0.002"]
+    changed = [word for change in changes for word in ("--set", change)]
+    begin = ["--data", TINY, "--threads", 1, *changed, "--set", "training.hours=0.002"]
     done = spawn("training.train", recipe, "--run", tmp_path / "cut", *begin)  # what goes on has its files only
     assert done.returncode == 0, done.stderr
     for folder in ("cut", "whole"):
-        done = call(train.main, recipe, "--run", tmp_path / folder, "--data", TINY)
+        done = call(train.main, recipe, "--run", tmp_path / folder, "--data", TINY, *changed)
         assert done.returncode == 0, done.stderr
         assert ("Going on from step 3" in done.stderr) == (folder == "cut")
     one, two = (torch.load(tmp_path / folder / "checkpoint.pt", weights_only=True) for folder in ("cut", "whole"))

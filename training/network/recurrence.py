@@ -64,7 +64,8 @@ class _Recurrence(torch.autograd.Function):
 def gated_recurrence(gru: nn.GRU, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """What `gru(x, before)` is for float32 `x` `[batch, frames, width]`, `gru` of one direction and `batch_first`.
 
-    `before` and the state at the end, which comes second, are `[layers, batch, width]`; no gradient goes into `before`.
+    `before` and the state at the end, which comes second, are `[layers, batch, width]`; on a CPU no gradient goes into
+    `before`.
     """
     if x.device.type != "cpu":
         return gru(x, before)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import sys
 import time
 
@@ -22,6 +21,7 @@ from llvmlite import binding
 from rtsep.engine.native_function import NativeFunction
 from rtsep.errors import RtsepError
 from rtsep.live.backends.jack_library import AUDIO, INPUT, NO_START, OUTPUT, library
+from rtsep.live.backends.jack_names import to_bytes, to_text
 
 SIZE, AT, GO, XRUNS, BEATS, OUT, IN = range(7)  # words of the client
 WORDS = 8
@@ -43,7 +43,7 @@ class JackClient:
         """size: samples that a probe may be long. Raises RtsepError when no server answers."""
         self.jack = library()
         status = ctypes.c_int(0)
-        self.client = self.jack.jack_client_open(os.fsencode(name), NO_START, ctypes.byref(status))
+        self.client = self.jack.jack_client_open(to_bytes(name), NO_START, ctypes.byref(status))
         if not self.client:
             raise RtsepError("No JACK server answers; start one.")
         self.out = self.jack.jack_port_register(self.client, b"out", AUDIO, OUTPUT, 0)
@@ -71,16 +71,16 @@ class JackClient:
         found = self.jack.jack_get_ports(self.client, pattern.encode(), None, 0)
         names: list[str] = []
         while found and found[len(names)]:
-            names.append(os.fsdecode(found[len(names)]))
+            names.append(to_text(found[len(names)]))
         return names
 
     def connect(self, source: str, target: str) -> None:
         """Raises RtsepError when one of the ports does not exist. Connected already is fine."""
-        if self.jack.jack_connect(self.client, os.fsencode(source), os.fsencode(target)) not in (0, 17):
+        if self.jack.jack_connect(self.client, to_bytes(source), to_bytes(target)) not in (0, 17):
             raise RtsepError(f"JACK cannot connect {source} to {target}; there are {', '.join(self.ports())}.")
 
     def disconnect(self, source: str, target: str) -> None:
-        self.jack.jack_disconnect(self.client, os.fsencode(source), os.fsencode(target))
+        self.jack.jack_disconnect(self.client, to_bytes(source), to_bytes(target))
 
     def probe(self, signal: np.ndarray, patience: float = 10.0) -> np.ndarray:
         """Play ``signal`` [samples] float32 and return what came in meanwhile, sample n beside sample n.

@@ -9,13 +9,13 @@ instead.
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from rtsep.engine.native_function import NativeFunction
 from rtsep.errors import RtsepError
 from rtsep.live.backends.jack_library import AUDIO, INPUT, NO_START, OUTPUT, library
+from rtsep.live.backends.jack_names import to_bytes
 from rtsep.live.routing.devices import OWN_NAME
 
 
@@ -53,7 +53,7 @@ class StandIns:
         self._clients.append(client)
         for kind in (INPUT, OUTPUT):
             for number, port in enumerate(self._listed(jack.jack_get_ports(client, None, AUDIO, kind))):
-                if port.startswith(os.fsencode(f"{real}:")):
+                if port.startswith(to_bytes(f"{real}:")):
                     label = f"{'in' if kind == INPUT else 'out'}_{number}".encode()
                     own = jack.jack_port_register(client, label, AUDIO, kind, 0)
                     self._ports.append((client, own, port))

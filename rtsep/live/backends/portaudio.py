@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import locale
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rtsep.errors import RtsepError
 from rtsep.live.backends import realtime
+from rtsep.live.backends.jack_names import to_text
 from rtsep.live.backends.jack_stand_ins import StandIns
 from rtsep.live.routing.devices import JACK, OWN_NAME, PATTERN, Device
 
@@ -71,10 +71,11 @@ class AudioError(RtsepError):
 
 @contextlib.contextmanager
 def _bytes_as_characters() -> Iterator[None]:
-    """PortAudio finds JACK's clients by a regular expression.
+    """LC_CTYPE is "C" in here, for the whole process.
 
-    Where a name is not UTF-8 that fails, and PortAudio goes on with an address that was never set: a name of anything
-    that lies in memory, or a crash. In the "C" locale every byte is a character.
+    PortAudio finds JACK's clients by a regular expression. Where a name is not UTF-8 that fails, and PortAudio goes on
+    with an address that was never set: a name of anything that lies in memory, or a crash. In the "C" locale every byte
+    is a character.
     """
     before = locale.setlocale(locale.LC_CTYPE)
     locale.setlocale(locale.LC_CTYPE, "C")
@@ -150,7 +151,7 @@ class PortAudio:
                 entries.append(
                     {
                         "index": index,
-                        "name": os.fsdecode(sounddevice._ffi.string(info.name)),
+                        "name": to_text(sounddevice._ffi.string(info.name)),
                         "hostapi": info.hostApi,
                         "max_input_channels": info.maxInputChannels,
                         "max_output_channels": info.maxOutputChannels,

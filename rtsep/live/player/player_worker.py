@@ -273,7 +273,7 @@ class PlayerWorker:
             self._drop = 0
             self._write(Parts(rest, np.zeros_like(rest), np.zeros_like(rest)))
             self._separator.reset()
-        if not self._state.processed:  # begun at its end: a place behind something, for an end at 0 means none
+        if not self._state.processed:  # begun at its end: one silent sample, for an end at 0 means none yet
             self._write(Parts(*np.zeros((3, 1, 2), np.float32)))
         if self._load(self._number + 1):
             self._cursor = self._drop = self._put = 0
