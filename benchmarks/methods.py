@@ -70,7 +70,7 @@ def plain(*changes: str) -> Row:
 
 
 # Two critics learn five times a step: as wide as in the recipe they take most of the time of an hour's run.
-NARROW_CRITICS = tuple(f"losses.critic {source}.width=16" for source in ("speech", "noise"))
+NARROW_CRITICS = tuple(f"losses.critic {source}.width=8" for source in ("speech", "noise"))
 
 ROWS: dict[str, Row] = {
     "supervised-speech": plain(),
