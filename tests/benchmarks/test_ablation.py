@@ -164,7 +164,7 @@ def test_what_is_renamed_or_added_changes_no_hash() -> None:
     recipes = ablation.RECIPE.parent
     for path, changes, expected in (
         (Path(__file__).parents[1] / "data" / "denoise-5.yaml", [], "4b106c69686037cf"),
-        (recipes / "denoise-small.yaml", [], "4e40c613bc08ed76"),
+        (Path(__file__).parents[1] / "data" / "denoise-small-1.yaml", [], "4e40c613bc08ed76"),
         (recipes / "karaoke.yaml", [], "806f7cd34e8141e6"),
         (recipes / "karaoke.yaml", ["network.kernel=4", "network.max_lookahead_dilation=32"], "28619bc3f1bc25f7"),
     ):

@@ -21,6 +21,8 @@ from tests.service.clients import frame, upgrade
 from tests.streams import noise
 
 FAST = Limits(speed=1000.0)
+# Without a slow trunk, whose round may begin at another hop in an engine that others use too.
+STEADY = str(Path(__file__).parents[1] / "data" / "denoise-small-1.onnx")
 
 
 async def conversation(url: str, frames: list[bytes], flush: bool = True) -> tuple[dict, list[bytes], int | None]:
@@ -45,9 +47,9 @@ def cut(x: np.ndarray, size: int) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("name", "rate", "channels", "strength", "size"),
     [
-        ("denoise-small", None, 1, None, 960),
+        ("denoise", None, 1, None, 960),
         ("denoise-small", 16000, 1, 12.0, 320),
-        ("denoise-small", 44100, 2, None, 441),
+        (STEADY, 44100, 2, None, 441),
         ("plain", None, 3, 6.0, 7),
         ("stereo", None, 2, None, 33),
         ("recurrent", None, 1, None, 160),
@@ -118,7 +120,7 @@ def test_strength_can_change_while_the_stream_runs(serve):
 
 
 def test_many_clients_at_once_have_their_own_sound(serve):
-    served = serve("denoise-small", Limits(streams=24, speed=1000.0))
+    served = serve(STEADY, Limits(streams=24, speed=1000.0))
 
     async def all_of_them() -> list[tuple[dict, list[bytes], int | None]]:
         url = served.url("format=f32le")
@@ -177,7 +179,7 @@ def garbage(served) -> None:
 
 def test_nobody_hurts_another(serve):
     """While all of that goes on, a polite client gets every sample, and the places are free again afterwards."""
-    served = serve("denoise-small", Limits(streams=4, speed=1000.0, send_s=1.0, frame_s=0.5, close_s=0.5))
+    served = serve(STEADY, Limits(streams=4, speed=1000.0, send_s=1.0, frame_s=0.5, close_s=0.5))
     x = noise(48000 * 4, 1)
     parts = [part.tobytes() for part in cut(x, 960)]
 

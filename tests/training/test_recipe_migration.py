@@ -40,7 +40,10 @@ training: {cold: 0.3}
 """
 
 
-DENOISE_5 = (Path(__file__).parents[1] / "data" / "denoise-5.yaml").read_text("utf-8")
+OLD = {
+    name: (Path(__file__).parents[1] / "data" / f"{name}-{version}.yaml").read_text("utf-8")
+    for name, version in (("denoise", 5), ("denoise-small", 1))
+}
 
 
 def example(recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -69,7 +72,7 @@ def figures(recipe: Recipe, progress: float) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize(("name", "progress"), BEFORE)
 def test_shipped_models_would_train_as_they_did(name: str, progress: float, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = parse_recipe(DENOISE_5 if name == "denoise" else rtsep.load(name).spec.recipe)
+    recipe = parse_recipe(OLD.get(name) or rtsep.load(name).spec.recipe)
     check_recipe(recipe)
     assert capsys.readouterr().err == ""
     assert figures(recipe, progress) == pytest.approx(BEFORE[name, progress], abs=1e-5)
