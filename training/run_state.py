@@ -53,9 +53,10 @@ class RunState:
         self.network.mixed = spec.bfloat16 and supports_bfloat16(device)
         if spec.bfloat16 and not self.network.mixed:
             console.print("This processor knows no bfloat16: the separator trains in float32.")
-        if spec.carried_share:
-            trunk = cast(SlowFast, self.network.separator).slow
-            trunk.carried_share, trunk.draws = spec.carried_share, spec.seed << 32
+        # The trunk that goes on from piece to piece, if there is one.
+        self.trunk = cast(SlowFast, self.network.separator).slow if spec.carried_share else None
+        if self.trunk:
+            self.trunk.carried_share, self.trunk.draws = spec.carried_share, spec.seed << 32
         self.optimizers: list[Any] = build_optimizers(self.network, spec)
         if begin:
             self._begin_with(begin)
@@ -95,9 +96,8 @@ class RunState:
             for name, value in state.get("objective", {}).items()
         }
         self.objective.load_state_dict(learnt, strict=False)
-        if self.recipe.training.carried_share and "carried" in state:
-            trunk = cast(SlowFast, self.network.separator).slow
-            trunk.ends, trunk.draws = state["carried"]
+        if self.trunk and "carried" in state:
+            self.trunk.ends, self.trunk.draws = state["carried"]
         self.step, self.spent, self.before = state["step"], state["spent"], state.get("before", self.before)
         self._add_trained_on(state)
         self.console.print(f"Going on from step {self.step}, {self.spent / 60:.1f} min.")
@@ -110,10 +110,7 @@ class RunState:
 
     def checkpoint(self, hours: float, scores: dict[str, float]) -> dict[str, Any]:
         """What a checkpoint holds beside the best loss; `hours` of audio were heard, `scores` are the valid ones."""
-        carried = {}
-        if self.recipe.training.carried_share:
-            trunk = cast(SlowFast, self.network.separator).slow
-            carried = {"carried": (trunk.ends, trunk.draws)}
+        carried = {"carried": (self.trunk.ends, self.trunk.draws)} if self.trunk else {}
         return carried | {
             "weights": named_weights(self.network),
             "average": named_weights(self.average.network),

@@ -60,7 +60,8 @@ class SlowTrunk(Part):
         spectrum_held = [sum(fine.sizes)] if fine and front else []
         self.sizes = [width, 3 * width * layers, width * layers, *spectrum_held, film.project.out_features]
         self.hops: Phases | None = None  # in a deployed trunk
-        # While training: the share of pieces before which the units have heard something else.
+        # While training: the share of pieces before which the units have heard something else, where the pieces of the
+        # last step left them, and the seed of the next draw of who goes on.
         self.carried_share = 0.0
         self.ends: Tensor | None = None
         self.draws = 0
