@@ -26,6 +26,8 @@ KINDS = {
     "filters": FILTERS,
     "pitch frames": replace(FILTERS, pitch_frames=2),
     "slow-fast, pitch frames": replace(SLOW, filterbank="folded", pitch_frames=1),
+    "slow-fast, pitch frames, offset": replace(SLOW, filterbank="folded", pitch_frames=1, offset_hops=64),
+    "stereo, offset": replace(STEREO, offset_hops=64),
     "look-ahead": AHEAD,
     "stereo": STEREO,
     "slow-fast": SLOW,

@@ -81,6 +81,8 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"filterbank": "short", "filter_bins": 129},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 1},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 8},
+        {"offset_hops": 4},
+        {"offset_hops": 64, "kernel": 4, "max_lookahead_dilation": 2},
         {"filterbank": "short", "pitch_frames": -1},
         {"filterbank": "dual", "pitch_frames": 1},
         {"filterbank": "short", "pitch_frames": 1, "audio_channels": 2},
@@ -127,6 +129,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pitch frames, filters, slow and fast": {
         **{"filterbank": "short", "pitch_frames": 1, "filter_bins": 6, "filter_frames": 3},
         **{"separator": "slow_fast", "options": {"slow_channels": 12, "fine_window": 2048}, "consistency": True},
+    },
+    "offset": {"offset_hops": 16, "residual_source": True},
+    "offset and median": {"offset_hops": 16, "activity": True, "activity_median": 3},
+    "offset, pitch frames, slow and fast": {
+        **{"filterbank": "folded", "pitch_frames": 2, "filter_bins": 6, "filter_frames": 3, "offset_hops": 64},
+        **{"separator": "slow_fast", "options": {"slow_channels": 12, "fine_window": 2048}},
     },
     "few features": {"filterbank": "folded", "features": 5, "features_top": 2000.0},
     "filters and consistency": {"filterbank": "short", "filter_bins": 9, "filter_frames": 2, "consistency": True},

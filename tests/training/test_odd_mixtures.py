@@ -12,6 +12,7 @@ from training.data import appliance_noise, tonal_noise
 from training.data.augment.band_limit import band_gain, draw_bands
 from training.data.augment.distortion import clipped, mu_law, telephone
 from training.data.augment.far_rooms import far_rooms
+from training.data.augment.single_words import single_words
 from training.data.augment.whisper import whispered
 from training.data.speech_mixer import ODD, Mixer, MixSpec, active_power
 from training.data.synthetic_noise import generated
@@ -70,6 +71,23 @@ def test_clean_speech_at_odd_levels_comes_without_noise_when_asked(mixer: Mixer)
     assert silent[quiet].all() and 0.2 < silent.float().mean() < 0.8
 
 
+def test_single_words_are_short_and_loud_parts_of_what_was_said(mixer: Mixer) -> None:
+    plain = with_spec(mixer, silence_share=0.0, room_share=0.0, no_speech_share=0.0)
+    said, words = (
+        torch.cat([each.batch(step, 8)[:, 0] for step in range(4)])
+        for each in (plain, with_spec(plain, word_share=1.0))
+    )
+    seconds = (words != 0).float().mean(-1) * (words.shape[-1] / mixer.rate)
+    assert seconds.max() <= 1.2 and seconds.median() > 0.1
+    rng, power = np.random.default_rng(3), torch.zeros(2)
+    for sound in said:
+        gain = single_words(sound, mixer.rate, rng)
+        assert gain.min() == 0 and gain.max() == 1 and gain.diff().abs().max() < 1.01 / (0.02 * mixer.rate)
+        power += torch.stack([(sound * gain).square().sum() / gain.sum(), sound.square().mean()])
+    assert power[0] > 1.2 * power[1]
+    assert torch.equal(words[:8], with_spec(plain, word_share=1.0).batch(0, 8)[:, 0])
+
+
 def test_band_limits() -> None:
     hertz = torch.arange(24001.0)
     low, high, order = np.array([0.0, 300.0]), np.array([1e6, 3400.0]), np.array([4, 6])
@@ -78,7 +96,7 @@ def test_band_limits() -> None:
     assert gain[1, [300, 3400]] == pytest.approx([-3.01, -3.01], abs=0.05)
     assert gain[1, 1000].abs() < 0.01 and gain[1, 150] < -35 and gain[1, 6800] < -35
     low, high, order = draw_bands(np.random.default_rng(0), 500)
-    assert ((low == 0) | (low >= 50)).all() and low.max() <= 500 and high.min() >= 2500
+    assert ((low == 0) | (low >= 50)).all() and low.max() <= 600 and high.min() >= 2500
     assert 0.05 < ((low == 300) & (high == 3400)).mean() < 0.12 and order.min() == 1 and order.max() == 12
 
 

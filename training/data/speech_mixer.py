@@ -16,6 +16,7 @@ from training.data.augment.band_limit import band_gain, draw_bands
 from training.data.augment.distortion import clipped, telephone
 from training.data.augment.equaliser import Equaliser
 from training.data.augment.far_rooms import far_rooms
+from training.data.augment.single_words import single_words
 from training.data.augment.whisper import whispered
 from training.data.clip_store import Bank
 from training.data.synthetic_noise import KINDS, generated
@@ -69,6 +70,7 @@ class MixSpec:
     far_room_share: float = 0.0  # reverberation up to 1.3 s: augment/far_rooms.py
     whisper_share: float = 0.0
     shout_share: float = 0.0  # bright: up to 7 dB an octave more from 500 Hz to 4 kHz
+    word_share: float = 0.0  # a word or two in silence: augment/single_words.py
     degraded_no_noise_share: float = 0.0  # of mixtures with far levels, limited bands or G.711: those are no noise
 
     def __post_init__(self) -> None:
@@ -157,6 +159,9 @@ class Mixer(BaseMixer):
         calls, limited = self._limit_bands(odd, speech, noise)
         speech, noise = torch.fft.irfft(speech, self.size), torch.fft.irfft(noise, self.size)
         speech = self._silence(rng, speech)
+        words = np.random.default_rng((self.seed, step, 2))
+        for index in np.flatnonzero(words.random(count) < spec.word_share):
+            speech[index] *= single_words(speech[index], self.rate, words)
 
         active = active_power(speech, self.rate)
         snr = np.where(

@@ -64,25 +64,35 @@ class Encoder(Part):
         pitch = self.pitch.products + self.pitch.frames * 2 * self.pitch.bins * self.short.shape[1] if self.pitch else 0
         return ((once + (again if self.waits else 0)) * (2 if self.stereo else 1) + pitch,)
 
-    def forward(self, windows: Tensor, wave: Tensor | None = None) -> tuple[Tensor, Pairs]:
-        """`wave` `[batch, samples]` is the sound that the windows are of; needed for pitch frames."""
+    def forward(
+        self, windows: Tensor, wave: Tensor | None = None, offset: Tensor | None = None
+    ) -> tuple[Tensor, Pairs]:
+        """`wave` `[batch, samples]` is the sound that the windows are of; needed for pitch frames.
+
+        `offset` `[batch, frames, (2)]` is taken away from each window, and so from all frames that are seen in it.
+        """
         pairs = self.encode(windows)
         recent = None
         if self.bins:
-            lowest = pairs[..., self.first_masked : self.first_masked + self.bins]
+            lowest = self._lowest(pairs)
             recent = multiframe.recent(lowest.flatten(-3, -2) if self.stereo else lowest, self.frames)
             if self.stereo:
                 recent = recent.unflatten(-2, (2, 2)).transpose(-4, -3)
+        if offset is not None:  # of the pairs, for it is less than taking it from all windows
+            constant = offset[..., None, None] * self.encode(windows.new_ones(windows.shape[-1]))
+            pairs = pairs - constant
+            recent = None if recent is None else recent - self._lowest(constant).unsqueeze(-3)
         features = self._features(pairs, recent)
         if self.pitch is None:
             return features, Pairs(pairs, recent)
         assert wave is not None
-        return self._with_pitch(features, Pairs(pairs, recent), *self.pitch(wave, windows.shape[1]))
+        return self._with_pitch(features, Pairs(pairs, recent), *self.pitch(wave, windows.shape[1], offset))
 
     def step(self, window: Tensor, *rest: Any) -> tuple[tuple[Tensor, Pairs], Memory]:
         """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A]`.
 
-        `rest` is the newest `past` samples `[1, past]`, if it wants them, and the memory.
+        `rest` is the newest `past` samples `[1, past]`, if it wants them, and the offset `[1]` that is to be taken from
+        these, if there is one, and the memory.
         """
         *past, memory = rest
         pairs, recent = self.encode(window), self._recent(window)
@@ -117,6 +127,10 @@ class Encoder(Part):
             return F.linear(frame, torch.cat([real, imaginary])).unflatten(-1, (2, -1))
         symmetric, antisymmetric = fold(frame)
         return torch.stack([F.linear(symmetric, real), F.linear(antisymmetric, imaginary)], -2)
+
+    def _lowest(self, pairs: Tensor) -> Tensor:
+        """Those that filters read, `[..., 2, filter_bins]`."""
+        return pairs[..., self.first_masked : self.first_masked + self.bins]
 
     def _long_informs_only(self) -> bool:
         return self.first_masked == self.long.shape[0] // 2

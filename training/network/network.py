@@ -15,7 +15,8 @@ from training.network.conditions import CONDITIONS
 from training.network.decoder import Decoder
 from training.network.encoder import Encoder
 from training.network.filterbank import FILTERBANKS, Features
-from training.network.head import Estimates, Head
+from training.network.head import Head
+from training.network.offset import Offset
 from training.network.part import Memory, Part, StateSpec
 from training.network.separators import SEPARATORS
 from training.network.spec import NetworkSpec
@@ -42,6 +43,7 @@ class Network(nn.Module):
             spec.sample_rate, spec.analysis_window, spec.synthesis_window, Features(spec.features, spec.features_top)
         )
         self.stereo = spec.audio_channels == 2
+        self.offset = Offset(spec) if spec.offset_hops else None
         self.encoder, self.decoder = Encoder(spec, bank), Decoder(spec, bank)
         self.condition = CONDITIONS[spec.condition](spec, self.encoder.features) if spec.condition else None
         self.separator = SEPARATORS[spec.separator](spec, self.encoder.features, self.encoder.levels)
@@ -53,8 +55,9 @@ class Network(nn.Module):
 
     def parts(self) -> tuple[Part, ...]:
         """In the order in which the sound passes them."""
+        before = (self.offset,) if self.offset else ()
         between = (self.condition,) if self.condition else ()
-        return self.encoder, *between, self.separator, self.head, self.decoder
+        return *before, self.encoder, *between, self.separator, self.head, self.decoder
 
     @property
     def window(self) -> int:
@@ -63,9 +66,14 @@ class Network(nn.Module):
 
     @property
     def state_spec(self) -> StateSpec:
-        """What is carried from hop to hop beside the window: the separator's, and behind its state the head's."""
-        separator, head = self.separator.state_spec, self.head.state_spec
-        return replace(separator, state=separator.state + head.state) if head.state else separator
+        """What is carried from hop to hop beside the window: the separator's, and behind its state that of others."""
+        return replace(self.separator.state_spec, state=sum(self._state_sizes))
+
+    @property
+    def _state_sizes(self) -> list[int]:
+        """Of separator, head and offset."""
+        offset = self.offset.state_spec.state if self.offset else 0
+        return [self.separator.state_spec.state, self.head.state_spec.state, offset]
 
     @property
     def products(self) -> tuple[int, ...]:
@@ -82,7 +90,8 @@ class Network(nn.Module):
     @torch.no_grad()
     def observe(self, wave: Tensor) -> None:
         """Before training: a separator that wants them gets the features of mixtures, shaped as for `forward`."""
-        self.separator.observe(self.encoder(self._windows(wave), wave)[0])
+        offset = self.offset(self._turned(wave)) if self.offset else None
+        self.separator.observe(self.encoder(self._windows(wave), wave, offset)[0])
 
     def forward(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.estimate(wave, condition)[0]
@@ -95,13 +104,16 @@ class Network(nn.Module):
         """
         hop, windows = self.spec.hop, self._windows(wave)
         count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
-        features, pairs = self.encoder(windows, wave)
+        offset, past = self.offset(self._turned(wave)) if self.offset else None, self._past(wave)
+        features, pairs = self.encoder(windows, wave, offset)
+        if offset is not None:
+            past = tuple(each - offset.view(*offset.shape[:2], -1, 1) for each in past)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):
             if self.condition is not None:
                 if condition is None:
                     condition = wave.new_zeros(1, 1, self.spec.condition_size)
                 features = self.condition(features, condition.unsqueeze(1) if condition.ndim == 2 else condition)
-            trunk = self.separator(features, *self._past(wave))[:, late:]
+            trunk = self.separator(features, *past)[:, late:]
             estimates = self.head(trunk)
         if late:
             pairs = pairs._make(None if each is None else each[:, :count] for each in pairs)
@@ -116,30 +128,43 @@ class Network(nn.Module):
         `[sources]` are probabilities. `condition` `[condition]`.
         """
         ahead, window = self.spec.lookahead, self._turned(window)
+        memories = self._memories(memory)
+        heard, offset = window, None
+        if self.offset is not None:
+            offset, memories[2] = self.offset.step(window[..., -self.spec.hop :], memories[2])
+            heard = window - offset.unsqueeze(-1)
         if self.stereo:  # the first axis is that of the frames
-            window = window.unsqueeze(0)
-        newest = window[..., -self.separator.window - ahead :]
+            window, heard = window.unsqueeze(0), heard.unsqueeze(0)
+        newest = heard[..., -self.separator.window - ahead :]
         past = (newest if self.stereo else newest.unsqueeze(1),) if self.separator.window else ()
-        earlier = (window[..., -self.encoder.past :],) if self.encoder.past else ()
+        earlier = (window[..., -self.encoder.past :], offset) if self.encoder.past else ()
         if past or earlier:
-            window = window[..., -self.spec.analysis_window - ahead :]
-        now, then = window[..., ahead:], window[..., : self.spec.analysis_window]
-        (features, pairs), _ = self.encoder.step(now if ahead else window, *earlier, memory)
+            heard, window = (each[..., -self.spec.analysis_window - ahead :] for each in (heard, window))
+        (features, pairs), _ = self.encoder.step(heard[..., ahead:] if ahead else heard, *earlier, memory)
         if self.condition is not None and condition is not None:
             features = self.condition(features, condition.unsqueeze(0))
-        estimates, memory = self._separated(features, past, memory)
-        frames = self.decoder(self.encoder.kept(then) if ahead else pairs, estimates, then if ahead else window)[0]
-        return frames if self.stereo else frames.unsqueeze(1), torch.sigmoid(estimates.activity[0]), memory
+        x, memories[0] = self.separator.step(features, *past, memories[0])
+        estimates, memories[1] = self.head.step(x, memories[1])
+        if ahead:
+            window = window[..., : self.spec.analysis_window]
+            pairs = self.encoder.kept(window)
+        frames = self.decoder(pairs, estimates, window)[0]
+        activity = torch.sigmoid(estimates.activity[0])
+        return frames if self.stereo else frames.unsqueeze(1), activity, self._together(memories)
 
-    def _separated(self, features: Tensor, past: tuple[Tensor, ...], memory: Memory) -> tuple[Estimates, Memory]:
-        """Separator and head in a step; each has its part of the state."""
-        if not self.head.state_spec.state:
-            x, memory = self.separator.step(features, *past, memory)
-            return self.head(x), memory
-        inner, active = memory.state.split([self.separator.state_spec.state, self.head.state_spec.state])
-        x, memory = self.separator.step(features, *past, memory._replace(state=inner))
-        estimates, after = self.head.step(x, memory._replace(state=active))
-        return estimates, memory._replace(state=torch.cat([memory.state, after.state]))
+    def _memories(self, memory: Memory) -> list[Memory]:
+        """Of separator, head and offset, each with its part of the state."""
+        sizes = self._state_sizes
+        if not any(sizes[1:]):
+            return [memory] * len(sizes)
+        return [memory._replace(state=state) for state in memory.state.split(sizes)]
+
+    def _together(self, memories: list[Memory]) -> Memory:
+        """What `_memories` took apart; the separator's own has the rest."""
+        if not any(self._state_sizes[1:]):
+            return memories[0]
+        there = zip(memories, self._state_sizes, strict=True)
+        return memories[0]._replace(state=torch.cat([each.state for each, size in there if size]))
 
     def _windows(self, wave: Tensor) -> Tensor:
         """`[batch, frames, (2,) A]`: one frame more than hops, for the last hop is complete only with the next one."""

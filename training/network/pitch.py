@@ -76,15 +76,18 @@ class Pitch(nn.Module):
 
     @torch.compiler.disable  # nothing of it learns
     @torch.no_grad()
-    def forward(self, wave: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def forward(self, wave: Tensor, count: int, offset: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Of `wave` `[batch, samples]`, for `count` frames of which the first ends with the first hop.
+
+        Of each frame's past its own `offset` `[batch, count]` is taken away.
 
         Gives the short windows so many periods earlier, float32 `[batch, count, frames, size]`, and the features of
         correlation and lag, `[batch, count, 2]`.
         """
         padded = F.pad(wave.float(), (self.past - self.hop, self.hop))
         slow = padded.unflatten(-1, (-1, self.fold)).sum(-1).unfold(-1, self.past // self.fold, self.hop // self.fold)
-        sound = self._rounded(slow[:, :count])
+        slow = slow[:, :count]
+        sound = self._rounded(slow if offset is None else slow - self.fold * offset.unsqueeze(-1))
         # Through float64 and back: the sums are whole numbers, and exact as in a step.
         size = 2 * sound.shape[-1]
         spectrum = torch.fft.rfft(sound.double(), size)
@@ -100,11 +103,13 @@ class Pitch(nn.Module):
         begins = torch.arange(count, device=wave.device) * self.hop + self.past - self.size
         index = (begins.unsqueeze(-1) - self._multiples(lag)).long().unsqueeze(-1)
         index = (index + torch.arange(self.size, device=wave.device)).clamp(0, padded.shape[1] - 1)  # of NaN, anything
-        return padded.gather(1, index.flatten(1)).view(index.shape), known
+        windows = padded.gather(1, index.flatten(1)).view(index.shape)
+        return windows if offset is None else windows - offset[..., None, None], known
 
-    def step(self, past: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of the newest samples `[1, past]`: `[1, frames, size]` and `[1, 2]`."""
-        sound = self._rounded(past.unflatten(-1, (-1, self.fold)).sum(-1))
+    def step(self, past: Tensor, offset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same of the newest samples `[1, past]` and an `offset` `[1]`: `[1, frames, size]` and `[1, 2]`."""
+        slow = past.unflatten(-1, (-1, self.fold)).sum(-1)
+        sound = self._rounded(slow if offset is None else slow - self.fold * offset)
         newest = sound[:, -self.correlated :]
         reached = sound[:, -self.correlated - self.longest - 1 : sound.shape[1] - self.shortest + 1].unsqueeze(1)
         products = F.conv1d(reached, newest.unsqueeze(1)).squeeze(1)
@@ -114,7 +119,7 @@ class Pitch(nn.Module):
         now = past.shape[1] - self.size
         begins = (now - self._multiples(lag)).long().clamp(0, now)  # of NaN, anything
         index = begins.unsqueeze(-1) + torch.arange(self.size, device=past.device)
-        return past[0][index], known
+        return past[0][index] if offset is None else past[0][index] - offset, known
 
     def coherence(self, newest: Tensor, earlier: Tensor) -> Tensor:
         """Of pairs `[..., 2, bins]` and `[..., frames, 2, bins]`, −1 to 1: `[..., frames × BANDS]`."""

@@ -30,7 +30,8 @@ class NetworkSpec:
     or over the `batch` while training and folded away at export. The lowest `filter_bins` bins get complex filters over
     the newest `filter_frames` frames beside their masks (see `multiframe`). With `pitch_frames` the newest frame is
     joined by those one, two, … pitch periods earlier, with gains of their own (see `pitch`). `activity` adds a head
-    that tells, hop by hop, how likely each source is active. With `audio_channels` 2 one trunk hears middle and side,
+    that tells, hop by hop, how likely each source is active. With `offset_hops` the mean over about so many hops of the
+    past is taken away before all else (see `offset`). With `audio_channels` 2 one trunk hears middle and side,
     and masks (and filters) each of the two (see `stereo`). With `residual_source` the last source is what the others
     leave of the mixture: joint masks that sum to one, for the price of one. `gate_residual` multiplies it, hop by hop,
     by how likely it is active, and the first source gets back what that takes: where nobody sings, masks alone always
@@ -64,6 +65,7 @@ class NetworkSpec:
     filter_bins: int = 0
     filter_frames: int = 5
     pitch_frames: int = 0
+    offset_hops: int = 0
     activity: bool = False
     audio_channels: int = 1
     residual_source: bool = False
@@ -136,6 +138,8 @@ class NetworkSpec:
             raise ValueError("pitch_frames is a number from 0 up, for mono sound and networks without look-ahead.")
         if self.pitch_frames and self.filterbank in ("dual", "free"):
             raise ValueError("pitch_frames needs a filterbank whose short pairs are bands: not the dual, not the free.")
+        if self.offset_hops and (self.offset_hops < 8 or self.max_lookahead_dilation):
+            raise ValueError("offset_hops is 0 or a number of hops from 8 up, for networks without look-ahead.")
 
     def _check_outputs(self) -> None:
         """Sources and what is made of them."""

@@ -10,11 +10,11 @@ USUAL = ((300.0, 3400.0), (200.0, 3400.0), (300.0, 3000.0), (50.0, 7000.0), (100
 
 
 def draw_bands(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lower and upper limits in Hz and orders, float64 `[count]` each: 80 to 500 Hz, 2.5 to 20 kHz, 1 to 12.
+    """Lower and upper limits in Hz and orders, float64 `[count]` each: 80 to 600 Hz, 2.5 to 20 kHz, 1 to 12.
 
     A third are bands of real lines; of the others two thirds have a lower limit and two thirds an upper one.
     """
-    low = np.exp(rng.uniform(np.log(80), np.log(500), count)) * (rng.random(count) < 0.67)
+    low = rng.uniform(80, 600, count) * (rng.random(count) < 0.67)  # not by octaves: 300 Hz and more are what is hard
     high = np.where(rng.random(count) < 0.67, np.exp(rng.uniform(np.log(2500), np.log(20000), count)), 1e6)
     usual = np.array(USUAL)[rng.integers(len(USUAL), size=count)]
     line = rng.random(count) < 0.33
