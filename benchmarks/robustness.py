@@ -7,7 +7,8 @@ cell, where it has one: clean speech comes out at 20 dB of SI-SDR or better, and
 less loses no more than 0.5 dB of SI-SDR and 0.01 of ESTOI against the input, in the mean over the clips. What has no
 voice to lose is reported: how much softer it comes out. ESTOI counts bands that a line has cut off like all others, so
 that of the bands which can be heard stands beside it. With `--peers` other tools that are installed are held to the
-same bar, each at its own rate, and so are ideal ratio masks on a window of 5.33 ms, made of true speech and noise.
+same bar, each at its own rate, and so are ideal ratio masks on a window of 5.33 ms, made of true speech and noise. What `--json`
+holds already of the same sounds, and is not measured this time, stays.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if __name__ == "__main__":
 
     require("bench", "train")
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -275,6 +277,24 @@ def table(name: str, results: list[dict[str, Any]]) -> Table:
     return found
 
 
+def with_earlier(report: dict[str, Any], file: Path) -> dict[str, Any]:
+    """`report`, and what an earlier one in `file` has of the same sounds that is not measured now."""
+    try:
+        earlier = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return report
+    if any(earlier.get(key) != report[key] for key in ("clips", "seconds", "sounds_sha256")):
+        return report
+
+    def key(entry: dict[str, Any]) -> tuple[str, bool]:
+        return entry["model"]["name"], entry["input_gain"]
+
+    measured = {key(entry) for entry in report["models"]}
+    models = [entry for entry in earlier["models"] if key(entry) not in measured]
+    kept = {name: earlier[name] for name in ("peers", "ideal_masks") if name in earlier}
+    return kept | report | {"models": sorted(models + report["models"], key=key)}
+
+
 def _models(names: list[str]) -> Iterator[tuple[str, rtsep.Model]]:
     for name in names or shipped():
         model = rtsep.load(name)
@@ -302,6 +322,7 @@ def main(
         sounds = gather(data, clips, seconds)
         console, failed = Console(), 0
         report: dict[str, Any] = {"format": 1, **environment(), "clips": clips, "seconds": seconds}
+        report["sounds_sha256"] = sounds.sha256
 
         def measured(name: str, enhance: Enhance, rate: int = RATE) -> list[dict[str, Any]]:
             return shown(name, [measure(cell, sounds, enhance, rate) for cell in chosen])
@@ -329,7 +350,7 @@ def main(
             ideal = [bound(cell, sounds) for cell in chosen if cell.source not in VOICELESS]
             report["ideal_masks"] = {"window": WINDOW, "sample_rate": RATE, "cells": shown("ideal masks", ideal)}
         if json_path:
-            write_json(json_path, report)
+            write_json(json_path, report if only else with_earlier(report, json_path))
         if check and failed:
             raise typer.Exit(1)
 

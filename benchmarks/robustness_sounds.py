@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,15 @@ class Sounds:
 
     excerpts: dict[str, list[Audio]]
     names: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """Of all samples, in the order of the kinds: two reports with the same one are of the same sounds."""
+        digest = hashlib.sha256()
+        for kind in sorted(self.excerpts):
+            for excerpt in self.excerpts[kind]:
+                digest.update(kind.encode() + np.round(excerpt * 32768).astype("<i2").tobytes())
+        return digest.hexdigest()
 
 
 def gather(data: Path, clips: int, seconds: float, seed: int = 0) -> Sounds:

@@ -14,7 +14,7 @@ pytest.importorskip("pystoi")
 
 from benchmarks import robustness
 from benchmarks.peers import Peer
-from benchmarks.robustness import Sounds, bound, case, gather, levelled, measure, missing, verdict
+from benchmarks.robustness import Sounds, bound, case, gather, levelled, measure, missing, verdict, with_earlier
 from benchmarks.robustness_cells import RATE, Cell, active_level, cells, encoders
 from rtsep.errors import InputError
 from tests.graphs import Network
@@ -167,6 +167,27 @@ def test_peers_are_held_to_the_same_bar(identity: Path, tmp_path: Path, monkeypa
     (half,) = json.loads((tmp_path / "r.json").read_text())["peers"]
     assert half["name"] == "Half" and half["cells"][0]["clean_si_sdr"] == 80
     assert half["cells"][0]["clean_level"] == pytest.approx(-6.02, abs=0.01)
+
+
+def test_what_was_measured_of_the_same_sounds_stays(tmp_path: Path) -> None:
+    def entry(name: str, level: float) -> dict[str, object]:
+        return {"model": {"name": name}, "input_gain": False, "cells": [level]}
+
+    file, told = tmp_path / "r.json", {"clips": 1, "seconds": 2.0, "sounds_sha256": "a"}
+    file.write_text(json.dumps(told | {"models": [entry("b", 1), entry("a", 2)], "peers": [3], "ideal_masks": 4}))
+    now = told | {"models": [entry("b", 5)]}
+    assert with_earlier(now, file) == now | {
+        "models": [entry("a", 2), entry("b", 5)],
+        "peers": [3],
+        "ideal_masks": 4,
+    }
+    assert with_earlier(now | {"peers": [6]}, file)["peers"] == [6]
+    other = now | {"sounds_sha256": "b"}
+    assert with_earlier(other, file) == other and with_earlier(now, tmp_path / "none.json") == now
+
+
+def test_other_sounds_have_another_hash(sounds: Sounds) -> None:
+    assert sounds.sha256 == gather(TINY, 2, 2.0).sha256 != gather(TINY, 2, 1.5).sha256
 
 
 def test_check_fails_where_the_bar_is_missed(tmp_path: Path) -> None:
