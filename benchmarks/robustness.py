@@ -7,8 +7,8 @@ cell, where it has one: clean speech comes out at 20 dB of SI-SDR or better, and
 less loses no more than 0.5 dB of SI-SDR and 0.01 of ESTOI against the input, in the mean over the clips. What has no
 voice to lose is reported: how much softer it comes out. ESTOI counts bands that a line has cut off like all others, so
 that of the bands which can be heard stands beside it. With `--peers` other tools that are installed are held to the
-same bar, each at its own rate, and so are ideal ratio masks on a window of 5.33 ms, made of true speech and noise. What `--json`
-holds already of the same sounds, and is not measured this time, stays.
+same bar, each at its own rate, and so are ideal ratio masks on a window of 5.33 ms, made of true speech and noise.
+What `--json` holds already of the same sounds, and is not measured this time, stays.
 """
 
 from __future__ import annotations
