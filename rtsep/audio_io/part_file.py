@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rtsep.audio_io import abandoned
 from rtsep.audio_io.abandoned import FRESH_S
 from rtsep.audio_io.file_lock import lock
 
+DISK_FULL = "the disk is full"
 _PREFIX = ".rtsep-"
 
 
@@ -52,3 +54,8 @@ def _remove_abandoned(folder: Path) -> None:
 def remove_abandoned(folder: Path, age: float) -> None:
     """Remove what killed processes have left half-written in a folder, unless it is younger than ``age`` (s)."""
     abandoned.remove_abandoned(folder, f"{_PREFIX}*.part*", age, os.O_RDWR, Path.unlink)
+
+
+def why_unwritten(folder: Path) -> str:
+    """Why a file in ``folder`` was written only in part, of which libsndfile says no more than "System error."."""
+    return DISK_FULL if shutil.disk_usage(folder).free < 1 << 16 else "disk, quota or file size limit reached"

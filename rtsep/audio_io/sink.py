@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtsep.audio_io.headers import Extent, extent
-from rtsep.audio_io.part_file import PartFile
+from rtsep.audio_io.part_file import DISK_FULL, PartFile, why_unwritten
 from rtsep.audio_io.patched_file import openable
 from rtsep.audio_io.source import FLOATS, Source
 from rtsep.audio_io.temporary_folder import no_room
@@ -140,9 +140,9 @@ class Sink:
 
     def _failure(self) -> RtsepError:
         where = self.target or "standard output"
-        if shutil.disk_usage(self._part.path.parent).free < 1 << 16:
-            return RtsepError(f"The disk is full: {where} was not written; free some space and run it again.")
-        return RtsepError(f"{where} could not be written (disk, quota or file size limit reached).")
+        why = why_unwritten(self._part.path.parent)
+        advice = "; free some space and run it again." if why == DISK_FULL else "."
+        return RtsepError(f"{where} could not be written: {why}{advice}")
 
     def __enter__(self) -> Sink:
         return self

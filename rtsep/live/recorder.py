@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rtsep.audio_io.part_file import why_unwritten
 from rtsep.errors import InputError, RtsepError
 from rtsep.live.backends.shared_state import ring_length
 
@@ -83,7 +84,8 @@ class Recorder:
         except (OSError, RuntimeError, AssertionError) as error:  # soundfile asserts that all was written
             with contextlib.suppress(OSError, RuntimeError):
                 self._close_files()
-            why = str(error) or "the disk is full"
+            told = str(error) if isinstance(error, OSError) else ""  # others say "System error." or nothing
+            why = told or why_unwritten(self._folder)
             raise RtsepError(f"{self.paths[-1][0]} and what is beside it could not be written ({why}).") from None
 
     def _write(self, heard: NDArray[np.float32], played: NDArray[np.float32]) -> None:
