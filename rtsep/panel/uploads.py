@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from rtsep.audio_io.temporary_folder import no_room
+from rtsep.audio_io.temporary_folder import no_room, temporary_folder
 from rtsep.errors import InputError, RtsepError
 from rtsep.printable import printable
 
@@ -22,7 +22,6 @@ MOST_BYTES = 2 << 30  # of one file
 _FREE = 3  # times its size must be free: what is made of it lies there too
 _PIECE = 1 << 18  # bytes
 _LONGEST_NAME = 150  # bytes, for more is put behind it
-_PREFIX = "rtsep-panel-"
 
 
 class Uploads:
@@ -30,6 +29,7 @@ class Uploads:
 
     def __init__(self) -> None:
         self._folder: Path | None = None  # made when it is needed
+        self._ends = contextlib.ExitStack()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -77,8 +77,7 @@ class Uploads:
         with self._lock:
             try:
                 if self._folder is None:
-                    remove_left_behind()
-                    self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+                    self._folder = self._ends.enter_context(temporary_folder())
                 folder = self._folder / str(next(self._numbers))
                 folder.mkdir()
             except OSError as error:
@@ -92,9 +91,8 @@ class Uploads:
     def close(self) -> None:
         """Away with everything."""
         with self._lock:
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            self._ends.close()
+            self._folder = None
 
 
 def clean_name(name: str) -> str:
@@ -105,22 +103,3 @@ def clean_name(name: str) -> str:
     stem, suffix = os.path.splitext(last)
     short = stem.encode()[: _LONGEST_NAME - len(suffix.encode()[:20])].decode(errors="ignore")
     return short + suffix.encode()[:20].decode(errors="ignore")
-
-
-def remove_left_behind() -> None:
-    """Away with the folders of panels that were killed."""
-    if os.name != "posix":
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if number.isdecimal() and not _lives(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    with contextlib.suppress(PermissionError):  # another user's
-        try:
-            os.kill(process, 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-    return True

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -186,19 +187,23 @@ def test_a_recording_that_is_removed_while_it_is_cleaned_is_gone(
 
 
 def test_a_panel_that_was_killed_leaves_nothing_for_long(temporary: Path) -> None:
-    code = "import os, signal; from rtsep.panel.uploads import Uploads; "
-    code += "print(Uploads().new_folder(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    left = Path(done.stdout.strip())
-    assert left.is_dir()
-    own, other = Uploads(), Uploads()
-    folder = own.new_folder()
-    assert not left.exists() and folder.is_dir()
-    other.new_folder()
-    assert folder.is_dir(), "what a living one has stays"
+    def panel(end: str) -> Path:
+        code = "import os, signal; from rtsep.panel.uploads import Uploads; panel = Uploads(); "
+        code += f"print(panel.new_folder(), flush=True); {end}"
+        environment = os.environ | {"TMPDIR": str(temporary)}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        return Path(done.stdout.strip())
+
+    left, own = panel("os.kill(os.getpid(), signal.SIGKILL)"), Uploads()
+    living = own.new_folder()
+    assert left.is_dir() and living.is_dir()
+    for folder in (left, living):
+        os.utime(folder.parent, (time.time() - 120,) * 2)  # what is younger may be in the making
+    other = panel("panel.close()")
+    assert not left.exists() and not other.exists()
+    assert living.is_dir(), "what a living one has stays"
     own.close()
-    other.close()
+    assert not living.parent.exists()
 
 
 @pytest.mark.parametrize(
