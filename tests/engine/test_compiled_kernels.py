@@ -142,6 +142,22 @@ CASES |= {
     },
     "Concat": [*ROWS, ("Concat", ["x", values(2, 30), "x"], {"axis": 0})],
     "Concat of the last axis": [*TURNED, ("Concat", ["x", values(10, 4, 3)], {"axis": -1}), ("Neg", ["x"], {})],
+    "Concat of overlapping windows": [
+        *[("Reshape", ["x", whole(24, 10)], {}), ("Slice", ["x", whole(0, 0), whole(23, 5)], {})],
+        *[("Slice", ["y0", whole(0, 5), whole(23, 10)], {}), ("Slice", ["y0", whole(1, 0), whole(24, 5)], {})],
+        *[("Concat", ["y1", "y2", "x"], {"axis": 1}), ("MatMul", ["x", values(15, 20)], {})],
+    ],
+    "Concat of neighbours, others and neighbours": [
+        *[*ROWS, ("Split", ["x", whole(11, 4, 15)], {"axis": 1, "more": 2}), ("Neg", ["more1_0"], {})],
+        ("Concat", ["y1", "more1_0", "x", "more1_0", "more1_1", "y1"], {"axis": -1}),
+    ],
+    "Concat of what was split": [
+        *[*BACKWARDS, *FLAT, ("Split", ["x", whole(7, 33, 200)], {"more": 2})],
+        *[("Concat", ["x", "more2_0", "more2_1"], {"axis": 0}), ("Exp", ["x"], {})],
+    ],
+    "Concat of rows, the other way round": [
+        *[*ROWS, ("Split", ["x", whole(3, 5)], {"more": 1}), ("Concat", ["more1_0", "x"], {"axis": 0})],
+    ],
     "Split": [*ROWS, ("Split", ["x", whole(11, 0, 19)], {"axis": 1, "more": 2}), ("Neg", ["x"], {})],
     "Gather": [*TURNED, ("Gather", ["x", np.array(-2, np.int64)], {"axis": 1}), ("Neg", ["x"], {})],
     "Gather of one value": [*FLAT, ("Gather", ["x", np.array(7, np.int64)], {}), ("Neg", ["x"], {})],

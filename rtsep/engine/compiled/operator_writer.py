@@ -61,15 +61,33 @@ class OperatorWriter(RecordWriter):
 
     def concat(self, node: Node, inputs: list[Array]) -> Array:
         axis = node.attributes["axis"] % inputs[0].ndim
+        parts: list[Array] = []
+        for x in inputs:
+            joined = self._joined(parts[-1], x, axis) if parts else None
+            parts[-1 if joined is not None else len(parts) :] = [x if joined is None else joined]
+        if len(parts) == 1 and self._moves(parts[0]):
+            return parts[0]
         shape = list(inputs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in inputs)
         y = self.rows.new(tuple(shape))
         at = 0
-        for x in inputs:
+        for x in parts:
             piece = y[(slice(None),) * axis + (slice(at, at + x.shape[axis]),)]
             self._elementwise(records.UNARY, records.COPY, [x], piece)
             at += x.shape[axis]
         return y
+
+    def _joined(self, first: Array, second: Array, axis: int) -> Array | None:
+        """One view of both, if the second begins where the first ends in the same piece of a row's memory."""
+        size, step = first.shape[axis], first.strides[axis]
+        if not (first.size and second.size and self._moves(first) and self._moves(second)):
+            return None
+        begins = [self.rows.offset(x) for x in (first, second)]
+        beside = begins[1] - begins[0] == size * step // 4 and first.strides == second.strides
+        if not beside or len({self.rows.piece(begin) for begin in begins}) > 1:
+            return None
+        shape = (*first.shape[:axis], size + second.shape[axis], *first.shape[axis + 1 :])
+        return np.lib.stride_tricks.as_strided(first, shape, first.strides)
 
     def total(self, node: Node, inputs: list[Any]) -> Array:
         x, axes = inputs[0], inputs[1] if len(inputs) > 1 else None
