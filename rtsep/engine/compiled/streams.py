@@ -3,8 +3,8 @@
     int32 step(int64 context, int64 rows, int64 *order, float32 *input, float32 *output)
 
 `input` and `output` are [rows, hop, channels], full scale 1, and may be the same: row r is the next hop of the stream
-at place `order[r]`, of which there may be several. They go through the network by at most `TOGETHER_AT_MOST`; of a
-program that has parts that go from row to row, first the first hop of each stream, then the second of each, ..., those
+at place `order[r]`, of which there may be several. They go through the network by at most `TOGETHER`; of a program
+that has parts that go from row to row, first the first hop of each stream, then the second of each, ..., those
 in the same phase side by side. Streams that have put out something that is no number have 1 in `faults`; silence comes
 out of them from there on, until whoever calls makes them as new. Returned is how many rows were made silent.
 """
@@ -22,13 +22,13 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 # Words of the context, after those of `interpreter.run` (in `records`): its address, sizes, of the first row's window,
-# frames of the target and activity the addresses, of the first stream's memory, window and overlap too, and of arrays
-# [places].
+# frames of the target and activity the addresses, of the first stream's memory, window and overlap too, and of
+# arrays.
 RUN, PLACES, HOP, CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ACTIVITY_AT, ROW_BYTES = range(5, 15)
 MEMORY, MEMORY_WINDOW, MEMORY_TAIL, MEMORY_BYTES, HOPS, FAULTS, ACTIVITIES = range(15, 22)
-ONE_EACH, TOGETHER, TURNS, CHOSEN, SEEN, WORDS = range(22, 28)  # how rows are sorted, and room for it
+ONE_EACH, TURNS, CHOSEN, SEEN, WORDS = range(22, 27)  # how rows are sorted, and room for it
 
-TOGETHER_AT_MOST = 32  # rows: what the network works on then stays in the cache, and more cost no less each
+TOGETHER = 16  # rows: what the network works on then stays in the cache, and more cost no less each
 HOPS_A_CALL = 16  # of a stream, on the average
 
 
@@ -42,8 +42,8 @@ class StreamMemories:
 
     def __init__(self, program: Program, places: int) -> None:
         spec = self.spec = program.spec
-        self.rows, together = places * HOPS_A_CALL, min(TOGETHER_AT_MOST, places * HOPS_A_CALL)
-        self._workspace = workspace = Workspace(program, together)
+        self.rows = places * HOPS_A_CALL
+        self._workspace = workspace = Workspace(program, TOGETHER)
         tail = program.kept_values + spec.channels * spec.analysis_window
         self._used = tail + spec.channels * spec.synthesis_window
         stride = (-(-self._used // ALIGNMENT) | 1) * ALIGNMENT  # odd, as in Workspace
@@ -70,13 +70,9 @@ class StreamMemories:
             first + 4 * tail,
         )
         words[MEMORY_BYTES] = 4 * stride
-        words[ONE_EACH], words[TOGETHER] = program.segments[:, 2].any(), together
-        words[HOPS], words[FAULTS], words[ACTIVITIES] = (
-            array.ctypes.data for array in (self.hops, self.faults, self.activities)
-        )
-        words[TURNS], words[CHOSEN], words[SEEN] = (
-            array.ctypes.data for array in (self._turns, self._chosen, self._seen)
-        )
+        words[ONE_EACH] = program.segments[:, 2].any()
+        arrays = (self.hops, self.faults, self.activities, self._turns, self._chosen, self._seen)
+        words[[HOPS, FAULTS, ACTIVITIES, TURNS, CHOSEN, SEEN]] = [array.ctypes.data for array in arrays]
 
     @property
     def native(self) -> tuple[int, int]:

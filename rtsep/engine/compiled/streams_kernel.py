@@ -119,7 +119,7 @@ def step(context_at, rows, order_at, source, target):
     word = integers(context_at, WORDS)
     hop, channels, rate = word[HOP], word[CHANNELS], word[RATE]
     heard, made = carray(source, (rows, hop * channels)), carray(target, (rows, hop * channels))
-    table, hops = integers(word[ROWS], ROW_WORDS * word[TOGETHER]), integers(word[HOPS], word[PLACES])
+    table, hops = integers(word[ROWS], ROW_WORDS * TOGETHER), integers(word[HOPS], word[PLACES])
     order, turns, chosen = integers(order_at, rows), integers(word[TURNS], rows), integers(word[CHOSEN], rows)
     silent = 0
     for turn in range(_sort(word, rows, order)):
@@ -129,18 +129,17 @@ def step(context_at, rows, order_at, source, target):
                 if turns[row] == number:
                     chosen[count] = row
                     count += 1
-        pieces = -(-count // word[TOGETHER])
-        for piece in range(pieces):
-            begin, end = count * piece // pieces, count * (piece + 1) // pieces
-            for row in range(end - begin):
+        for begin in range(0, count, TOGETHER):
+            together = min(TOGETHER, count - begin)
+            for row in range(together):
                 at = chosen[begin + row]
                 place = order[at]
                 table[ROW_WORDS * row] = word[MEMORY] + place * word[MEMORY_BYTES]
                 table[ROW_WORDS * row + 1] = hops[place]
                 _hear(word, row, place, hops[place], heard[at])
                 hops[place] += 1
-            call(word[RUN], context_at, end - begin)
-            for row in range(end - begin):
+            call(word[RUN], context_at, together)
+            for row in range(together):
                 at = chosen[begin + row]
                 silent += _tell(word, row, order[at], made[at])
     return np.int32(silent)
