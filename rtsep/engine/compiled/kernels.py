@@ -140,7 +140,10 @@ def _binary_side_by_side(function, a_at, b_at, y_at, count):
 
 @compiled(void(int64, int64, int64, int64, int64))
 def _binary_with_reversed(function, a_at, b_end, y_at, count):
-    """`b_end` is the last value in memory, and the first taken."""
+    """`b_end` is the last value in memory, and the first taken.
+
+    Indices have no sign: of those that have, Numba asks whether they count from the end, and there are no vectors.
+    """
     a, b, y = floats(a_at, count), floats(b_end - 4 * (count - 1), count), floats(y_at, count)
     if function == ADD:
         for i in range(count):
@@ -155,6 +158,7 @@ def _binary_with_reversed(function, a_at, b_end, y_at, count):
 
 @compiled(void(int64, int64, int64, int64))
 def _binary_of_neighbours(function, x_at, y_at, count):
+    """y[i] = function(x[2i], x[2i + 1]); read as one array, for of two LLVM would gather each value by itself."""
     x, y = carray(pointer_to_floats(x_at), (count, 2)), floats(y_at, count)
     if function == ADD:
         for i in range(count):

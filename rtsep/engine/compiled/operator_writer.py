@@ -98,7 +98,7 @@ class OperatorWriter(RecordWriter):
         kept = [axis for axis in range(x.ndim) if axis not in summed]
         lines = x.transpose(*summed, *kept)
         count = int(np.prod(lines.shape[: len(summed)]))
-        if count <= FEW:
+        if 0 < count <= FEW:
             for axis in summed:
                 x = self._sum_of_pairs(x, axis)
             return x if keepdims else np.squeeze(x, tuple(summed))
