@@ -127,8 +127,7 @@ class EngineRounds:
     def __init__(self, engine: Engine) -> None:
         spec = engine.spec
         self.engine, self._native = engine, engine.native()
-        for function in (words.put, words.get) if self._native is None else (words.run_round,):
-            function.load()
+        words.run_round.load()
         most_rows = engine.streams * TOGETHER  # so no round of whatever messages writes behind them
         self._table = np.zeros((engine.streams, words.PIECE_WORDS), np.int64)
         self._order = np.zeros(most_rows, np.int64)
@@ -145,13 +144,8 @@ class EngineRounds:
             raise ValueError(f"{count} messages of {len(table)} streams.")
         table[:count] = [message.words for message in messages]
         at, order, sound = self._addresses
-        if self._native is not None:
-            rows = words.run_round(at, count, order, sound, *self._native)
-            self.engine.renew(self._order[:rows])
-        else:
-            rows = words.put(at, count, order, sound)
-            made = self.engine.step(self._order[:rows].tolist(), self._sound[:rows]) if rows else self._sound
-            words.get(at, count, made.ctypes.data)
+        rows = words.run_round(at, count, order, sound, *self._native)
+        self.engine.renew(self._order[:rows])
         for message, now in zip(messages, table[:count].tolist(), strict=True):
             message.words, message.left = now, now[words.LEFT]
         return rows

@@ -9,7 +9,7 @@ from rtsep.engine import engine_stream_words as e
 from rtsep.engine import stream_kernels
 from rtsep.engine import stream_words as w
 from rtsep.engine.compiled.memory import call_streams, floats, integers, pointer_to_floats, pointer_to_shorts
-from rtsep.engine.compiled.streams import CHANNELS, HOP, ORDER
+from rtsep.engine.compiled.streams import CHANNELS, HOP
 from rtsep.engine.compiled.streams import WORDS as STREAMS_WORDS
 
 _FULL_SCALE = np.float32(32768.0)
@@ -127,27 +127,12 @@ def _get(table, pieces, made):
         piece[e.LEFT] -= count
 
 
-def put(table, pieces, order, sound):
-    """See ``_put``."""
-    return _put(table, pieces, order, sound)
-
-
-def get(table, pieces, made):
-    """See ``_get``."""
-    _get(table, pieces, made)
-
-
 def run_round(table, pieces, order, sound, step, context, most):
     """``_put``, the engine's C function ``step`` with at most so many rows at once, and ``_get``; how many rows."""
     rows = _put(table, pieces, order, sound)
     hop, channels = integers(context, STREAMS_WORDS)[HOP], integers(context, STREAMS_WORDS)[CHANNELS]
-    done = 0
-    while done < rows:
-        count = min(most, rows - done)
-        places = integers(integers(context, STREAMS_WORDS)[ORDER], count)
-        for row in range(count):
-            places[row] = integers(order, rows)[done + row]
-        call_streams(step, context, count, sound + 4 * done * hop * channels)
-        done += count
+    for begin in range(0, rows, most):
+        count = min(most, rows - begin)
+        call_streams(step, context, count, order + 8 * begin, sound + 4 * begin * hop * channels)
     _get(table, pieces, sound)
     return rows

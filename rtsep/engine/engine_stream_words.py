@@ -16,8 +16,6 @@ WORDS = _LAST
 # samples, hops of each place, and the first row.
 CONTEXT, SOURCE, TARGET, LEFT, SIXTEEN_BITS, COUNT, NEW_HOPS, FIRST_ROW, PIECE_WORDS = range(9)
 
-put = NativeFunction("rtsep.engine.engine_stream_kernels", "put", "int64(int64, int64, int64, int64)")
 run_round = NativeFunction(
     "rtsep.engine.engine_stream_kernels", "run_round", f"int64({', '.join(['int64'] * 7)})", long=True
 )
-get = NativeFunction("rtsep.engine.engine_stream_kernels", "get", "void(int64, int64, int64)")

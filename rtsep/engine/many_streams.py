@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -100,42 +99,19 @@ class Engine:
         for place in set(places):
             self._check(place)
         order = np.array(places, np.int64)
-        if not self._memories.one_each:
-            made = np.array(sound, np.float32, order="C")
-            for begin in range(0, len(order), self._memories.rows):
-                rows = slice(begin, begin + self._memories.rows)
-                self._memories.step(order[rows], made[rows])
-        else:
-            made = np.empty(sound.shape, np.float32)
-            for chosen in self._turns(order):
-                part = np.ascontiguousarray(sound[chosen])
-                self._memories.step(order[chosen], part)
-                made[chosen] = part
+        made = np.array(sound, np.float32, order="C")
+        for begin in range(0, len(order), self._memories.rows):
+            rows = slice(begin, begin + self._memories.rows)
+            self._memories.step(order[rows], made[rows])
         self.renew(order)
         return made
 
-    def native(self) -> tuple[int, int, int] | None:
+    def native(self) -> tuple[int, int, int]:
         """What steps rows without Python: address and context of the C function, and rows at once; see `streams`.
 
-        None where several hops of a stream need several calls. Who calls it calls ``renew`` afterwards.
+        Who calls it calls ``renew`` afterwards.
         """
-        memories = self._memories
-        return None if memories.one_each else (*memories.native, memories.rows)
-
-    def _turns(self, order: Integers) -> Iterator[Integers]:
-        """Which rows of ``order`` go together, when a stream may have but one: the first of each, then the second...
-
-        Those in the same phase stand side by side.
-        """
-        turn = np.zeros(len(order), np.int64)
-        seen: Counter[int] = Counter()
-        for number, place in enumerate(order.tolist()):
-            turn[number] = seen[place]
-            seen[place] += 1
-        for number in range(max(seen.values(), default=0)):
-            chosen = np.flatnonzero(turn == number)
-            phases = self._memories.hops[order[chosen]] % self.spec.slow_rate
-            yield chosen[np.argsort(phases, kind="stable")]
+        return *self._memories.native, self._memories.rows
 
     def renew(self, order: Integers) -> None:
         """Make those streams as new that have had a fault."""

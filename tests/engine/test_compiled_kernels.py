@@ -77,6 +77,7 @@ def in_numpy(model: onnx.ModelProto, window: np.ndarray) -> np.ndarray:
 TURNED: Nodes = [("Reshape", ["x", whole(4, 6, 10)], {}), ("Transpose", ["x"], {"perm": [2, 0, 1]})]
 BACKWARDS: Nodes = [("Slice", ["x", whole(-1), whole(-(2**63) + 1), whole(1), whole(-1)], {})]
 EVERY_THIRD: Nodes = [("Slice", ["x", whole(1), whole(2**63 - 1), whole(1), whole(3)], {})]
+EVERY_SECOND: Nodes = [("Slice", ["x", whole(0), whole(SIZE), whole(1), whole(2)], {})]
 ROWS: Nodes = [("Reshape", ["x", whole(8, 30)], {})]
 VIEWS = {"as it is": [], "turned": TURNED, "backwards": BACKWARDS, "every third": EVERY_THIRD, "rows": ROWS}
 FLAT: Nodes = [("Reshape", ["x", whole(-1)], {})]
@@ -118,8 +119,45 @@ CASES |= {
     "ReduceSum of many, turned": [*TURNED, ("ReduceSum", ["x", whole(0)], {"keepdims": 1})],
     "ReduceSum of all": [*ROWS, ("ReduceSum", ["x"], {})],
     "ReduceSum of one": [("Unsqueeze", ["x", whole(0)], {}), ("ReduceSum", ["x", whole(0)], {"keepdims": 0})],
+    **{
+        f"ReduceSum of {count} neighbours": [
+            ("Reshape", ["x", whole(-1, count)], {}),
+            ("ReduceSum", ["x", whole(1)], {"keepdims": count % 2}),
+        ]
+        for count in (2, 3, 5, 6, 8)
+    },
+    **{
+        f"{op} of neighbours": [
+            *[*EVERY_SECOND, ("Slice", ["window", whole(1), whole(SIZE), whole(1), whole(2)], {})],
+            (op, ["y0", "x"], {}),
+        ]
+        for op in ("Add", "Sub", "Max", "Div")
+    },
+    **{
+        f"{op} of one value and many": [
+            ("Slice", ["x", whole(3), whole(4), whole(1)], {}),
+            (op, ["x", "window"], {}),
+        ]
+        for op in ("Add", "Mul", "Sub", "Min")
+    },
     "Concat": [*ROWS, ("Concat", ["x", values(2, 30), "x"], {"axis": 0})],
     "Concat of the last axis": [*TURNED, ("Concat", ["x", values(10, 4, 3)], {"axis": -1}), ("Neg", ["x"], {})],
+    "Concat of overlapping windows": [
+        *[("Reshape", ["x", whole(24, 10)], {}), ("Slice", ["x", whole(0, 0), whole(23, 5)], {})],
+        *[("Slice", ["y0", whole(0, 5), whole(23, 10)], {}), ("Slice", ["y0", whole(1, 0), whole(24, 5)], {})],
+        *[("Concat", ["y1", "y2", "x"], {"axis": 1}), ("MatMul", ["x", values(15, 20)], {})],
+    ],
+    "Concat of neighbours, others and neighbours": [
+        *[*ROWS, ("Split", ["x", whole(11, 4, 15)], {"axis": 1, "more": 2}), ("Neg", ["more1_0"], {})],
+        ("Concat", ["y1", "more1_0", "x", "more1_0", "more1_1", "y1"], {"axis": -1}),
+    ],
+    "Concat of what was split": [
+        *[*BACKWARDS, *FLAT, ("Split", ["x", whole(7, 33, 200)], {"more": 2})],
+        *[("Concat", ["x", "more2_0", "more2_1"], {"axis": 0}), ("Exp", ["x"], {})],
+    ],
+    "Concat of rows, the other way round": [
+        *[*ROWS, ("Split", ["x", whole(3, 5)], {"more": 1}), ("Concat", ["more1_0", "x"], {"axis": 0})],
+    ],
     "Split": [*ROWS, ("Split", ["x", whole(11, 0, 19)], {"axis": 1, "more": 2}), ("Neg", ["x"], {})],
     "Gather": [*TURNED, ("Gather", ["x", np.array(-2, np.int64)], {"axis": 1}), ("Neg", ["x"], {})],
     "Gather of one value": [*FLAT, ("Gather", ["x", np.array(7, np.int64)], {}), ("Neg", ["x"], {})],
@@ -208,6 +246,10 @@ CASES |= {
     "Conv of few lags": [*LINE, ("Conv", ["x", values(1, 1, SIZE - 14)], {"strides": [1]})],
     "Conv of one lag": [*LINE, ("Conv", ["x", values(1, 1, SIZE)], {})],
     "Conv of one tap": [*LINE, ("Conv", ["x", values(1, 1, 1)], {})],
+    **{
+        f"Conv of {taps} ones": [*LINE, ("Conv", ["x", np.ones((1, 1, taps), np.float32)], {})]
+        for taps in (1, 2, 7, 128, SIZE)
+    },
     "Conv by its own end": [
         *[*LINE, ("Slice", ["x", whole(110), whole(SIZE), whole(2)], {}), ("Conv", ["y0", "x"], {})],
     ],
@@ -306,7 +348,7 @@ def test_a_depthwise_convolution_equals_its_twin(kernels: ModuleType, reach: int
 
 
 @pytest.mark.parametrize("taps", [1, 2, 33, 128])
-@pytest.mark.parametrize("lags", [1, 15, 16, 17, 63, 64, 65, 129])
+@pytest.mark.parametrize("lags", [1, 15, 16, 17, 35, 63, 64, 65, 87, 129])
 def test_a_correlation_equals_its_twin_and_keeps_to_its_place(kernels: ModuleType, lags: int, taps: int) -> None:
     x, weights = values(lags + taps - 1), values(taps)
     y = np.full(lags + 2, np.nan, np.float32)

@@ -121,6 +121,19 @@ def test_streams_may_go_on_by_several_hops_at_once(models, name, turns, mixed):
             assert twins.engine.activity(place) == twins.alone[place].activity
 
 
+@pytest.mark.parametrize("name", ["plain", "slow", "odd sizes"])
+@pytest.mark.parametrize("streams", [1, 2, 70])
+def test_more_hops_than_go_through_the_network_together(models, name, streams):
+    engine, model = engine_and_model(models, name, streams)
+    alone = {place: stream_from(model, engine.first_hop(place)) for place in (engine.join() for _ in range(streams))}
+    draw = np.random.default_rng(streams)
+    for _ in range(3):
+        places = draw.integers(streams, size=100).tolist()
+        sound = noise(len(places), engine.hop, engine.channels)
+        for place, hop, made in zip(places, sound, engine.step(places, sound), strict=True):
+            np.testing.assert_array_equal(made, alone[place].process(hop))
+
+
 @pytest.mark.parametrize("name", ["plain", "recurrent"])
 def test_after_a_fault_silence_lasts_until_the_end_of_what_was_handed_over(models, name):
     twins = Twins(models, name)

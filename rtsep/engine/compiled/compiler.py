@@ -302,26 +302,31 @@ class _Compiler(OperatorWriter):
 
     # Branches.
 
-    def _if(self, node: Node) -> None:
+    def _if(self, node: Node, places: list[Array] | None = None) -> None:
+        """``places``: where to put what it makes, if that is known."""
         test = self._value(node.inputs[0])
         if not isinstance(test, PhaseTest):
             raise UnsupportedError("operator If is compiled for the phase alone")
         outside = dict(self.values)
-        places: list[Array] = []
         skip = self._record(records.UNLESS_PHASE, PHASE=test.phase)
         for branch in ("then_branch", "else_branch"):
             graph: Graph = node.attributes[branch]
             self.values = outside | graph.initialisers
-            self._nodes(graph.nodes)
-            made = [self._value(output.name) for output in graph.outputs]
-            places = places or [self.rows.new(value.shape) for value in made]
-            for value, place in zip(made, places, strict=True):
-                self._elementwise(records.UNARY, records.COPY, [value], place)
+            last = graph.nodes[-1] if graph.nodes else None
+            if places and last and last.op == "If" and last.outputs == [output.name for output in graph.outputs]:
+                self._nodes(graph.nodes[:-1])
+                self._if(last, places)
+            else:
+                self._nodes(graph.nodes)
+                made = [self._value(output.name) for output in graph.outputs]
+                places = places or [self.rows.new(value.shape) for value in made]
+                for value, place in zip(made, places, strict=True):
+                    self._elementwise(records.UNARY, records.COPY, [value], place)
             if branch == "then_branch":
                 leave = self._record(records.GO_TO)
                 self.records[skip][records.TARGET] = len(self.records)
         self.records[leave][records.TARGET] = len(self.records)
-        self.values = outside | dict(zip(node.outputs, places, strict=True))
+        self.values = outside | dict(zip(node.outputs, places or [], strict=True))
 
     def _where(self, node: Node, inputs: list[Any]) -> None:
         test, yes, no = inputs

@@ -12,6 +12,6 @@ step_stream = NativeFunction(
 )
 step_streams = NativeFunction(
     *("rtsep.engine.compiled.streams_kernel", "step"),
-    "int32(int64, int64, CPointer(float32), CPointer(float32))",
+    "int32(int64, int64, int64, CPointer(float32), CPointer(float32))",
     long=True,
 )

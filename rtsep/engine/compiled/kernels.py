@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float32, int64, void
+from numba import carray, float32, int64, uint64, void
 
 from rtsep.engine.compiled.elementary import FUSED, compiled, exponential, logarithm, sigmoid, tangent
-from rtsep.engine.compiled.memory import floats, has_avx512, read, tile, write
+from rtsep.engine.compiled.memory import floats, has_avx512, pointer_to_floats, read, tile, write
 from rtsep.engine.compiled.records import (
     ABSOLUTE,
     ADD,
@@ -140,17 +140,32 @@ def _binary_side_by_side(function, a_at, b_at, y_at, count):
 
 @compiled(void(int64, int64, int64, int64, int64))
 def _binary_with_reversed(function, a_at, b_end, y_at, count):
-    """`b_end` is the last value in memory, and the first taken."""
+    """`b_end` is the last value in memory, and the first taken.
+
+    Indices have no sign: of those that have, Numba asks whether they count from the end, and there are no vectors.
+    """
     a, b, y = floats(a_at, count), floats(b_end - 4 * (count - 1), count), floats(y_at, count)
     if function == ADD:
         for i in range(count):
-            y[i] = a[i] + b[count - 1 - i]
+            y[i] = a[i] + b[uint64(count - 1 - i)]
     elif function == SUBTRACT:
         for i in range(count):
-            y[i] = a[i] - b[count - 1 - i]
+            y[i] = a[i] - b[uint64(count - 1 - i)]
     else:
         for i in range(count):
-            y[i] = _pair(function, a[i], b[count - 1 - i])
+            y[i] = _pair(function, a[i], b[uint64(count - 1 - i)])
+
+
+@compiled(void(int64, int64, int64, int64))
+def _binary_of_neighbours(function, x_at, y_at, count):
+    """y[i] = function(x[2i], x[2i + 1]); read as one array, for of two LLVM would gather each value by itself."""
+    x, y = carray(pointer_to_floats(x_at), (count, 2)), floats(y_at, count)
+    if function == ADD:
+        for i in range(count):
+            y[i] = x[i, 0] + x[i, 1]
+    else:
+        for i in range(count):
+            y[i] = _pair(function, x[i, 0], x[i, 1])
 
 
 @compiled(void(int64, int64, float32, int64, int64))
@@ -179,6 +194,8 @@ def binary(function, a, a_step, b, b_step, y, y_step, count):
         _binary_with_scalar(function, a, read(b), y, count)
     elif y_step == 1 and a_step == 1 and b_step == -1:
         _binary_with_reversed(function, a, b, y, count)
+    elif y_step == 1 and a_step == 2 and b_step == 2 and b == a + 4:
+        _binary_of_neighbours(function, a, y, count)
     else:
         for i in range(count):
             write(y + 4 * i * y_step, _pair(function, read(a + 4 * i * a_step), read(b + 4 * i * b_step)))
@@ -262,15 +279,19 @@ def correlate(x, w, y, lags, taps):
         for lag in range(lags):
             write(y + 4 * lag, _dot(x + 4 * lag, w, taps))
         return
-    wide = 4 * VECTOR if lags >= 4 * VECTOR else VECTOR
     begin = 0
     while begin < lags:
-        lag = min(begin, lags - wide)
-        if wide == VECTOR:
-            _one_by_1(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
-        else:
+        wide = min(4, lags // VECTOR, (lags - begin + VECTOR - 1) // VECTOR)
+        lag = min(begin, lags - VECTOR * wide)
+        if wide == 4:
             _one_by_4(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
-        begin = lag + wide
+        elif wide == 3:
+            _one_by_3(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
+        elif wide == 2:
+            _one_by_2(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
+        else:
+            _one_by_1(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
+        begin = lag + VECTOR * wide
 
 
 @compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))

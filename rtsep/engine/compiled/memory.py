@@ -153,17 +153,17 @@ def call_step(typing: Any, address: Any, context: Any, source: Any, target: Any)
 
 
 @intrinsic
-def call_streams(typing: Any, address: Any, context: Any, rows: Any, sound: Any) -> Any:
+def call_streams(typing: Any, address: Any, context: Any, rows: Any, order: Any, sound: Any) -> Any:
     """Calls the C function of `streams` at an address, in place; sound: the address of the first row."""
 
     def code(context_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         floats = _FLOAT.as_pointer()
-        kind = ir.FunctionType(_INT32, [_INT64, _INT64, floats, floats])
-        place = builder.inttoptr(arguments[3], floats)
+        kind = ir.FunctionType(_INT32, [_INT64, _INT64, _INT64, floats, floats])
+        place = builder.inttoptr(arguments[4], floats)
         function = builder.inttoptr(arguments[0], kind.as_pointer())
-        return builder.call(function, [arguments[1], arguments[2], place, place])
+        return builder.call(function, [*arguments[1:4], place, place])
 
-    return types.int32(*[int64] * 4), code
+    return types.int32(*[int64] * 5), code
 
 
 def tile(rows: int, vectors: int) -> Any:

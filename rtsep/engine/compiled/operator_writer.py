@@ -25,7 +25,7 @@ FUNCTIONS = {
     **{"Add": records.ADD, "Sub": records.SUBTRACT, "Mul": records.MULTIPLY, "Div": records.DIVIDE},
     **{"PRelu": records.PRELU, "Max": records.MAXIMUM, "Min": records.MINIMUM},
 }
-FEW = 8  # so many values are added one after the other, as rows
+FEW = 8  # so many values are added in pairs, as rows
 
 
 class OperatorWriter(RecordWriter):
@@ -61,15 +61,33 @@ class OperatorWriter(RecordWriter):
 
     def concat(self, node: Node, inputs: list[Array]) -> Array:
         axis = node.attributes["axis"] % inputs[0].ndim
+        parts: list[Array] = []
+        for x in inputs:
+            joined = self._joined(parts[-1], x, axis) if parts else None
+            parts[-1 if joined is not None else len(parts) :] = [x if joined is None else joined]
+        if len(parts) == 1 and self._moves(parts[0]):
+            return parts[0]
         shape = list(inputs[0].shape)
         shape[axis] = sum(x.shape[axis] for x in inputs)
         y = self.rows.new(tuple(shape))
         at = 0
-        for x in inputs:
+        for x in parts:
             piece = y[(slice(None),) * axis + (slice(at, at + x.shape[axis]),)]
             self._elementwise(records.UNARY, records.COPY, [x], piece)
             at += x.shape[axis]
         return y
+
+    def _joined(self, first: Array, second: Array, axis: int) -> Array | None:
+        """One view of both, if the second begins where the first ends in the same piece of a row's memory."""
+        size, step = first.shape[axis], first.strides[axis]
+        if not (first.size and second.size and self._moves(first) and self._moves(second)):
+            return None
+        begins = [self.rows.offset(x) for x in (first, second)]
+        beside = begins[1] - begins[0] == size * step // 4 and first.strides == second.strides
+        if not beside or len({self.rows.piece(begin) for begin in begins}) > 1:
+            return None
+        shape = (*first.shape[:axis], size + second.shape[axis], *first.shape[axis + 1 :])
+        return np.lib.stride_tricks.as_strided(first, shape, first.strides)
 
     def total(self, node: Node, inputs: list[Any]) -> Array:
         x, axes = inputs[0], inputs[1] if len(inputs) > 1 else None
@@ -78,22 +96,37 @@ class OperatorWriter(RecordWriter):
             axes = [] if node.attributes.get("noop_with_empty_axes") else range(x.ndim)
         summed = sorted({int(axis) % x.ndim for axis in axes})
         kept = [axis for axis in range(x.ndim) if axis not in summed]
-        result = self.rows.new(tuple(1 if axis in summed else size for axis, size in enumerate(x.shape)))
-        y = np.squeeze(result, tuple(summed))
         lines = x.transpose(*summed, *kept)
         count = int(np.prod(lines.shape[: len(summed)]))
-        if count <= FEW:
-            parts = [lines[index] for index in np.ndindex(lines.shape[: len(summed)])]
-            self._elementwise(records.UNARY, records.COPY, parts[:1], y) if count == 1 else None
-            for number, part in enumerate(parts[1:]):
-                self._elementwise(records.BINARY, records.ADD, [y if number else parts[0], part], y)
-            return result if keepdims else y
+        if 0 < count <= FEW:
+            for axis in summed:
+                x = self._sum_of_pairs(x, axis)
+            return x if keepdims else np.squeeze(x, tuple(summed))
+        result = self.rows.new(tuple(1 if axis in summed else size for axis, size in enumerate(x.shape)))
+        y = np.squeeze(result, tuple(summed))
         sizes, (step,) = merged(lines.shape[: len(summed)], [steps_of(lines)[: len(summed)]])
         if len(sizes) > 1:
             raise UnsupportedError("sums over several axes that do not join are not compiled")
         outer, steps = merged(y.shape, [steps_of(x.transpose(*kept, *summed))[: len(kept)], steps_of(y)])
         self._loops(records.TOTAL, 0, [x, y], [*outer, sizes[0]], [[*steps[0], step[0]], [*steps[1], 0]])
         return result if keepdims else y
+
+    def _sum_of_pairs(self, x: Array, axis: int) -> Array:
+        """The sum along an axis, which stays: of neighbours, then of these sums' neighbours, and so on."""
+
+        def part(begin: int, end: int | None, step: int = 1) -> Array:
+            return x[(slice(None),) * axis + (slice(begin, end, step),)]
+
+        count = x.shape[axis]
+        if count == 1:
+            return x
+        if count % 2:
+            pair = [self._sum_of_pairs(part(0, -1), axis), part(-1, None)]
+        else:
+            pair = [part(0, None, 2), part(1, None, 2)]
+        y = self.rows.new(pair[0].shape)
+        self._elementwise(records.BINARY, records.ADD, pair, y)
+        return self._sum_of_pairs(y, axis)
 
     def norm(self, node: Node, inputs: list[Any]) -> Array:
         x, gain = inputs[0], inputs[1]
@@ -164,11 +197,25 @@ class OperatorWriter(RecordWriter):
             )
         x, weights = (self._side_by_side(value) if self._moves(value) else value for value in inputs[:2])
         taps = weights.size
+        if not self._moves(weights) and np.all(weights == 1):
+            return self._moving_sum(x, taps)
         y = self.rows.new((1, 1, x.size - taps + 1))
         record = self._record(records.CORRELATE, COUNT=y.size, DEPTH=taps)
         self._operand(record, records.A, x, records.A_ROW)
         self._operand(record, records.B, weights, records.B_ROW)
         self._operand(record, records.Y, y, records.Y_ROW)
+        return y
+
+    def _moving_sum(self, x: Array, count: int) -> Array:
+        """The sums of so many neighbours along the last axis: two of half as many, and the odd one."""
+        if count == 1:
+            return x
+        half, length = self._moving_sum(x, count // 2), x.shape[-1] - count + 1
+        y = self.rows.new((*x.shape[:-1], length))
+        following = half[..., count // 2 :]
+        self._elementwise(records.BINARY, records.ADD, [half[..., :length], following[..., :length]], y)
+        if count % 2:
+            self._elementwise(records.BINARY, records.ADD, [y, x[..., count - 1 :]], y)
         return y
 
 

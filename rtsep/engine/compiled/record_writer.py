@@ -147,6 +147,10 @@ class RecordWriter:
         arrays = [x if self.rows.holds(x) else self._constant(x, integers=True) for x in inputs]
         arrays = [np.broadcast_to(x, y.shape) for x in arrays]
         sizes, steps = merged(y.shape, [steps_of(x) for x in (*arrays, y)])
+        either_way = kind == records.BINARY and function in (records.ADD, records.MULTIPLY)
+        if either_way and sizes and steps[0][-1] == 0:  # kernels are quick where the one value comes second
+            arrays.reverse()
+            steps[:2] = steps[1::-1]
         self._loops(kind, function, [*arrays, y], sizes, steps)
 
     def _loops(self, kind: int, function: int, arrays: list[Array], sizes: list[int], steps: list[list[int]]) -> None:

@@ -1,11 +1,12 @@
 """Hops of many streams as one C function: each stream has memory of its own, and a fault stays within it.
 
-    int32 step(int64 context, int64 rows, float32 *input, float32 *output)
+    int32 step(int64 context, int64 rows, int64 *order, float32 *input, float32 *output)
 
 `input` and `output` are [rows, hop, channels], full scale 1, and may be the same: row r is the next hop of the stream
-at place `order[r]`. Of a stream there may be several, unless the program has parts that go from row to row
-(`one_each`). Streams that have put out something that is no number have 1 in `faults`; silence comes out of them from
-there on, until whoever calls makes them as new. Returned is how many rows were made silent.
+at place `order[r]`, of which there may be several. They go through the network by at most `TOGETHER`; of a program
+that has parts that go from row to row, first the first hop of each stream, then the second of each, ..., those
+in the same phase side by side. Streams that have put out something that is no number have 1 in `faults`; silence comes
+out of them from there on, until whoever calls makes them as new. Returned is how many rows were made silent.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 # Words of the context, after those of `interpreter.run` (in `records`): its address, sizes, of the first row's window,
-# frames of the target and activity the addresses, of the first stream's memory, window and overlap too, and of arrays
-# [places].
+# frames of the target and activity the addresses, of the first stream's memory, window and overlap too, and of
+# arrays.
 RUN, PLACES, HOP, CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ACTIVITY_AT, ROW_BYTES = range(5, 15)
-MEMORY, MEMORY_WINDOW, MEMORY_TAIL, MEMORY_BYTES, ORDER, HOPS, FAULTS, ACTIVITIES, WORDS = range(15, 24)
+MEMORY, MEMORY_WINDOW, MEMORY_TAIL, MEMORY_BYTES, HOPS, FAULTS, ACTIVITIES = range(15, 22)
+ONE_EACH, TURNS, CHOSEN, SEEN, WORDS = range(22, 27)  # how rows are sorted, and room for it
+
+TOGETHER = 16  # rows: what the network works on then stays in the cache, and more cost no less each
+HOPS_A_CALL = 16  # of a stream, on the average
 
 
 class StreamMemories:
@@ -32,18 +37,19 @@ class StreamMemories:
 
     `hops` [places] are the numbers of the hops that come next, `faults` [places] is 1 where a stream has had one,
     `activities` [places] are probabilities that the target was active in the newest hop, 0 of a model that does not
-    say. `rows` is how many hops go at once; with `one_each` at most one of a stream.
+    say. `rows` is how many hops the function may be given at once.
     """
 
     def __init__(self, program: Program, places: int) -> None:
         spec = self.spec = program.spec
-        self.rows, self.one_each = places, bool(program.segments[:, 2].any())
-        self._workspace = workspace = Workspace(program, self.rows)
+        self.rows = places * HOPS_A_CALL
+        self._workspace = workspace = Workspace(program, TOGETHER)
         tail = program.kept_values + spec.channels * spec.analysis_window
         self._used = tail + spec.channels * spec.synthesis_window
         stride = (-(-self._used // ALIGNMENT) | 1) * ALIGNMENT  # odd, as in Workspace
         self._memory = aligned(places * stride).reshape(places, stride)
-        self._order, self.hops, self.faults = (np.zeros(places, np.int64) for _ in range(3))
+        self.hops, self.faults, self._seen = (np.zeros(places, np.int64) for _ in range(3))
+        self._turns, self._chosen = np.zeros(self.rows, np.int64), np.zeros(self.rows, np.int64)
         self.activities = np.zeros(places, np.float32)
         words = self._words = np.zeros(WORDS, np.int64)
         words[: len(workspace.context)] = workspace.context
@@ -64,9 +70,9 @@ class StreamMemories:
             first + 4 * tail,
         )
         words[MEMORY_BYTES] = 4 * stride
-        for word, array in ((ORDER, self._order), (HOPS, self.hops), (FAULTS, self.faults)):
-            words[word] = array.ctypes.data
-        words[ACTIVITIES] = self.activities.ctypes.data
+        words[ONE_EACH] = program.segments[:, 2].any()
+        arrays = (self.hops, self.faults, self.activities, self._turns, self._chosen, self._seen)
+        words[[HOPS, FAULTS, ACTIVITIES, TURNS, CHOSEN, SEEN]] = [array.ctypes.data for array in arrays]
 
     @property
     def native(self) -> tuple[int, int]:
@@ -78,9 +84,8 @@ class StreamMemories:
 
         sound: [len(order), hop, channels] float32 in one piece.
         """
-        self._order[: len(order)] = order
         at = sound.ctypes.data
-        return int(step_streams(self._words.ctypes.data, len(order), at, at))
+        return int(step_streams(self._words.ctypes.data, len(order), order.ctypes.data, at, at))
 
     def clear(self, place: int, hop: int = 0) -> None:
         """Make the stream at a place as new; its next hop has the number ``hop``."""
