@@ -283,7 +283,7 @@ def with_earlier(report: dict[str, Any], file: Path) -> dict[str, Any]:
         earlier = json.loads(file.read_text())
     except (OSError, ValueError):
         return report
-    if any(earlier.get(key) != report[key] for key in ("clips", "seconds", "sounds_sha256")):
+    if any(earlier.get(key) != report[key] for key in ("clips", "seconds", "only", "sounds_sha256")):
         return report
 
     def key(entry: dict[str, Any]) -> tuple[str, bool]:
@@ -322,7 +322,7 @@ def main(
         sounds = gather(data, clips, seconds)
         console, failed = Console(), 0
         report: dict[str, Any] = {"format": 1, **environment(), "clips": clips, "seconds": seconds}
-        report["sounds_sha256"] = sounds.sha256
+        report |= {"only": only, "sounds_sha256": sounds.sha256}
 
         def measured(name: str, enhance: Enhance, rate: int = RATE) -> list[dict[str, Any]]:
             return shown(name, [measure(cell, sounds, enhance, rate) for cell in chosen])
@@ -350,7 +350,7 @@ def main(
             ideal = [bound(cell, sounds) for cell in chosen if cell.source not in VOICELESS]
             report["ideal_masks"] = {"window": WINDOW, "sample_rate": RATE, "cells": shown("ideal masks", ideal)}
         if json_path:
-            write_json(json_path, report if only else with_earlier(report, json_path))
+            write_json(json_path, with_earlier(report, json_path))
         if check and failed:
             raise typer.Exit(1)
 

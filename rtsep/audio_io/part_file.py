@@ -58,4 +58,8 @@ def remove_abandoned(folder: Path, age: float) -> None:
 
 def why_unwritten(folder: Path) -> str:
     """Why a file in ``folder`` was written only in part, of which libsndfile says no more than "System error."."""
-    return DISK_FULL if shutil.disk_usage(folder).free < 1 << 16 else "disk, quota or file size limit reached"
+    try:
+        full = shutil.disk_usage(folder).free < 1 << 16
+    except OSError:
+        return "its folder is gone"
+    return DISK_FULL if full else "disk, quota or file size limit reached"

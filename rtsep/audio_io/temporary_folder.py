@@ -1,4 +1,4 @@
-"""A folder for what is only needed while a file is read, in TMPDIR.
+"""A folder in TMPDIR for what is needed only for a while: to read a file, or as long as a panel lives.
 
 Like part files, each is locked by the process that uses it, so that what a killed one left, decoded sound of somebody,
 is known and removed by the next.
@@ -28,7 +28,7 @@ def temporary_folder() -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             _remove_abandoned(tempfile.gettempdir())
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)))
             if os.name == "posix":  # Windows opens no folders, so there nothing is locked, and nothing removed later
                 descriptor = os.open(folder, os.O_RDONLY)
                 stack.callback(os.close, descriptor)

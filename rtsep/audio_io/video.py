@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rtsep.audio_io.headers import Extent, extent
+from rtsep.audio_io.part_file import DISK_FULL
 from rtsep.audio_io.patched_file import openable
 from rtsep.errors import InputError, RtsepError
 
@@ -99,7 +100,7 @@ def put_sound(sound: Path, source: Path, made: Path, target: Path, check: Callab
         check=check,
     )
     if any(words in said for words in _NO_ROOM):
-        raise RtsepError(f"The disk is full: {target} was not written; free some space and run it again.")
+        raise RtsepError(f"{target} could not be written: {DISK_FULL}; free some space and run it again.")
     if "Unknown encoder" in said:
         raise InputError(f"This ffmpeg has no encoder {codec[0]}, which {target} needs; choose .flac.")
     if code:

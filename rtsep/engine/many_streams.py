@@ -1,4 +1,4 @@
-"""Engine: many independent live streams on one model, a hop of all of them in one product."""
+"""Engine: many independent live streams on one model, a hop of many of them in one product."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_STREAMS = 1024
 
 
 class Engine:
-    """Up to ``streams`` streams of a compiled model, for servers: the weights are read once a hop for all of them.
+    """Up to ``streams`` streams of a compiled model, for servers: the weights are read once for several hops.
 
     Each has the bits of a Stream whose blocks are whole hops, whoever else is there, and its latency. Streams join and
     leave between two hops; each has a place, a number from 0. Belongs to one thread.
@@ -49,7 +49,7 @@ class Engine:
         """Touch all memory that streams share, in each branch of the graph."""
         silence = np.zeros((self.streams, self.hop, self.channels), np.float32)
         for _ in range(2 * self.spec.slow_rate):
-            self._memories.step(np.arange(self.streams), silence)
+            self._memories.step(np.arange(self.streams, dtype=np.int64), silence)
         for place in range(self.streams):
             self._memories.clear(place)
 

@@ -91,8 +91,8 @@ class Uploads:
     def close(self) -> None:
         """Away with everything."""
         with self._lock:
-            self._ends.close()
             self._folder = None
+            self._ends.close()
 
 
 def clean_name(name: str) -> str:

@@ -15,7 +15,7 @@ from rtsep.errors import RtsepError
 from rtsep.model import Model
 from rtsep.service.metrics import Metrics
 
-_ROWS = 32  # hops of a round: more cost no less each, and who was first would wait for them
+_ROWS = 32  # hops of a round: who is first waits for all of them
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -173,7 +173,7 @@ def test_what_was_measured_of_the_same_sounds_stays(tmp_path: Path) -> None:
     def entry(name: str, level: float) -> dict[str, object]:
         return {"model": {"name": name}, "input_gain": False, "cells": [level]}
 
-    file, told = tmp_path / "r.json", {"clips": 1, "seconds": 2.0, "sounds_sha256": "a"}
+    file, told = tmp_path / "r.json", {"clips": 1, "seconds": 2.0, "only": "", "sounds_sha256": "a"}
     file.write_text(json.dumps(told | {"models": [entry("b", 1), entry("a", 2)], "peers": [3], "ideal_masks": 4}))
     now = told | {"models": [entry("b", 5)]}
     assert with_earlier(now, file) == now | {
@@ -182,8 +182,9 @@ def test_what_was_measured_of_the_same_sounds_stays(tmp_path: Path) -> None:
         "ideal_masks": 4,
     }
     assert with_earlier(now | {"peers": [6]}, file)["peers"] == [6]
-    other = now | {"sounds_sha256": "b"}
-    assert with_earlier(other, file) == other and with_earlier(now, tmp_path / "none.json") == now
+    for other in (now | {"sounds_sha256": "b"}, now | {"only": "peak"}):
+        assert with_earlier(other, file) == other
+    assert with_earlier(now, tmp_path / "none.json") == now
 
 
 def test_other_sounds_have_another_hash(sounds: Sounds) -> None:

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from test_live_callback import Rig
 
+from rtsep.audio_io.part_file import why_unwritten
 from rtsep.errors import InputError
 from rtsep.live.recorder import Recorder
 
@@ -120,7 +121,7 @@ except RtsepError as error:
 """
 
 
-def test_a_full_disk_ends_the_recording_with_a_sentence_and_keeps_what_there_is(tmp_path: Path) -> None:
+def test_no_more_room_ends_the_recording_with_a_sentence_and_keeps_what_there_is(tmp_path: Path) -> None:
     assert resource.RLIMIT_FSIZE >= 0
     root = Path(__file__).parents[2]
     done = subprocess.run(
@@ -132,3 +133,8 @@ def test_a_full_disk_ends_the_recording_with_a_sentence_and_keeps_what_there_is(
     for path in tmp_path.iterdir():
         kept = read(path)
         assert 9000 <= len(kept) <= 20000 and (kept == 0.25).all()
+
+
+def test_why_a_file_could_not_be_written_whole(tmp_path: Path) -> None:
+    assert why_unwritten(tmp_path) == "disk, quota or file size limit reached"
+    assert why_unwritten(tmp_path / "pulled out") == "its folder is gone"

@@ -82,6 +82,8 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 1},
         {"filterbank": "short", "filter_bins": 4, "filter_frames": 8},
         {"offset_hops": 4},
+        {"offset_hops": 64, "consistency": True},
+        {"offset_hops": 64, "residual_source": True, "activity": True, "gate_residual": True},
         {"offset_hops": 64, "kernel": 4, "max_lookahead_dilation": 2},
         {"filterbank": "short", "pitch_frames": -1},
         {"filterbank": "dual", "pitch_frames": 1},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,7 @@ class Encoder(Part):
         between = 2 * self.pairs if self.stereo else 0
         self.pitch = Pitch(spec) if spec.pitch_frames else None
         self.past = self.pitch.past if self.pitch else 0
+        self.of_ones: Tensor | None = None  # in a deployed one, the pairs `[2, pairs]` of ones
         moved = spec.audio_channels * 2 * (self.frames - 1) * self.bins
         self.features = self.levels + between + moved + (self.pitch.features if self.pitch else 0)
 
@@ -78,10 +79,7 @@ class Encoder(Part):
             recent = multiframe.recent(lowest.flatten(-3, -2) if self.stereo else lowest, self.frames)
             if self.stereo:
                 recent = recent.unflatten(-2, (2, 2)).transpose(-4, -3)
-        if offset is not None:  # of the pairs, for it is less than taking it from all windows
-            constant = offset[..., None, None] * self.encode(windows.new_ones(windows.shape[-1]))
-            pairs = pairs - constant
-            recent = None if recent is None else recent - self._lowest(constant).unsqueeze(-3)
+        pairs, recent = self._cleared(pairs, recent, offset)
         features = self._features(pairs, recent)
         if self.pitch is None:
             return features, Pairs(pairs, recent)
@@ -91,13 +89,32 @@ class Encoder(Part):
     def step(self, window: Tensor, *rest: Any) -> tuple[tuple[Tensor, Pairs], Memory]:
         """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A]`.
 
-        `rest` is the newest `past` samples `[1, past]`, if it wants them, and the offset `[1]` that is to be taken from
-        these, if there is one, and the memory.
+        `rest` is the newest `past` samples `[1, past]` or None, the offset `[(2)]` or None, where there can be any, and
+        the memory.
         """
-        *past, memory = rest
-        pairs, recent = self.encode(window), self._recent(window)
+        *given, memory = rest
+        past, offset = (*given, None, None)[:2]
+        pairs, recent = self._cleared(self.encode(window), self._recent(window), offset)
         made = self._features(pairs, recent), Pairs(pairs, recent)
-        return self._with_pitch(*made, *self.pitch.step(*past)) if self.pitch else made, memory
+        return self._with_pitch(*made, *self.pitch.step(past, offset)) if self.pitch else made, memory
+
+    def deployed(self) -> Self:
+        """What it makes of a constant is known then."""
+        self.of_ones = self._of_ones()
+        return self
+
+    def _of_ones(self) -> Tensor:
+        return self.encode(self.long.new_ones(self.long.shape[1]))
+
+    def _cleared(self, pairs: Tensor, recent: Tensor | None, offset: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Without an `offset` `[..., (2)]`: it is less to take it from pairs than from windows.
+
+        And the products with windows, which know no state, can go together for many hops of one stream.
+        """
+        if offset is None:
+            return pairs, recent
+        constant = offset[..., None, None] * (self._of_ones() if self.of_ones is None else self.of_ones)
+        return pairs - constant, None if recent is None else recent - self._lowest(constant).unsqueeze(-3)
 
     def _with_pitch(self, features: Tensor, pairs: Pairs, windows: Tensor, known: Tensor) -> tuple[Tensor, Pairs]:
         """Adds the pairs of `windows` some periods ago, and how coherent they are with the newest."""

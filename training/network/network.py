@@ -84,7 +84,8 @@ class Network(nn.Module):
     def deployed(self) -> Self:
         """A copy as a step graph holds it, for `step` alone."""
         made = copy.deepcopy(self).eval().requires_grad_(False)
-        made.separator, made.head = made.separator.deployed(), made.head.deployed()
+        made.encoder, made.separator = made.encoder.deployed(), made.separator.deployed()
+        made.head = made.head.deployed()
         return made
 
     @torch.no_grad()
@@ -129,18 +130,19 @@ class Network(nn.Module):
         """
         ahead, window = self.spec.lookahead, self._turned(window)
         memories = self._memories(memory)
-        heard, offset = window, None
+        offset = None
         if self.offset is not None:
             offset, memories[2] = self.offset.step(window[..., -self.spec.hop :], memories[2])
-            heard = window - offset.unsqueeze(-1)
         if self.stereo:  # the first axis is that of the frames
-            window, heard = window.unsqueeze(0), heard.unsqueeze(0)
-        newest = heard[..., -self.separator.window - ahead :]
+            window = window.unsqueeze(0)
+        newest = window[..., -self.separator.window - ahead :]
+        if self.separator.window and offset is not None:
+            newest = newest - offset.unsqueeze(-1)
         past = (newest if self.stereo else newest.unsqueeze(1),) if self.separator.window else ()
-        earlier = (window[..., -self.encoder.past :], offset) if self.encoder.past else ()
-        if past or earlier:
-            heard, window = (each[..., -self.spec.analysis_window - ahead :] for each in (heard, window))
-        (features, pairs), _ = self.encoder.step(heard[..., ahead:] if ahead else heard, *earlier, memory)
+        earlier = window[..., -self.encoder.past :] if self.encoder.past else None
+        if past or earlier is not None:
+            window = window[..., -self.spec.analysis_window - ahead :]
+        (features, pairs), _ = self.encoder.step(window[..., ahead:] if ahead else window, earlier, offset, memory)
         if self.condition is not None and condition is not None:
             features = self.condition(features, condition.unsqueeze(0))
         x, memories[0] = self.separator.step(features, *past, memories[0])

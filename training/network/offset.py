@@ -23,7 +23,8 @@ class Offset(Part):
     """A sound `[batch, (2,) samples]`, a whole number of hops → its mean so far, `[batch, frames, (2,)]`.
 
     Frame t knows hops 0 to t, of which each weighs less than the next one, by 1 / `hops`; there is one frame more than
-    hops, as if silence followed. The state is the weighed sum of each channel, and the weights' own. Nothing is learnt.
+    hops, as if silence followed. The state is the weighted sum of each channel, and that of the weights. Nothing is
+    learnt. Unlike other parts it takes the sound itself, and a step one hop of it.
     """
 
     def __init__(self, spec: NetworkSpec):
@@ -45,7 +46,7 @@ class Offset(Part):
     def forward(self, wave: Tensor) -> Tensor:
         hops = wave.unflatten(-1, (-1, self.hop)).sum(-1) / self.hop
         means = [*hops.unbind(-1), torch.zeros_like(hops[..., 0])]
-        total, weight, found = torch.zeros_like(means[0]), 0.0, []
+        total, weight, found = torch.zeros_like(means[0]), wave.new_zeros(()), []
         for mean in means:
             total, weight = total * self.keep + mean, weight * self.keep + 1.0
             found.append(self._mean(total, weight))

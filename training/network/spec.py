@@ -140,6 +140,10 @@ class NetworkSpec:
             raise ValueError("pitch_frames needs a filterbank whose short pairs are bands: not the dual, not the free.")
         if self.offset_hops and (self.offset_hops < 8 or self.max_lookahead_dilation):
             raise ValueError("offset_hops is 0 or a number of hops from 8 up, for networks without look-ahead.")
+        if self.offset_hops and (self.consistency or self.gate_residual):  # these give sources back what is missing
+            raise ValueError(
+                "offset_hops goes with neither consistency nor gate_residual: they bring the constant back."
+            )
 
     def _check_outputs(self) -> None:
         """Sources and what is made of them."""

@@ -64,7 +64,10 @@ class OperatorWriter(RecordWriter):
         parts: list[Array] = []
         for x in inputs:
             joined = self._joined(parts[-1], x, axis) if parts else None
-            parts[-1 if joined is not None else len(parts) :] = [x if joined is None else joined]
+            if joined is None:
+                parts.append(x)
+            else:
+                parts[-1] = joined
         if len(parts) == 1 and self._moves(parts[0]):
             return parts[0]
         shape = list(inputs[0].shape)

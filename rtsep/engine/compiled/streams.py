@@ -3,7 +3,7 @@
     int32 step(int64 context, int64 rows, int64 *order, float32 *input, float32 *output)
 
 `input` and `output` are [rows, hop, channels], full scale 1, and may be the same: row r is the next hop of the stream
-at place `order[r]`, of which there may be several. They go through the network by at most `TOGETHER`; of a program
+at place `order[r]`, of which there may be several. They go through the network by at most `ROWS_TOGETHER`; of a program
 that has parts that go from row to row, first the first hop of each stream, then the second of each, ..., those
 in the same phase side by side. Streams that have put out something that is no number have 1 in `faults`; silence comes
 out of them from there on, until whoever calls makes them as new. Returned is how many rows were made silent.
@@ -28,8 +28,8 @@ RUN, PLACES, HOP, CHANNELS, WINDOW, WIDTH, WINDOW_AT, FRAMES_AT, ACTIVITY_AT, RO
 MEMORY, MEMORY_WINDOW, MEMORY_TAIL, MEMORY_BYTES, HOPS, FAULTS, ACTIVITIES = range(15, 22)
 ONE_EACH, TURNS, CHOSEN, SEEN, WORDS = range(22, 27)  # how rows are sorted, and room for it
 
-TOGETHER = 16  # rows: what the network works on then stays in the cache, and more cost no less each
-HOPS_A_CALL = 16  # of a stream, on the average
+ROWS_TOGETHER = 16  # rows: what the network works on then stays in the cache, and more cost no less each
+HOPS_A_CALL = 16  # of a stream, on the average; as many as a long message hands over, or a round takes several calls
 
 
 class StreamMemories:
@@ -43,7 +43,7 @@ class StreamMemories:
     def __init__(self, program: Program, places: int) -> None:
         spec = self.spec = program.spec
         self.rows = places * HOPS_A_CALL
-        self._workspace = workspace = Workspace(program, TOGETHER)
+        self._workspace = workspace = Workspace(program, ROWS_TOGETHER)
         tail = program.kept_values + spec.channels * spec.analysis_window
         self._used = tail + spec.channels * spec.synthesis_window
         stride = (-(-self._used // ALIGNMENT) | 1) * ALIGNMENT  # odd, as in Workspace

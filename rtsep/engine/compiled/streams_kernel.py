@@ -23,9 +23,9 @@ from rtsep.engine.compiled.streams import (
     ONE_EACH,
     PLACES,
     ROW_BYTES,
+    ROWS_TOGETHER,
     RUN,
     SEEN,
-    TOGETHER,
     TURNS,
     WIDTH,
     WINDOW,
@@ -119,7 +119,7 @@ def step(context_at, rows, order_at, source, target):
     word = integers(context_at, WORDS)
     hop, channels, rate = word[HOP], word[CHANNELS], word[RATE]
     heard, made = carray(source, (rows, hop * channels)), carray(target, (rows, hop * channels))
-    table, hops = integers(word[ROWS], ROW_WORDS * TOGETHER), integers(word[HOPS], word[PLACES])
+    table, hops = integers(word[ROWS], ROW_WORDS * ROWS_TOGETHER), integers(word[HOPS], word[PLACES])
     order, turns, chosen = integers(order_at, rows), integers(word[TURNS], rows), integers(word[CHOSEN], rows)
     silent = 0
     for turn in range(_sort(word, rows, order)):
@@ -129,8 +129,8 @@ def step(context_at, rows, order_at, source, target):
                 if turns[row] == number:
                     chosen[count] = row
                     count += 1
-        for begin in range(0, count, TOGETHER):
-            together = min(TOGETHER, count - begin)
+        for begin in range(0, count, ROWS_TOGETHER):
+            together = min(ROWS_TOGETHER, count - begin)
             for row in range(together):
                 at = chosen[begin + row]
                 place = order[at]
