@@ -99,7 +99,7 @@ class Encoder(Part):
         return self._with_pitch(*made, *self.pitch.step(past, offset)) if self.pitch else made, memory
 
     def deployed(self) -> Self:
-        """What it makes of a constant is known then."""
+        """With the pairs of ones computed, so that a step graph need not."""
         self.of_ones = self._of_ones()
         return self
 
@@ -107,9 +107,10 @@ class Encoder(Part):
         return self.encode(self.long.new_ones(self.long.shape[1]))
 
     def _cleared(self, pairs: Tensor, recent: Tensor | None, offset: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Without an `offset` `[..., (2)]`: it is less to take it from pairs than from windows.
+        """Both less what an `offset` `[..., (2)]` puts into them; None is no offset.
 
-        And the products with windows, which know no state, can go together for many hops of one stream.
+        Pairs are fewer numbers than windows; and products with windows that depend on no state can be done for many
+        hops of one stream together.
         """
         if offset is None:
             return pairs, recent

@@ -22,9 +22,9 @@ SILENT = 2.0  # hops of silence that stand before the first: a stream that begin
 class Offset(Part):
     """A sound `[batch, (2,) samples]`, a whole number of hops → its mean so far, `[batch, frames, (2,)]`.
 
-    Frame t knows hops 0 to t, of which each weighs less than the next one, by 1 / `hops`; there is one frame more than
-    hops, as if silence followed. The state is the weighted sum of each channel, and that of the weights. Nothing is
-    learnt. Unlike other parts it takes the sound itself, and a step one hop of it.
+    Frame t knows hops 0 to t, of which each weighs less than the next one, by 1 / `offset_hops`; there is one frame
+    more than hops, as if silence followed. The state is the weighted sum of each channel, and that of the weights.
+    Nothing is learnt. Unlike other parts it takes the sound itself, and a step one hop of it.
     """
 
     def __init__(self, spec: NetworkSpec):

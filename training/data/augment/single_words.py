@@ -11,7 +11,7 @@ SHORTEST_S, LONGEST_S = 0.2, 0.6
 
 
 def single_words(speech: Tensor, rate: int, rng: np.random.Generator) -> Tensor:
-    """Gains `[samples]` that leave one or two words of `speech` `[samples]`: they begin where somebody is loud."""
+    """Gains `[samples]` that leave one or two words of `speech` `[samples]`, where somebody is loud."""
     samples, step = len(speech), rate // 50
     power = speech[: samples // step * step].reshape(-1, step).square().mean(-1).double().cpu().numpy() + 1e-20
     time = torch.arange(samples, device=speech.device)
