@@ -40,6 +40,7 @@ from training.optimizers import freeze_weights
 from training.recipe import Recipe, read_recipe
 from training.run_logger import RunLogger
 from training.run_state import RunState, lookahead_dilation
+from training.stereo_weights import in_stereo
 from training.tasks import TASKS, ExampleStream, Task
 from training.weight_transfer import warm_start
 
@@ -232,6 +233,8 @@ def main(
         network = Network(parsed.network)
         if not freeze_weights(network, parsed.training):
             raise InputError(f"Nothing would learn: training.train_only is {parsed.training.train_only!r}.")
+        if beginning:
+            beginning = in_stereo(beginning, parsed.network)
         if beginning:  # refuses here what cannot be, not after the decoding
             warm_start(network, beginning["average"], lookahead_dilation(beginning["recipe"]))
         fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ KINDS = {
     "slow-fast, pitch frames": replace(SLOW, filterbank="folded", pitch_frames=1),
     "slow-fast, pitch frames, offset": replace(SLOW, filterbank="folded", pitch_frames=1, offset_hops=64),
     "stereo, offset": replace(STEREO, offset_hops=64),
+    "stereo, pitch frames, offset": replace(STEREO, filterbank="folded", pitch_frames=2, offset_hops=64),
     "look-ahead": AHEAD,
     "stereo": STEREO,
     "slow-fast": SLOW,
@@ -36,6 +37,15 @@ KINDS = {
     "stereo, gated residual": replace(STEREO, residual_source=True, gate_residual=True),
     "three sources": replace(SMALL, sources=["speech", "noise", "music"]),
     "slow-fast, stereo, residual": replace(SLOW, audio_channels=2, residual_source=True),
+    "slow-fast, stereo, pitch frames, gated residual": replace(
+        SLOW,
+        filterbank="folded",
+        audio_channels=2,
+        pitch_frames=2,
+        residual_source=True,
+        activity=True,
+        gate_residual=True,
+    ),
 }
 
 
@@ -56,8 +66,9 @@ def assert_backends_agree(file: Path, seconds: float) -> None:
     channels = compiled.spec.channels
     x = 0.2 * np.random.default_rng(0).standard_normal((round(seconds * 48000), channels)).astype(np.float32)
     found, expected = (model.stream(channels=channels).process(x, sources=True) for model in (compiled, reference))
-    assert np.abs(expected).max() > 0.01
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    peak = np.abs(expected).max()
+    assert peak > 0.01
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(1, peak))  # random weights may amplify
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -87,7 +87,7 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"offset_hops": 64, "kernel": 4, "max_lookahead_dilation": 2},
         {"filterbank": "short", "pitch_frames": -1},
         {"filterbank": "dual", "pitch_frames": 1},
-        {"filterbank": "short", "pitch_frames": 1, "audio_channels": 2},
+        {"filterbank": "dual", "pitch_frames": 1, "audio_channels": 2},
         {"filterbank": "short", "pitch_frames": 1, "kernel": 4, "max_lookahead_dilation": 2},
         {"separator": "fourier"},
         {"options": {"slow_rate": 4}},

@@ -199,8 +199,18 @@ def test_slow_work_is_spread() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    [SMALL, AHEAD, FILTERS, STEREO, SLOW, FINE, FINE_STEREO, replace(FILTERS, pitch_frames=2, offset_hops=64)],
-    ids=["plain", "ahead", "filters", "2", "slow", "fine", "fine 2", "pitch frames, offset"],
+    [
+        SMALL,
+        AHEAD,
+        FILTERS,
+        STEREO,
+        SLOW,
+        FINE,
+        FINE_STEREO,
+        replace(FILTERS, pitch_frames=2, offset_hops=64),
+        replace(STEREO, filterbank="folded", pitch_frames=2),
+    ],
+    ids=["plain", "ahead", "filters", "2", "slow", "fine", "fine 2", "pitch frames, offset", "pitch frames 2"],
 )
 def test_products_are_those_of_the_graph(spec: NetworkSpec, tmp_path: Path) -> None:
     made = Network(spec)

@@ -60,7 +60,7 @@ class Decoder(Part):
                 filtered = filtered.unflatten(-3, (sources, 2))
             kept = torch.cat([kept[..., :bins] + filtered, kept[..., bins:]], -1)
         if pairs.earlier is not None:
-            added = (pairs.earlier.unsqueeze(-4) * estimates.earlier).sum(-3)
+            added = (pairs.earlier.unsqueeze(axis - 2) * estimates.earlier).sum(-3)
             bins = added.shape[-1]
             kept = torch.cat([kept[..., :bins] + added, kept[..., bins:]], -1)
         frames = self.synthesise(kept)

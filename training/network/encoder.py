@@ -62,13 +62,15 @@ class Encoder(Part):
         recent = self.frames * 2 * self.bins * self.short.shape[1]
         again = self.short.numel() + (0 if self._long_informs_only() else self.long.numel()) + recent
         once = self.long.numel() + self.short.numel() + recent
-        pitch = self.pitch.products + self.pitch.frames * 2 * self.pitch.bins * self.short.shape[1] if self.pitch else 0
-        return ((once + (again if self.waits else 0)) * (2 if self.stereo else 1) + pitch,)
+        channels = 2 if self.stereo else 1
+        read = channels * self.pitch.frames * 2 * self.pitch.bins * self.short.shape[1] if self.pitch else 0
+        pitch = self.pitch.products + read if self.pitch else 0
+        return ((once + (again if self.waits else 0)) * channels + pitch,)
 
     def forward(
         self, windows: Tensor, wave: Tensor | None = None, offset: Tensor | None = None
     ) -> tuple[Tensor, Pairs]:
-        """`wave` `[batch, samples]` is the sound that the windows are of; needed for pitch frames.
+        """`wave` `[batch, (2,) samples]` is the sound that the windows are of; needed for pitch frames.
 
         `offset` `[batch, frames, (2)]` is taken away from each window, and so from all frames that are seen in it.
         """
@@ -89,8 +91,8 @@ class Encoder(Part):
     def step(self, window: Tensor, *rest: Any) -> tuple[tuple[Tensor, Pairs], Memory]:
         """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A]`.
 
-        `rest` is the newest `past` samples `[1, past]` or None, the offset `[(2)]` or None, where there can be any, and
-        the memory.
+        `rest` is the newest `past` samples `[1, (2,) past]` or None, the offset `[(2)]` or None, where there can be
+        any, and the memory.
         """
         *given, memory = rest
         past, offset = (*given, None, None)[:2]
@@ -124,6 +126,8 @@ class Encoder(Part):
         earlier = self.analyse(windows, bins)
         newest = pairs.masked[..., self.first_masked : self.first_masked + bins]
         seen = COHERENCE * self.pitch.coherence(newest, earlier)
+        if self.stereo:
+            seen = seen.flatten(-2)
         return torch.cat([features, seen, known], -1), pairs._replace(earlier=earlier)
 
     def kept(self, window: Tensor) -> Pairs:

@@ -42,8 +42,8 @@ class Estimates(NamedTuple):
 
     `gains` `[..., sources, 1, pairs]`, in stereo `[..., sources, 2, 1, pairs]` (middle, side), with 2 (real, imaginary)
     for 1 where masks are complex; `filters` `[..., filters]`, before their bound; `activity` `[..., sources]`, logits
-    (of no source if there is no such head); `earlier` `[..., sources, frames, 1, bins]`, gains of −1 to 1 of frames
-    some pitch periods ago (of no frame if there are none).
+    (of no source if there is no such head); `earlier` `[..., sources, (2,) frames, 1, bins]`, gains of −1 to 1 of
+    frames some pitch periods ago (of no frame if there are none).
     """
 
     gains: Tensor
@@ -64,12 +64,13 @@ class Head(Part):
         super().__init__()
         self.masks, self.sources, self.stereo = spec.masks, spec.masked_sources, spec.audio_channels == 2
         self.ones = (1, 1) if self.stereo else (1,)
+        self.channels = (2,) if self.stereo else ()  # an axis of middle and side
         self.parts = 2 if spec.masks == "complex" else 1
         made, channels = spec.masked_sources, spec.audio_channels
         filters = made * channels * 2 * channels * spec.filter_frames * spec.filter_bins
         activity = len(spec.sources) if spec.activity else 0
         self.frames, self.bins = spec.pitch_frames, earlier_bins
-        earlier = made * self.frames * self.bins
+        earlier = made * channels * self.frames * self.bins
         self.sizes = [made * self.parts * channels * masked_pairs, filters, activity, earlier]
         self.median = spec.activity_median
         self.norm = NORMS[spec.norm](spec.channels)
@@ -133,5 +134,5 @@ class Head(Part):
         gains = MASKS[self.masks](masks.unflatten(-1, (self.sources, self.parts, -1)))
         if self.stereo:
             gains = gains.unflatten(-1, (2, -1)).transpose(-3, -2)
-        shape = (self.sources, self.frames, 1, self.bins)
+        shape = (self.sources, *self.channels, self.frames, 1, self.bins)
         return Estimates(gains, filters, activity, earlier.unflatten(-1, shape) if self.frames else earlier)

@@ -92,7 +92,7 @@ class Network(nn.Module):
     def observe(self, wave: Tensor) -> None:
         """Before training: a separator that wants them gets the features of mixtures, shaped as for `forward`."""
         offset = self.offset(self._turned(wave)) if self.offset else None
-        self.separator.observe(self.encoder(self._windows(wave), wave, offset)[0])
+        self.separator.observe(self.encoder(self._windows(wave), self._turned(wave), offset)[0])
 
     def forward(self, wave: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.estimate(wave, condition)[0]
@@ -106,7 +106,7 @@ class Network(nn.Module):
         hop, windows = self.spec.hop, self._windows(wave)
         count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
         offset, past = self.offset(self._turned(wave)) if self.offset else None, self._past(wave)
-        features, pairs = self.encoder(windows, wave, offset)
+        features, pairs = self.encoder(windows, self._turned(wave), offset)
         if offset is not None:
             past = tuple(each - offset.view(*offset.shape[:2], -1, 1) for each in past)
         with torch.autocast(wave.device.type, torch.bfloat16, enabled=self.mixed):

@@ -36,7 +36,8 @@ CORRELATION_SCALE, LAG_SCALE, MIDDLE_S = 3.0, 2.0, 256 / 48000
 class Pitch(nn.Module):
     """Finds the period of the newest sound and reads the short window so many periods earlier.
 
-    All that it computes is fixed; nothing is learnt here. `past` is how many of the newest samples it needs.
+    All that it computes is fixed; nothing is learnt here. `past` is how many of the newest samples it needs. In stereo
+    the period is that of the middle, where a lead voice lies, and both middle and side are read.
     """
 
     bands: Tensor
@@ -46,7 +47,7 @@ class Pitch(nn.Module):
     def __init__(self, spec: NetworkSpec):
         super().__init__()
         rate, self.size, self.frames = spec.sample_rate, spec.synthesis_window, spec.pitch_frames
-        self.hop = spec.hop
+        self.hop, self.channels = spec.hop, spec.audio_channels
         self.fold = next(n for n in range(max(1, round(rate / RATE)), 0, -1) if self.hop % n == 0)
         slow = rate / self.fold
         self.correlated = round(CORRELATED_S * slow)
@@ -66,28 +67,32 @@ class Pitch(nn.Module):
     @property
     def features(self) -> int:
         """Numbers that it gives to the separator: coherence by band of each frame, the correlation, the lag."""
-        return self.frames * BANDS + 2
+        return self.channels * self.frames * BANDS + 2
 
     @property
     def products(self) -> int:
         """Multiply-adds of a hop: two correlations, and the bands of coherence."""
         lags = self.longest - self.shortest + 3
-        return 2 * lags * self.correlated + (1 + 2 * self.frames) * self.bands.numel()
+        return 2 * lags * self.correlated + self.channels * (1 + 2 * self.frames) * self.bands.numel()
 
     @torch.compiler.disable  # nothing of it learns
     @torch.no_grad()
     def forward(self, wave: Tensor, count: int, offset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Of `wave` `[batch, samples]`, for `count` frames of which the first ends with the first hop.
+        """Of `wave` `[batch, (2,) samples]`, for `count` frames of which the first ends with the first hop.
 
-        Of each frame's past its own `offset` `[batch, count]` is taken away.
+        Of each frame's past its own `offset` `[batch, count, (2)]` is taken away.
 
-        Gives the short windows so many periods earlier, float32 `[batch, count, frames, size]`, and the features of
-        correlation and lag, `[batch, count, 2]`.
+        Gives the short windows so many periods earlier, float32 `[batch, count, (2,) frames, size]`, and the features
+        of correlation and lag, `[batch, count, 2]`.
         """
+        stereo = self.channels == 2
         padded = F.pad(wave.float(), (self.past - self.hop, self.hop))
-        slow = padded.unflatten(-1, (-1, self.fold)).sum(-1).unfold(-1, self.past // self.fold, self.hop // self.fold)
+        middle = padded[:, 0] if stereo else padded
+        slow = middle.unflatten(-1, (-1, self.fold)).sum(-1).unfold(-1, self.past // self.fold, self.hop // self.fold)
         slow = slow[:, :count]
-        sound = self._rounded(slow if offset is None else slow - self.fold * offset.unsqueeze(-1))
+        if offset is not None:
+            slow = slow - self.fold * (offset[..., 0] if stereo else offset).unsqueeze(-1)
+        sound = self._rounded(slow)
         # Through float64 and back: the sums are whole numbers, and exact as in a step.
         size = 2 * sound.shape[-1]
         spectrum = torch.fft.rfft(sound.double(), size)
@@ -102,27 +107,38 @@ class Pitch(nn.Module):
         lag, known = self._chosen(*found, lambda values, at: values.gather(-1, at))
         begins = torch.arange(count, device=wave.device) * self.hop + self.past - self.size
         index = (begins.unsqueeze(-1) - self._multiples(lag)).long().unsqueeze(-1)
-        index = (index + torch.arange(self.size, device=wave.device)).clamp(0, padded.shape[1] - 1)  # of NaN, anything
-        windows = padded.gather(1, index.flatten(1)).view(index.shape)
+        index = (index + torch.arange(self.size, device=wave.device)).clamp(0, padded.shape[-1] - 1)  # of NaN, anything
+        sounds = padded.unbind(1) if stereo else (padded,)
+        read = [sound.gather(1, index.flatten(1)).view(index.shape) for sound in sounds]
+        windows = torch.stack(read, 2) if stereo else read[0]
         return windows if offset is None else windows - offset[..., None, None], known
 
     def step(self, past: Tensor, offset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The same of the newest samples `[1, past]` and an `offset` `[1]`: `[1, frames, size]` and `[1, 2]`."""
-        slow = past.unflatten(-1, (-1, self.fold)).sum(-1)
-        sound = self._rounded(slow if offset is None else slow - self.fold * offset)
+        """The same of the newest samples `[1, (2,) past]` and an `offset` `[(2)]` or `[1]`.
+
+        Gives `[1, (2,) frames, size]` and `[1, 2]`.
+        """
+        stereo = self.channels == 2
+        slow = (past[:, 0] if stereo else past).unflatten(-1, (-1, self.fold)).sum(-1)
+        if offset is not None:
+            slow = slow - self.fold * (offset[:1] if stereo else offset)
+        sound = self._rounded(slow)
         newest = sound[:, -self.correlated :]
         reached = sound[:, -self.correlated - self.longest - 1 : sound.shape[1] - self.shortest + 1].unsqueeze(1)
         products = F.conv1d(reached, newest.unsqueeze(1)).squeeze(1)
         energies = F.conv1d(reached.square(), self.ones).squeeze(1)
         found = products, energies, newest.square().sum(-1, keepdim=True)
         lag, known = self._chosen(*found, lambda values, at: values[0][at])
-        now = past.shape[1] - self.size
+        now = past.shape[-1] - self.size
         begins = (now - self._multiples(lag)).long().clamp(0, now)  # of NaN, anything
         index = begins.unsqueeze(-1) + torch.arange(self.size, device=past.device)
-        return past[0][index] if offset is None else past[0][index] - offset, known
+        windows = torch.stack([past[0, 0][index], past[0, 1][index]], 1) if stereo else past[0][index]
+        if offset is not None:
+            windows = windows - (offset[:, None, None] if stereo else offset)
+        return windows, known
 
     def coherence(self, newest: Tensor, earlier: Tensor) -> Tensor:
-        """Of pairs `[..., 2, bins]` and `[..., frames, 2, bins]`, −1 to 1: `[..., frames × BANDS]`."""
+        """Of pairs `[..., 2, bins]` and `[..., frames, 2, bins]`, −1 to 1: `[..., frames × BANDS]`, of each channel."""
         cross = F.linear((newest.unsqueeze(-3) * earlier).sum(-2), self.bands)
         own, other = (F.linear(pairs.square().sum(-2), self.bands) for pairs in (newest.unsqueeze(-3), earlier))
         return (cross / (own * other + 1e-12).sqrt()).flatten(-2)

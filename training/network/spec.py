@@ -134,8 +134,8 @@ class NetworkSpec:
                 f"reach over {reach} samples, and the window has {self.analysis_window}."
             )
 
-        if self.pitch_frames < 0 or (self.pitch_frames and (self.audio_channels != 1 or self.max_lookahead_dilation)):
-            raise ValueError("pitch_frames is a number from 0 up, for mono sound and networks without look-ahead.")
+        if self.pitch_frames < 0 or (self.pitch_frames and self.max_lookahead_dilation):
+            raise ValueError("pitch_frames is a number from 0 up, for networks without look-ahead.")
         if self.pitch_frames and self.filterbank in ("dual", "free"):
             raise ValueError("pitch_frames needs a filterbank whose short pairs are bands: not the dual, not the free.")
         if self.offset_hops and (self.offset_hops < 8 or self.max_lookahead_dilation):
