@@ -44,6 +44,8 @@ def stereo_weights(weights: Mapping[str, Tensor], old: NetworkSpec, new: Network
     two = len(old.sources) == len(new.sources) == 2 and not old.residual_source
     if not two or (old.masks, new.masks) != ("free", "free"):
         raise ValueError("Stereo begins from a mono network with two sources that both have free masks.")
+    if old.options.get("fine_window") and not old.options.get("fine_channels"):
+        raise ValueError("Stereo begins from a fine spectrum that goes through a front (fine_channels).")
     longer = {key: value for key, value in new.options.items() if key == "fine_window" and key in old.options}
     options = old.options | longer
     spec = replace(
@@ -71,7 +73,7 @@ def stereo_weights(weights: Mapping[str, Tensor], old: NetworkSpec, new: Network
             mine[name][:] = 0
             mine[name][:, _middle((len(HARMONICS), 2), 1)] = weight
         elif name in ("head/output/weight", "head/output/bias"):
-            here, there = _outputs(spec, made, [0, 1]), _outputs(old, made, order)
+            here, there = _outputs(spec, old, made, [0, 1]), _outputs(old, spec, made, order)
             mine[name][:] = 0
             mine[name][here] = weight[there]
         else:
@@ -103,8 +105,8 @@ def _heard(spec: NetworkSpec, pairs: int) -> Tensor:
     return torch.cat([block + begin for block, begin in zip(blocks, begins, strict=False)])
 
 
-def _outputs(spec: NetworkSpec, made: Network, order: Sequence[int]) -> Tensor:
-    """Where in the head of `spec` lies what both networks have: the middle's outputs, of sources in this order.
+def _outputs(spec: NetworkSpec, other: NetworkSpec, made: Network, order: Sequence[int]) -> Tensor:
+    """Where in the head of `spec` lies what `other` has too: the middle's outputs, of sources in this order.
 
     `made` is the stereo network: sources that have no masks there are left out.
     """
@@ -114,7 +116,7 @@ def _outputs(spec: NetworkSpec, made: Network, order: Sequence[int]) -> Tensor:
     for size, sources, shape in (
         (made.decoder.masked_pairs, masked, (count, channels)),
         (spec.filter_frames * 2 * spec.filter_bins, masked, (count, channels, channels)),  # put out, heard
-        (int(made.spec.activity), both, (2, 1)),
+        (int(spec.activity), both if other.activity else [], (2, 1)),
         (spec.pitch_frames * made.head.bins, masked, (count, channels)),
     ):
         grid = torch.arange(size * int(torch.tensor(shape).prod())).view(*shape, size)

@@ -65,9 +65,10 @@ def test_the_middle_is_separated_as_by_the_mono_network(kind: str, sources: list
     assert given["optimizers"] == [] and given["hours"] == 1.0
 
 
-def test_both_sources_may_have_masks() -> None:
-    mono, begin = begun(MONO)
-    spec = replace(MONO, audio_channels=2, sources=["vocals", "accompaniment"])
+@pytest.mark.parametrize("active", [(False, False), (False, True), (True, False)])
+def test_both_sources_may_have_masks_and_one_network_no_activity(active: tuple[bool, bool]) -> None:
+    mono, begin = begun(replace(MONO, activity=active[0], pitch_frames=1))
+    spec = replace(mono.spec, audio_channels=2, sources=["vocals", "accompaniment"], activity=active[1])
     stereo = Network(spec).eval()
     load_weights(stereo, in_stereo(begin, spec)["average"])
     wave = 0.1 * torch.randn(1, 2, 1280)
@@ -79,6 +80,7 @@ def test_what_is_not_of_mono_stays_as_it_is_and_what_does_not_fit_is_refused() -
     _, begin = begun(replace(MONO, audio_channels=2))
     assert in_stereo(begin, replace(MONO, **SONG)) is begin
     assert in_stereo(begun(MONO)[1], MONO)["optimizers"] == [{}]
-    for change in ({"sources": ["speech"]}, {"masks": "complex"}, {"residual_source": True}):
+    unread = {"separator": "slow_fast", "options": SLOW["options"] | {"fine_window": 2048}}
+    for change in ({"sources": ["speech"]}, {"masks": "complex"}, {"residual_source": True}, unread):
         with pytest.raises(ValueError, match="Stereo begins"):
             in_stereo(begun(replace(MONO, **change))[1], replace(MONO, **SONG))
