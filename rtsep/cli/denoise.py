@@ -43,7 +43,7 @@ def denoise(
         typer.Option(
             "--for",
             metavar="listening|asr",
-            help="What the sound is for; asr: at most 12 dB, for a speech recogniser.",
+            help="What the sound is for; asr: at most 9 dB, for a speech recogniser.",
             show_default="listening",
         ),
     ] = None,

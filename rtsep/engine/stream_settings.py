@@ -13,7 +13,7 @@ from rtsep.errors import InputError
 from rtsep.model_spec import MAX_CHANNELS, MAX_RATE, MIN_RATE, ModelSpec
 
 #: For a recogniser, which mistakes more words when all noise goes (`benchmarks.word_errors`: 6 to 12 dB are alike).
-ASR_STRENGTH_DB = 12.0
+ASR_STRENGTH_DB = 9.0
 
 
 def whole(value: object) -> bool:
