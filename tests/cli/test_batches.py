@@ -17,6 +17,7 @@ import soundfile
 from rtsep.audio_io import workers
 from rtsep.audio_io.batch import Job, run
 from rtsep.audio_io.plan import plan
+from rtsep.engine.stream_settings import ASR_STRENGTH_DB
 from tests.graphs import Network
 from tests.program import assert_one_sentence, command, environment, names, posix, rtsep, spawn, write
 from tests.recordings import identity_model, noisy
@@ -377,13 +378,13 @@ def test_what_the_sound_is_for_chooses_the_strength(here, model):
     write("a.wav")
     for name, options in {
         "asr": ("--for", "asr"),
-        "12": ("--strength", "12"),
+        "told": ("--strength", f"{ASR_STRENGTH_DB:g}"),
         "listening": ("--for", "listening"),
         "max": (),
     }.items():
         assert rtsep("denoise", "a.wav", "-o", f"{name}.wav", "--model", model, *options).exit_code == 0
-    sounds = {name: Path(f"{name}.wav").read_bytes() for name in ("asr", "12", "listening", "max")}
-    assert sounds["asr"] == sounds["12"] != sounds["listening"] == sounds["max"]
+    sounds = {name: Path(f"{name}.wav").read_bytes() for name in ("asr", "told", "listening", "max")}
+    assert sounds["asr"] == sounds["told"] != sounds["listening"] == sounds["max"]
     for options, told in {
         ("--for", "music"): "--for is 'music'; it must be listening or asr.",
         ("--for", "asr", "--strength", "6"): "--for asr chooses the strength; leave out --strength, or --for.",
@@ -416,6 +417,7 @@ def test_a_preset_of_a_microphone_serves_a_file_too(here, model, monkeypatch):
     result = rtsep("denoise", "a.wav", "--preset", "studio")
     assert result.exit_code == 0, result.stderr
     assert np.array_equal(soundfile.read("a.denoised.wav")[0], soundfile.read("a.wav")[0])
-    for name, options in {"for": ("--preset", "studio", "--for", "asr"), "12": ("--strength", "12")}.items():
+    told = f"{ASR_STRENGTH_DB:g}"
+    for name, options in {"for": ("--preset", "studio", "--for", "asr"), "told": ("--strength", told)}.items():
         assert rtsep("denoise", "a.wav", "-o", f"{name}.wav", "--model", model, *options).exit_code == 0
-    assert Path("for.wav").read_bytes() == Path("12.wav").read_bytes()
+    assert Path("for.wav").read_bytes() == Path("told.wav").read_bytes()

@@ -62,7 +62,7 @@ def test_the_shipped_models(name: str, tmp_path: Path) -> None:
 
 def test_from_the_command_line(here: Path) -> None:
     done = run("export-flat", "a.onnx")
-    assert done.exit_code == 0 and "state [28145]" in done.stderr and "speech, noise" in done.stderr
+    assert done.exit_code == 0 and "state [28147]" in done.stderr and "speech, noise" in done.stderr
     before = Path("a.onnx").read_bytes()
     assert_one_sentence(run("export-flat", "a.onnx", "--model", "denoise"), "--overwrite")
     assert Path("a.onnx").read_bytes() == before
