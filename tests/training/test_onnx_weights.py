@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -76,6 +77,25 @@ def test_weights_that_are_alike_come_back_too(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "checkpoint.pt")
     found = read_shipped(export(tmp_path / "checkpoint.pt", tmp_path / "tiny.onnx")[0])["average"]
     assert all(torch.allclose(found[key], weight, atol=1e-6) for key, weight in named_weights(network).items())
+
+
+def test_a_file_of_half_numbers_has_half_the_size_and_training_can_begin_with_it(tmp_path: Path) -> None:
+    spec = replace(STEREO, filterbank="folded", channels=64, hidden=128)
+    network, file = exported(spec, tmp_path)
+    whole = file.stat().st_size
+    half = export(tmp_path / "checkpoint.pt", tmp_path / "half.onnx", half=True)[0]
+    assert half.stat().st_size < 0.75 * whole  # graph and filters are the rest
+    found = read_shipped(half)["average"]
+    for name, weight in named_weights(network).items():
+        expected = weight.half().float() if weight.ndim > 1 else weight
+        assert torch.equal(found[name], expected), name
+    x = 0.1 * np.random.default_rng(0).standard_normal((48000, 2)).astype(np.float32)
+    one, other, compiled = (
+        rtsep.load(model, backend=backend).stream(channels=2).process(x)
+        for model, backend in ((file, "onnxruntime"), (half, "onnxruntime"), (half, "compiled"))
+    )
+    np.testing.assert_allclose(other, compiled, rtol=0, atol=1e-5)
+    assert 0 < np.abs(one - other).max() < 0.01
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
