@@ -350,6 +350,8 @@ def _find(name_or_path: str | Path) -> Path | Baseline:
     if not isinstance(name_or_path, str | Path):
         raise InputError(f"A model is named by a str or a Path, not by {type(name_or_path).__name__}.")
     name = str(name_or_path)
+    if not name:
+        raise InputError("The name of the model is empty; name a model or an .onnx file.")
     known, added = shipped(), installed()
     if name in known:
         return known[name]

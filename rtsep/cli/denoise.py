@@ -179,7 +179,8 @@ def denoise(
 
         # what a preset says about devices, and a model that is chosen by the machine's speed, are for live sound
         chosen = load_preset(preset)
-        model, strength = model or chosen.get("model"), strength or chosen.get("strength")
+        model = chosen.get("model") if model is None else model
+        strength = chosen.get("strength") if strength is None else strength
         gating = {key: chosen.get(key) if value is None else value for key, value in gating.items()}
     elif live or virtual_mic or monitor or preset is not None:
         from rtsep.cli.live import run_live
@@ -190,7 +191,7 @@ def denoise(
             *(input_channels, follow_default, notify),
         )
         return
-    strength, model = str(strength or "max"), "denoise" if model in (None, "auto") else str(model)
+    strength, model = "max" if strength is None else str(strength), "denoise" if model in (None, "auto") else str(model)
     only_live: dict[str, object] = {
         "--input": source,
         "--input-channels": input_channels,

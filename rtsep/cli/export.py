@@ -56,7 +56,7 @@ def export_pipewire(
     from rtsep.export.pipewire import CONFIGURATION, MODEL, configuration, older_pipewire_here, pipewire_model
     from rtsep.live.choices import parse_strength
 
-    limit = parse_strength(strength or "max")
+    limit = parse_strength("max" if strength is None else strength)
     filtered = pipewire_model(flat_model(model))
     name, place = filtered.spec.name, Path(folder).absolute()
     text = configuration(filtered, place / MODEL.format(name=name), limit)

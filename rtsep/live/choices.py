@@ -103,7 +103,7 @@ def live_values(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
     check_gate_options(chosen)
     values: dict[str, Any] = {
-        "model": chosen.get("model") or "denoise",
+        "model": "denoise" if chosen.get("model") is None else chosen["model"],
         "input": chosen.get("input"),
         "output": chosen.get("output"),
         "strength": parse_strength(str(chosen.get("strength", "max"))),

@@ -388,6 +388,8 @@ def test_what_the_sound_is_for_chooses_the_strength(here, model):
     for options, told in {
         ("--for", "music"): "--for is 'music'; it must be listening or asr.",
         ("--for", "asr", "--strength", "6"): "--for asr chooses the strength; leave out --strength, or --for.",
+        ("--strength", ""): "--strength is ''; it must be max or a number of dB from 0 up.",  # of a script: "$unset"
+        ("--model", ""): "The name of the model is empty; name a model or an .onnx file.",
     }.items():
         for live in ((), ("--virtual-mic",)):
             result = rtsep("denoise", *(() if live else ("a.wav", "-o", "b.wav")), *options, *live)
