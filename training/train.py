@@ -226,15 +226,13 @@ def main(
                 "No recordings: give --data MANIFEST.csv, --dataset NAME=PATH, or --speech FOLDER and --noise FOLDER."
             )
         kind.check_rows(rows)
-        beginning = read_beginning(begin) if begin else None
+        beginning = in_stereo(read_beginning(begin), parsed.network) if begin else None
         if threads:
             torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
         network = Network(parsed.network)
         if not freeze_weights(network, parsed.training):
             raise InputError(f"Nothing would learn: training.train_only is {parsed.training.train_only!r}.")
-        if beginning:
-            beginning = in_stereo(beginning, parsed.network)
         if beginning:  # refuses here what cannot be, not after the decoding
             warm_start(network, beginning["average"], lookahead_dilation(beginning["recipe"]))
         fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]
