@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -192,6 +193,17 @@ def train(
             return scores
 
 
+def devices() -> int | str:
+    """What Fabric shall train on: the processes that torchrun began on this machine, else every GPU, else one CPU."""
+    begun = os.environ.get("LOCAL_WORLD_SIZE")
+    return int(begun) if begun else "auto" if torch.cuda.is_available() else 1
+
+
+def nodes() -> int:
+    """How many machines torchrun says take part; one without it."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+
+
 def main(
     recipe: Annotated[Path, typer.Argument(help="A YAML of training/recipes.")],
     run: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, log, recipe. Resumed if there.")],
@@ -235,7 +247,7 @@ def main(
             raise InputError(f"Nothing would learn: training.train_only is {parsed.training.train_only!r}.")
         if beginning:  # refuses here what cannot be, not after the decoding
             warm_start(network, beginning["average"], lookahead_dilation(beginning["recipe"]))
-        fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=precision)  # type: ignore[arg-type]
+        fabric = Fabric(accelerator="auto", devices=devices(), num_nodes=nodes(), precision=precision)  # type: ignore[arg-type]
         fabric.launch()
         with run_folder(run), exclusive_lock(run) if fabric.is_global_zero else nullcontext():
             kept = read_last(run, fabric.device)
