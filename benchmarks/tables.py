@@ -117,9 +117,25 @@ def model(name: str) -> str:
         ["multiply-adds", f"{products * spec.sample_rate / spec.hop / 1e9:.3f} G a second"],
         ["weights", f"sha256 `{spec.weights_sha256[:16]}`"],
     ]
-    # A licence may hold a comma: three fields, the last takes the rest.
-    rows = [[kind_and_name, *rest.split(", ", 1)] for kind_and_name, rest in (line.split(", ", 1) for line in corpora)]
-    return markdown(["version " + spec.version, ""], facts) + "\n" + markdown(["corpus", "length", "licence"], rows)
+    return markdown(["version " + spec.version, ""], facts) + "\n" + _corpora(corpora)
+
+
+def _corpora(lines: list[str]) -> str:
+    """What a model was trained on, a row for each line; but one for all songs that were made of parts, whose licences
+    say "voice: MIT; tune: GPL-2", with the licence of every part once."""
+    rows: list[list[str]] = []
+    made: dict[str, dict[str, int]] = {}
+    for line in lines:
+        name, length, licence = line.split(", ", 2)  # a licence may hold a comma
+        if not re.match(r"[\w ]+: ", licence):
+            rows.append([name, length, licence])
+            continue
+        minutes = made.setdefault(name, {})  # a run that went on with more of the same has said so twice
+        minutes[licence] = max(minutes.get(licence, 0), int(length.removesuffix(" min")))
+    for name, minutes in made.items():
+        parts = {part for licence in minutes for part in re.split(r"; (?=[\w ]+: )", licence)}
+        rows.append([name, f"{sum(minutes.values())} min", "; ".join(sorted(parts, reverse=True))])
+    return markdown(["corpus", "length", "licence"], sorted(rows))
 
 
 def pesq_proxy() -> str:

@@ -62,7 +62,7 @@ def good_for(model: ModelFile) -> str:
     late = f"{1000 * spec.algorithmic_latency / spec.sample_rate:.0f} ms"
     if spec.name == DEFAULT:
         return (
-            f"{spec.name} is at work: for live sound, {late} of latency, and it was trained on few singers; "
+            f"{spec.name} is at work: for live sound, {late} of latency, and it turns voices down rather than off; "
             f"`rtsep models add {FOR_FILES}` brings a better one for songs in files."
         )
     return f"{spec.name} is at work: {late} of latency."
