@@ -118,7 +118,7 @@ def test_songs_in_files_take_spleeter_by_itself_and_live_sound_does_not(here, sp
     assert np.array_equal(soundfile.read("out.wav", dtype="float32")[0], wanted)
     assert default_model() == "spleeter" and default_model(live=True) == "karaoke"
     assert chosen_model(None, live=True) == "karaoke"
-    assert capsys.readouterr().err.startswith("rtsep: karaoke is at work: for live sound, 11 ms of latency")
+    assert capsys.readouterr().err.startswith("rtsep: karaoke is at work: for live sound, 5 ms of latency")
     assert rtsep("karaoke", "song.wav", "-o", "live.wav", "--model", "karaoke").stderr.count("at work") == 0
     assert np.array_equal(soundfile.read("live.wav", dtype="float32")[0], enhance(sound, 44100, "karaoke"))
     assert_one_sentence(rtsep("karaoke", "--virtual-sink", "--model", "spleeter"), "separates files")
