@@ -13,13 +13,14 @@ CARRIED = ("Identity", "Cast", "Transpose", "Flatten", "Reshape")  # what leaves
 
 
 def parameters(path: Path) -> int | None:
-    """Float32 values stored in an ONNX file: the trained parameters, few constants. None without package onnx."""
+    """Floats stored in an ONNX file, of 16 bits too: trained and fixed weights, few constants. None without onnx."""
     try:
         import onnx
     except ModuleNotFoundError:
         return None
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     tensors = onnx.load(str(path)).graph.initializer
-    return sum(math.prod(tensor.dims) for tensor in tensors if tensor.data_type == onnx.TensorProto.FLOAT)
+    return sum(math.prod(tensor.dims) for tensor in tensors if tensor.data_type in floats)
 
 
 def multiply_adds(path: Path) -> int | None:

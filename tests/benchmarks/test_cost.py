@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from graphs import Network
 
 from benchmarks.cost import multiply_adds, parameters
+from rtsep.model import shipped
+from training.onnx_weights import read_shipped
 
 
 def test_products_are_counted_with_the_rows_they_serve(tmp_path: Path) -> None:
@@ -18,3 +21,9 @@ def test_products_are_counted_with_the_rows_they_serve(tmp_path: Path) -> None:
     once = weights["encoder"] + weights["narrow"] + layers + masks
     assert multiply_adds(file) == once + 2 * weights["decoder"]  # two sources, one decoder
     assert parameters(file) >= sum(weights.values())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_weights_of_16_bits_are_counted_too(name: str) -> None:
+    weights = read_shipped(shipped()[name])["average"]
+    assert parameters(shipped()[name]) >= sum(weight.numel() for weight in weights.values())
