@@ -3,13 +3,12 @@
     python -m benchmarks.singers OUT --data MANIFEST.csv [--split S] [--deb FILE]
 
 writes the songs SPEAKER-middle and SPEAKER-wide (48 kHz, stereo) and OUT/manifest.csv, for
-`python -m benchmarks.karaoke --songs OUT/manifest.csv --split S`. The free stems are of one band, whose singers are few
-and in part known to the models; these are the songs of strangers. Speakers are of the manifest's split, which training
-does not open, and sing by WORLD (`training.data.tools.speech_to_singing`). The music is that of the game Wesnoth
-(Debian's
-wesnoth-1.16-music, GPL-2+ and CC-BY-SA-4.0), which is not among the packages that training takes: one half of its
-pieces for the test split, the other for valid. Choose by `--split valid`, report `test`. (`karaoke` 5 was chosen with
-the help of earlier songs of three of the test speakers.)
+`python -m benchmarks.karaoke --songs OUT/manifest.csv --split S`. The free songs with true stems are of one band, whose
+singers are few and in part known to the models; these are the songs of strangers. Speakers are of the manifest's split,
+which training does not open, and sing by WORLD (`training.data.tools.speech_to_singing`). The music is that of the game
+Wesnoth (Debian's wesnoth-1.16-music, GPL-2+ and CC-BY-SA-4.0), which is not among the packages that training takes: one
+half of its pieces for the test split, the other for valid. Choose by `--split valid`, report `test`. (`karaoke` 5 was
+chosen with the help of earlier songs of three of the test speakers.)
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from training.evaluation.evaluate import cell
 ROOT = Path(__file__).parents[1]
 CARDS = [file.with_suffix(".md") for file in sorted((ROOT / "rtsep" / "models").glob("*.onnx"))]  # of what ships
 DOCUMENTS = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "methods", "web")), *CARDS)
+PARTS = "(?:voice|tune|sound font|music): "  # of made songs, before the licence of each
 PLACE = re.compile(r"(<!-- table (\w+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -113,7 +114,7 @@ def model(name: str) -> str:
     facts = [
         ["training audio", amount],
         ["seed", str(recipe["training"]["seed"])],
-        ["parameters", f"{size / 1e6:.2f} M"],
+        ["parameters, fixed ones too", f"{size / 1e6:.2f} M"],
         ["multiply-adds", f"{products * spec.sample_rate / spec.hop / 1e9:.3f} G a second"],
         ["weights", f"sha256 `{spec.weights_sha256[:16]}`"],
     ]
@@ -121,19 +122,19 @@ def model(name: str) -> str:
 
 
 def _corpora(lines: list[str]) -> str:
-    """What a model was trained on, a row for each line; but one for all songs that were made of parts, whose licences
-    say "voice: MIT; tune: GPL-2", with the licence of every part once."""
+    """What a model was trained on, a row for each line; but songs that were made of parts, whose licences say "voice:
+    MIT; tune: GPL-2", share one row for each kind, which names the licence of every part once."""
     rows: list[list[str]] = []
     made: dict[str, dict[str, int]] = {}
     for line in lines:
         name, length, licence = line.split(", ", 2)  # a licence may hold a comma
-        if not re.match(r"[\w ]+: ", licence):
+        if not re.match(PARTS, licence):
             rows.append([name, length, licence])
             continue
         minutes = made.setdefault(name, {})  # a run that went on with more of the same has said so twice
         minutes[licence] = max(minutes.get(licence, 0), int(length.removesuffix(" min")))
     for name, minutes in made.items():
-        parts = {part for licence in minutes for part in re.split(r"; (?=[\w ]+: )", licence)}
+        parts = {part for licence in minutes for part in re.split(f"; (?={PARTS})", licence)}
         rows.append([name, f"{sum(minutes.values())} min", "; ".join(sorted(parts, reverse=True))])
     return markdown(["corpus", "length", "licence"], sorted(rows))
 

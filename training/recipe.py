@@ -75,7 +75,7 @@ KEYS = ("recipe_version", "name", "target", "task", "network", "data", "losses",
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything but the data's place: `training/recipes/denoise.yaml` and `karaoke.yaml` are the commented forms.
+    """Everything but the data's place: `training/recipes/denoise.yaml` and `musdb.yaml` are the commented forms.
 
     `copies` of every song with a voice are made ahead of time, in recipes for songs. `options` are the task's own.
     """

@@ -249,7 +249,9 @@ def main(
             warm_start(network, beginning["average"], lookahead_dilation(beginning["recipe"]))
         fabric = Fabric(accelerator="auto", devices=devices(), num_nodes=nodes(), precision=precision)  # type: ignore[arg-type]
         fabric.launch()
-        with run_folder(run), exclusive_lock(run) if fabric.is_global_zero else nullcontext():
+        main_one = fabric.is_global_zero
+        with run_folder(run) if main_one else nullcontext(), exclusive_lock(run) if main_one else nullcontext():
+            fabric.barrier()  # the others touch nothing before the folder is theirs
             kept = read_last(run, fabric.device)
             task = kind(parsed, rows, cache, fabric.device)
             state = RunState(parsed, kind.trained_on(rows, parsed.options), fabric.device, console, beginning)
@@ -257,11 +259,12 @@ def main(
                 state.go_on(kept)
             elif not beginning and state.network.separator.observes:
                 state.observe(task.examples(0, OBSERVED).sum(1))
-            about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__}
-            (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
-            (run / "about.json").write_text(
-                json.dumps(about | {"device": str(fabric.device)}, indent=1), encoding="utf-8"
-            )
+            if main_one:
+                about = {"revision": revision(), "data": data_hash(rows), "torch": torch.__version__}
+                (run / "recipe.yaml").write_text(parsed.text, encoding="utf-8")
+                (run / "about.json").write_text(
+                    json.dumps(about | {"device": str(fabric.device)}, indent=1), encoding="utf-8"
+                )
             with RunLogger(run, console) as logger:
                 train(parsed, task, run, state, minutes, fabric, logger, every)
 

@@ -16,7 +16,7 @@ from rtsep.engine.compile_notice import tell_by
 app = typer.Typer(
     name="rtsep",
     cls=Program,
-    help="Clean speech and take the vocals out of songs, at 5 ms of algorithmic latency on an ordinary CPU core.",
+    help="Clean speech and turn the vocals of songs down, at 5 ms of algorithmic latency on an ordinary CPU core.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -70,7 +70,7 @@ def figures(recipe: Recipe, progress: float) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(("name", "progress"), BEFORE)
-def test_shipped_models_would_train_as_they_did(name: str, progress: float, capsys: pytest.CaptureFixture[str]) -> None:
+def test_earlier_models_would_train_as_they_did(name: str, progress: float, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = parse_recipe(OLD[name])
     check_recipe(recipe)
     assert capsys.readouterr().err == ""

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tests.training.program import HOME
 from tests.training.tiny import RECIPE, TINY
+from training.checkpoints import exclusive_lock
 from training.data.rows import gather_rows
 from training.recipe import read_recipe
 from training.run_state import RunState
@@ -56,11 +57,22 @@ def test_two_processes_train_as_one(recipe: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries] == [1]
-    assert entries[0]["hours"] == pytest.approx(PROCESSES * BATCH * SECONDS / 3600, abs=1e-3)
     kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert kept["hours"] == pytest.approx(PROCESSES * BATCH * SECONDS / 3600)
     one, two = (gradients(recipe, rank) for rank in range(PROCESSES))
     for index, moments in kept["optimizers"][0]["state"].items():
         mean = (one[index] + two[index]) / 2
         # AdamW's first moment after one step is a tenth of the gradient.
         torch.testing.assert_close(moments["exp_avg"] * 10, mean, rtol=1e-3, atol=1e-6)
         assert not torch.allclose(one[index], two[index], rtol=1e-3, atol=1e-6) or not mean.any()
+
+
+def test_a_run_that_is_being_trained_is_left_alone_by_all(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("theirs", encoding="utf-8")
+    with exclusive_lock(run):
+        done = distributed(recipe, run)
+        assert (run / ".lock").exists()
+    assert done.returncode != 0 and "Another process is training in" in done.stderr
+    assert (run / "recipe.yaml").read_text("utf-8") == "theirs" and not (run / "about.json").exists()
