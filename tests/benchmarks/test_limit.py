@@ -32,7 +32,8 @@ def test_the_products_are_those_of_the_graph(path: Path) -> None:
     counts = [sum(math.prod(sizes[:3]) for sizes in phase) for phase in phases]
     # The correlations that pitch frames are found by are counted too, and are no products of matrices.
     pitch = training.network.Network(parse_recipe(spec.recipe).network).encoder.pitch
-    correlations = pitch.products - (1 + 2 * pitch.frames) * pitch.bands.numel() if pitch else 0
+    coherence = pitch.channels * (1 + 2 * pitch.frames) * pitch.bands.numel() if pitch else 0
+    correlations = pitch.products - coherence if pitch else 0
     assert round(np.mean(counts)) == multiply_adds(path) - correlations
 
 
