@@ -15,6 +15,7 @@ from graphs import Network
 from onnx import TensorProto, helper, numpy_helper
 
 from rtsep.engine.compiled.compiler import UnsupportedError, compile_model, pack
+from rtsep.engine.compiled.memory import widens_halves
 from rtsep.engine.compiled.onnx_file import read
 from rtsep.engine.compiled.operators import OPERATORS
 from rtsep.engine.compiled.step import CompiledStep
@@ -27,6 +28,11 @@ rng = np.random.default_rng(0)
 
 def values(*shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
+
+
+def halves(*shape: int) -> np.ndarray:
+    """float32 that float16 has, very small ones too."""
+    return (values(*shape) * 10.0 ** rng.uniform(-7, 0, shape)).astype(np.float16).astype(np.float32)
 
 
 def whole(*numbers: int) -> np.ndarray:
@@ -142,6 +148,10 @@ CASES |= {
     },
     "Concat": [*ROWS, ("Concat", ["x", values(2, 30), "x"], {"axis": 0})],
     "Concat of the last axis": [*TURNED, ("Concat", ["x", values(10, 4, 3)], {"axis": -1}), ("Neg", ["x"], {})],
+    "Concat of pairs": [
+        *[("Reshape", ["x", whole(2, 120)], {}), ("Transpose", ["x"], {"perm": [1, 0]})],
+        ("Concat", ["x", values(120, 3), "x"], {"axis": 1}),
+    ],
     "Concat of overlapping windows": [
         *[("Reshape", ["x", whole(24, 10)], {}), ("Slice", ["x", whole(0, 0), whole(23, 5)], {})],
         *[("Slice", ["y0", whole(0, 5), whole(23, 10)], {}), ("Slice", ["y0", whole(1, 0), whole(24, 5)], {})],
@@ -168,6 +178,14 @@ CASES |= {
     "MatMul of rows": [*ROWS, ("MatMul", ["x", values(30, 50)], {})],
     "MatMul, turned": [*TURNED, ("MatMul", ["x", values(6, 65)], {})],
     "MatMul, backwards": [*BACKWARDS, ("MatMul", ["x", values(SIZE, 129)], {})],
+    "MatMul by halves": [("MatMul", ["x", halves(SIZE, 70)], {})],
+    "MatMul of rows by halves": [*ROWS, ("MatMul", ["x", halves(30, 50)], {})],
+    "MatMul of two rows": [("Reshape", ["x", whole(2, 120)], {}), ("MatMul", ["x", values(120, 65)], {})],
+    "MatMul of three rows by halves": [("Reshape", ["x", whole(3, 80)], {}), ("MatMul", ["x", halves(80, 129)], {})],
+    "MatMul by halves, a sum and a PRelu": [
+        *[*TURNED, ("MatMul", ["x", halves(6, 65)], {}), ("Add", [values(65), "x"], {})],
+        ("PRelu", ["x", np.array([[0.25]], np.float32)], {}),
+    ],
     "MatMul and a sum": [("MatMul", ["x", values(SIZE, 40)], {}), ("Add", ["x", values(40)], {})],
     "MatMul, a sum and a PRelu": [
         *ROWS,
@@ -277,6 +295,31 @@ def test_a_node_gives_what_numpy_and_onnxruntime_give(models: Any, name: str) ->
         np.testing.assert_array_equal(step.many(others)[1], step.step(window))
 
 
+def test_weights_are_read_as_halves_where_they_are_and_where_the_processor_widens_them(
+    models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rtsep.engine.compiled import compiler
+
+    def program(weights: np.ndarray) -> Any:
+        model, size = graph_of([("MatMul", ["x", weights], {})])
+        return compile_model(read(model.SerializeToString()), spec_of(size, models))
+
+    window = values(1, SIZE)
+    few = halves(SIZE, 64)
+    off, large = few.copy(), few.copy()
+    off[7, 9], large[7, 9] = 1 + 2**-11, 1e5  # float16 has neither
+    sizes = [program(weights).weights.nbytes for weights in (few, off, large)]
+    full = few.nbytes
+    assert full <= sizes[1] == sizes[2]
+    here = CompiledStep(program(few)).step(window).copy()
+    monkeypatch.setattr(compiler, "widens_halves", lambda: False)
+    elsewhere = program(few)
+    np.testing.assert_array_equal(CompiledStep(elsewhere).step(window), here)
+    assert elsewhere.weights.nbytes == sizes[1]
+    if widens_halves():
+        assert sizes[1] - sizes[0] == full // 2
+
+
 @pytest.fixture(scope="module")
 def kernels() -> ModuleType:
     """Where it is first asked for, as it is compiled when it is imported: not by every process that collects tests."""
@@ -313,20 +356,25 @@ def computed(kernels: ModuleType, function: int, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("depth", [1, 2, 129, 260])
 @pytest.mark.parametrize("outputs", [1, 15, 16, 17, 33, 49, 64, 80, 129])
-def test_a_product_has_the_same_bits_for_any_number_of_rows(kernels: ModuleType, depth: int, outputs: int) -> None:
-    matrix, x = values(depth, outputs), values(11, depth)
-    packed, vectors = pack(matrix), -(-outputs // kernels.VECTOR)
+def test_a_product_has_the_same_bits_for_any_number_of_rows_and_for_halves(
+    kernels: ModuleType, depth: int, outputs: int
+) -> None:
+    matrix, x = halves(depth, outputs), values(11, depth)
+    vectors = -(-outputs // kernels.VECTOR)
     width = vectors * kernels.VECTOR
 
-    def product(rows: np.ndarray) -> np.ndarray:
-        y = np.full((len(rows), width), np.nan, np.float32)
-        kernels.product(
+    def product(rows: np.ndarray, half: bool = False) -> np.ndarray:
+        packed, y = pack(matrix, half), np.full((len(rows), width), np.nan, np.float32)
+        (kernels.product_of_halves if half else kernels.product)(
             *(packed.ctypes.data, rows.ctypes.data, 1, depth, y.ctypes.data, width),
             *(len(rows), depth, vectors),
         )
         return y[:, :outputs]
 
     whole_ = product(x)
+    assert 2 * pack(matrix, half=True).nbytes == pack(matrix).nbytes
+    if widens_halves():
+        np.testing.assert_array_equal(product(x, half=True), whole_)
     np.testing.assert_allclose(whole_, x.astype(np.float64) @ matrix, rtol=0, atol=1e-6 * depth)
     for count in range(1, 11):
         np.testing.assert_array_equal(product(np.ascontiguousarray(x[:count])), whole_[:count])

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from rtsep.engine.compiled import records
+from rtsep.engine.compiled.memory import widens_halves
 from rtsep.engine.compiled.onnx_file import DTYPES, Graph, Node, OnnxFile
 from rtsep.engine.compiled.operator_writer import WRITERS, OperatorWriter
 from rtsep.engine.compiled.operators import OPERATORS, VIEWS
 from rtsep.engine.compiled.places import plan
 from rtsep.engine.compiled.program import ROW, Program, aligned
-from rtsep.engine.compiled.record_writer import Array, PhaseTest, UnsupportedError, merged, pack, steps_of
+from rtsep.engine.compiled.record_writer import Array, PhaseTest, UnsupportedError, are_halves, merged, pack, steps_of
 from rtsep.engine.compiled.rewrite import hop_by_hop, join_depthwise, needed
 from rtsep.model_spec import ModelSpec
 
@@ -246,15 +247,19 @@ class _Compiler(OperatorWriter):
             x = self._side_by_side(x)
             sizes, steps = merged(leading, [steps_of(x)[:-1], steps_of(y)[:-1]])
         inner = sizes[0] if sizes else 1
+        # Weights that were rounded for a small file are read as such: half as many bytes, and the bits are the same.
+        half = widens_halves() and are_halves(matrix)
         record = self._record(
-            records.PRODUCT, **{"COUNT": outputs, "DEPTH": depth, "VECTORS": vectors, "INNER_ROWS": inner}
+            records.PRODUCT,
+            HALF=int(half),
+            **{"COUNT": outputs, "DEPTH": depth, "VECTORS": vectors, "INNER_ROWS": inner},
         )
         line = self.records[record]
         line[records.A_STEPS + 3] = steps_of(x)[-1]
         line[records.A_STEPS + 2], line[records.Y_STEPS + 2] = (steps[0][0], steps[1][0]) if sizes else (0, 0)
         self._operand(record, records.A, x, records.A_ROW)
         self._operand(record, records.Y, y, records.Y_ROW)
-        self._operand(record, records.B, pack(matrix))
+        self._operand(record, records.B, pack(matrix, half))
         self._finish(node.outputs[0], record, y, bias, here)
 
     def _finish(self, name: str, record: int, y: Array, bias: Array | None, here: set[int]) -> None:

@@ -46,12 +46,19 @@ def _product(record_at, begin, end):
     depth, vectors, inner = word[w.DEPTH], word[w.VECTORS], word[w.INNER_ROWS]
     x, x_row, y, y_row = word[w.A], word[w.A_ROW], word[w.Y], word[w.Y_ROW]
     x_step, x_inner, y_inner, count = word[w.A_STEPS + 3], word[w.A_STEPS + 2], word[w.Y_STEPS + 2], word[w.COUNT]
-    if inner == 1:
-        first, last = x + begin * x_row, y + begin * y_row
-        k.product(word[w.B], first, x_step, x_row // 4, last, y_row // 4, end - begin, depth, vectors)
-    else:
-        for row in range(begin, end):
-            k.product(word[w.B], x + row * x_row, x_step, x_inner, y + row * y_row, y_inner, inner, depth, vectors)
+    x_at, y_at = x + begin * x_row, y + begin * y_row
+    # The more rows of one stride, the less often weights are read: those of the program, or those within each.
+    times, x_next, y_next = inner, 4 * x_inner, 4 * y_inner
+    x_stride, y_stride, together = x_row // 4, y_row // 4, end - begin
+    if inner > end - begin:
+        times, x_next, y_next, together = end - begin, x_row, y_row, inner
+        x_stride, y_stride = x_inner, y_inner
+    for _ in range(times):
+        if word[w.HALF]:
+            k.product_of_halves(word[w.B], x_at, x_step, x_stride, y_at, y_stride, together, depth, vectors)
+        else:
+            k.product(word[w.B], x_at, x_step, x_stride, y_at, y_stride, together, depth, vectors)
+        x_at, y_at = x_at + x_next, y_at + y_next
     if word[w.FUNCTION] != w.PLAIN:
         slope = read(word[w.SLOPE])
         for row in range(begin, end):

@@ -43,12 +43,6 @@ from rtsep.engine.limits import TINY
 # A sum may be taken in any order and a product be fused with it, but NaN and infinity stay what they are.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
-TILE_ROWS = 4
-TILE_VECTORS = 4 if has_avx512() else 1  # of several rows at once; TILE_ROWS times as many sums stay in registers
-
-_one_by_1, _one_by_2, _one_by_3, _one_by_4 = (tile(1, vectors) for vectors in (1, 2, 3, 4))
-_rows_by_1, _rows_by_2, _rows_by_3, _rows_by_4 = (tile(TILE_ROWS, vectors) for vectors in (1, 2, 3, 4))
-
 
 @compiled(void(int64, int64, int64, int64))
 def _unary_side_by_side(function, x_at, y_at, count):
@@ -268,6 +262,32 @@ def _dot(a_at, b_at, count):
     return result
 
 
+def _tiles(rows, half):
+    """The tile of `rows` rows that is 1 to BLOCK_VECTORS vectors wide, or of one vector after the other."""
+    by_1, by_2, by_3, by_4 = (tile(rows, vectors, half) for vectors in (1, 2, 3, 4))
+    narrow = rows > 1 and not has_avx512()  # of several rows at once, more sums than these do not stay in registers
+    size = 2 if half else 4
+
+    @compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))
+    def tiles(wide, weights, pitch, x, step, row, y, out, depth):
+        if narrow:
+            for v in range(wide):
+                by_1(weights + size * VECTOR * v, pitch, x, step, row, y + 4 * VECTOR * v, out, depth)
+        elif wide == 4:
+            by_4(weights, pitch, x, step, row, y, out, depth)
+        elif wide == 3:
+            by_3(weights, pitch, x, step, row, y, out, depth)
+        elif wide == 2:
+            by_2(weights, pitch, x, step, row, y, out, depth)
+        else:
+            by_1(weights, pitch, x, step, row, y, out, depth)
+
+    return tiles
+
+
+_one = _tiles(1, False)
+
+
 @compiled(void(int64, int64, int64, int64, int64))
 def correlate(x, w, y, lags, taps):
     """y[l] = the sum of x[l + n] w[n] over n < ``taps``, for l < ``lags``; x holds ``lags`` + ``taps`` - 1 values.
@@ -283,58 +303,42 @@ def correlate(x, w, y, lags, taps):
     while begin < lags:
         wide = min(4, lags // VECTOR, (lags - begin + VECTOR - 1) // VECTOR)
         lag = min(begin, lags - VECTOR * wide)
-        if wide == 4:
-            _one_by_4(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
-        elif wide == 3:
-            _one_by_3(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
-        elif wide == 2:
-            _one_by_2(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
-        else:
-            _one_by_1(x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
+        _one(wide, x + 4 * lag, 4, w, 4, 0, y + 4 * lag, 0, taps)
         begin = lag + VECTOR * wide
 
 
-@compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))
-def product(weights, x, x_step, x_row, y, y_row, rows, depth, vectors):
-    """y[r] = W x[r] for ``rows`` rows, the weights packed as `program.pack` does it.
+def _product(half):
+    four, two, one = (_tiles(rows, half) for rows in (4, 2, 1))
+    size = 2 if half else 4
 
-    Blocks of BLOCK_VECTORS × VECTOR outputs; in a block all weights of x[0], then those of x[1] and so on: they are
-    read as they lie. Writes ``vectors`` × VECTOR values a row. One row or many: the same bits.
-    """
-    step, row, out = 4 * x_step, 4 * x_row, 4 * y_row
-    begin = 0
-    while begin < vectors:
-        wide = min(BLOCK_VECTORS, vectors - begin)
-        pitch = 4 * VECTOR * wide
-        to = y + 4 * VECTOR * begin
-        r = 0
-        while r + TILE_ROWS <= rows:
-            a, b = x + r * row, to + r * out
-            if wide > TILE_VECTORS:
-                for v in range(wide):
-                    _rows_by_1(weights + 4 * VECTOR * v, pitch, a, step, row, b + 4 * VECTOR * v, out, depth)
-            elif wide == 4:
-                _rows_by_4(weights, pitch, a, step, row, b, out, depth)
-            elif wide == 3:
-                _rows_by_3(weights, pitch, a, step, row, b, out, depth)
-            elif wide == 2:
-                _rows_by_2(weights, pitch, a, step, row, b, out, depth)
-            else:
-                _rows_by_1(weights, pitch, a, step, row, b, out, depth)
-            r += TILE_ROWS
-        while r < rows:
-            a, b = x + r * row, to + r * out
-            if wide == 4:
-                _one_by_4(weights, pitch, a, step, row, b, out, depth)
-            elif wide == 3:
-                _one_by_3(weights, pitch, a, step, row, b, out, depth)
-            elif wide == 2:
-                _one_by_2(weights, pitch, a, step, row, b, out, depth)
-            else:
-                _one_by_1(weights, pitch, a, step, row, b, out, depth)
-            r += 1
-        weights += pitch * depth
-        begin += wide
+    @compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))
+    def product(weights, x, x_step, x_row, y, y_row, rows, depth, vectors):
+        """y[r] = W x[r] for ``rows`` rows, the weights packed as `record_writer.pack` does it.
+
+        Blocks of BLOCK_VECTORS × VECTOR outputs; in a block all weights of x[0], then those of x[1] and so on: they are
+        read as they lie. Writes ``vectors`` × VECTOR values a row. One row or many: the same bits.
+        """
+        step, row, out = 4 * x_step, 4 * x_row, 4 * y_row
+        begin = 0
+        while begin < vectors:
+            wide = min(BLOCK_VECTORS, vectors - begin)
+            pitch = size * VECTOR * wide
+            a, b, left = x, y + 4 * VECTOR * begin, rows
+            while left >= 4:
+                four(wide, weights, pitch, a, step, row, b, out, depth)
+                a, b, left = a + 4 * row, b + 4 * out, left - 4
+            if left >= 2:
+                two(wide, weights, pitch, a, step, row, b, out, depth)
+                a, b, left = a + 2 * row, b + 2 * out, left - 2
+            if left:
+                one(wide, weights, pitch, a, step, row, b, out, depth)
+            weights += pitch * depth
+            begin += wide
+
+    return product
+
+
+product, product_of_halves = _product(False), _product(True)
 
 
 @compiled(void(int64, int64, int64, float32, int64, int64), fastmath=FUSED)

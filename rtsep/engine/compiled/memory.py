@@ -14,6 +14,14 @@ from rtsep.engine.compiled.records import VECTOR
 intrinsic: Any = _intrinsic  # without types: what it returns takes other arguments than it is given
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, VECTOR)
+_HALVES = ir.VectorType(ir.HalfType(), VECTOR)
+
+
+def widens_halves() -> bool:
+    """Whether the processor turns float16 into float32 by itself: of x86, all that have AVX2 do."""
+    features = binding.get_host_cpu_features()
+    x86 = binding.get_process_triple().startswith(("x86", "i386", "i686", "amd64"))
+    return not x86 or bool(features.get("f16c", False) or features.get("avx512f", False))
 
 
 def has_avx512() -> bool:
@@ -166,14 +174,18 @@ def call_streams(typing: Any, address: Any, context: Any, rows: Any, order: Any,
     return types.int32(*[int64] * 5), code
 
 
-def tile(rows: int, vectors: int) -> Any:
+def tile(rows: int, vectors: int, half: bool = False) -> Any:
     """An intrinsic: `rows` rows of x times `vectors` vectors of columns of a weight block, kept in registers.
+
+    Weights are float32, or with `half` float16 that are widened as they are read.
 
     It takes (weights, pitch, x, x_step, x_row, y, y_row, depth): addresses, and strides in bytes. Weight i of the
     block's first column lies at weights + i × pitch, x[r, i] at x + r × x_row + i × x_step; y[r] gets VECTOR × vectors
     values at y + r × y_row. Every sum is taken in the order of i, so its bits do not depend on how many rows go
     together.
     """
+
+    kept, size = (_HALVES, 2) if half else (_VECTOR, 4)
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         weights, pitch, x, x_step, x_row, y, y_row, depth = arguments
@@ -188,12 +200,11 @@ def tile(rows: int, vectors: int) -> Any:
         i = builder.phi(_INT64)
         sums = [[builder.phi(_VECTOR) for _ in range(vectors)] for _ in range(rows)]
         block = builder.add(weights, builder.mul(i, pitch))
-        columns = [
-            builder.load(
-                builder.inttoptr(builder.add(block, ir.Constant(_INT64, 4 * VECTOR * v)), _VECTOR.as_pointer()), align=4
-            )
-            for v in range(vectors)
-        ]
+        columns = []
+        for v in range(vectors):
+            place = builder.add(block, ir.Constant(_INT64, size * VECTOR * v))
+            column = builder.load(builder.inttoptr(place, kept.as_pointer()), align=size)
+            columns.append(builder.fpext(column, _VECTOR) if half else column)
         added = []
         for row in range(rows):
             place = builder.add(starts[row], builder.mul(i, x_step))
@@ -222,5 +233,5 @@ def tile(rows: int, vectors: int) -> Any:
     ) -> Any:
         return types.void(*[int64] * 8), code
 
-    typed.__name__ = f"tile_{rows}_by_{vectors}"
+    typed.__name__ = f"tile_{rows}_by_{vectors}{'_half' * half}"
     return intrinsic(typed)

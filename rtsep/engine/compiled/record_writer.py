@@ -15,6 +15,7 @@ from rtsep.model_spec import ModelSpec
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 EXACT = 1 << 24  # float32 holds all integers below
+FEW = 8  # values
 
 
 class UnsupportedError(ValueError):
@@ -28,16 +29,27 @@ class PhaseTest:
         self.phase = phase
 
 
-def pack(weights: Array) -> NDArray[np.float32]:
-    """[depth, outputs] as `kernels.product` reads it: blocks of outputs, filled up with zeros to whole vectors."""
+def are_halves(weights: Array) -> bool:
+    """Whether each is a number that float16 has, none of them infinite."""
+    with np.errstate(over="ignore"):
+        half = weights.astype(np.float16)
+    return bool(np.isfinite(half).all() and np.array_equal(half.astype(np.float32), weights))
+
+
+def pack(weights: Array, half: bool = False) -> NDArray[np.float32]:
+    """[depth, outputs] as `kernels.product` reads it: blocks of outputs, filled up with zeros to whole vectors.
+
+    With `half` two float16 lie in the place of each float32.
+    """
     depth, outputs = weights.shape
     vectors = -(-outputs // records.VECTOR)
     padded = np.zeros((depth, vectors * records.VECTOR), np.float32)
     padded[:, :outputs] = weights
     wide = records.BLOCK_VECTORS * records.VECTOR
-    return np.concatenate(
+    packed = np.concatenate(
         [padded[:, begin : begin + wide].ravel() for begin in range(0, vectors * records.VECTOR, wide)]
     )
+    return packed.astype(np.float16).view(np.float32) if half else packed
 
 
 def merged(shape: Shape, strides: list[Shape]) -> tuple[list[int], list[list[int]]]:
@@ -57,6 +69,13 @@ def merged(shape: Shape, strides: list[Shape]) -> tuple[list[int], list[list[int
             for kept, step in zip(steps, here, strict=True):
                 kept.append(step)
     return sizes, steps
+
+
+def _longest_last(sizes: list[int], steps: list[list[int]]) -> None:
+    """Turns axes so that the innermost one is worth a loop, where it is but a few values."""
+    if sizes and sizes[-1] < FEW and (longest := int(np.argmax(sizes))) != len(sizes) - 1:
+        for axes in (sizes, *steps):
+            axes.append(axes.pop(longest))
 
 
 def steps_of(array: Array) -> Shape:
@@ -147,6 +166,8 @@ class RecordWriter:
         arrays = [x if self.rows.holds(x) else self._constant(x, integers=True) for x in inputs]
         arrays = [np.broadcast_to(x, y.shape) for x in arrays]
         sizes, steps = merged(y.shape, [steps_of(x) for x in (*arrays, y)])
+        if function == records.COPY and kind == records.UNARY:
+            _longest_last(sizes, steps)
         either_way = kind == records.BINARY and function in (records.ADD, records.MULTIPLY)
         if either_way and sizes and steps[0][-1] == 0:  # kernels are quick where the one value comes second
             arrays.reverse()

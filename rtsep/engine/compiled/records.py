@@ -30,6 +30,7 @@ A_STEPS, B_STEPS, Y_STEPS = 12, 16, 20  # an axis each
 # of products, norms, convolutions and correlations
 DEPTH, VECTORS, INNER_ROWS = 8, 9, 10
 BIAS, SLOPE, OFFSET, DILATION, REACH = 24, 25, 26, 27, 28
+HALF = 29  # whether a product's weights are float16
 EPSILON = SLOPE
 PHASE, TARGET = 8, 9
 
