@@ -34,6 +34,7 @@ import rtsep
 from benchmarks.fastica import fast_ica
 from benchmarks.machine import environment
 from benchmarks.songs import Song, find_songs
+from rtsep.engine.enhance import BACKEND
 from rtsep.engine.song_enhancer import SongEnhancer
 from rtsep.errors import InputError
 from rtsep.karaoke.song_parts import DEFAULT, FOR_FILES
@@ -129,7 +130,7 @@ def _untouched(song: Song) -> Estimate:
 
 
 def _model(name: str, kind: str) -> Method:
-    model = rtsep.load(name)
+    model = rtsep.load(name, BACKEND)
     if not {"vocals", "accompaniment"} <= set(model.spec.sources):
         raise InputError(f"{name} separates {', '.join(model.spec.sources)}, not vocals and accompaniment.")
     facts = describe(model)
