@@ -29,6 +29,7 @@ from torch import Tensor
 
 from benchmarks.machine import environment
 from rtsep.errors import InputError
+from training.allocator import keep_memory
 from training.data.manifest import Row
 from training.data.rows import gather_rows
 from training.recipe import Recipe, read_recipe
@@ -172,6 +173,7 @@ def main(
             raise InputError(str(error)) from None
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
+        keep_memory()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         found = measure(parsed, rows, cache, device, steps)
         console = Console()

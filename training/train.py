@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rtsep.errors import InputError, RtsepError
+from training.allocator import keep_memory
 from training.checkpoints import exclusive_lock, read_last, revision, run_folder, save_checkpoint
 from training.data.clip_store import data_hash
 from training.data.datasets import DATASETS
@@ -242,6 +243,7 @@ def main(
         if threads:
             torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
+        keep_memory()
         network = Network(parsed.network)
         if not freeze_weights(network, parsed.training):
             raise InputError(f"Nothing would learn: training.train_only is {parsed.training.train_only!r}.")

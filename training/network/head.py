@@ -123,10 +123,10 @@ class Head(Part):
 
     def estimates(self, x: Tensor) -> Estimates:
         """What this frame says, as it is."""
-        outputs = self.project(self.norm(x))
-        if outputs.dtype != torch.float32:  # of training in bfloat16; a step graph is spared the node
-            outputs = outputs.float()
-        masks, filters, activity, earlier = outputs.split(self.sizes, -1)
+        parts = self.project(self.norm(x)).split(self.sizes, -1)
+        if parts[0].dtype != torch.float32:  # of training in bfloat16; a step graph is spared the node
+            parts = tuple(part.float() for part in parts)  # each by itself, or the compiler keeps a copy of the whole
+        masks, filters, activity, earlier = parts
         if self.frames:
             earlier = torch.tanh(GENTLE * earlier)
         if self.scale is not None:

@@ -93,14 +93,14 @@ class Pitch(nn.Module):
         if offset is not None:
             slow = slow - self.fold * (offset[..., 0] if stereo else offset).unsqueeze(-1)
         sound = self._rounded(slow)
-        # Through float64 and back: the sums are whole numbers, and exact as in a step.
-        size = 2 * sound.shape[-1]
-        spectrum = torch.fft.rfft(sound.double(), size)
-        newest = F.pad(sound[..., -self.correlated :], (sound.shape[-1] - self.correlated, 0)).double()
-        products = torch.fft.irfft(torch.fft.rfft(newest, size) * spectrum.conj(), size).round()
-        squares = F.pad(sound.square().double().cumsum(-1), (1, 0))
+        # Through float64 and back: the sums are whole numbers, and exact as in a step. Nothing wraps round, for the
+        # newest sound moves back by a lag at most, and there is as much before it.
+        sound, size = sound.double(), sound.shape[-1]
+        newest = F.pad(sound[..., -self.correlated :], (size - self.correlated, 0))
+        products = torch.fft.irfft(torch.fft.rfft(newest) * torch.fft.rfft(sound).conj(), size).round()
+        squares = F.pad(sound.square().cumsum(-1), (1, 0))
         lags = torch.arange(self.longest + 1, self.shortest - 2, -1, device=wave.device)
-        ends = sound.shape[-1] - lags
+        ends = size - lags
         energies = squares[..., ends] - squares[..., ends - self.correlated]
         own = squares[..., -1:] - squares[..., -1 - self.correlated, None]
         found = products[..., lags].float(), energies.float(), own.float()
