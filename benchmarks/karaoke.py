@@ -137,6 +137,8 @@ def _model(name: str, kind: str) -> Method:
     if isinstance(model, SpectralModel):
         return Method(Path(name).name, kind, facts, lambda song: in_segments(model, song))
     facts["latency_ms"] = facts["algorithmic_latency_ms"]
+    if kind == "model":
+        facts["backend"] = model.backend
     return Method(Path(name).name, kind, facts, lambda song: streamed(model, song))
 
 

@@ -5,7 +5,7 @@
 All on one thread, in one run, in small turns: a turn of each contender, and again. A ratio is taken within a repeat,
 so that a busy moment of the machine falls on both of its sides; told are the median over the repeats, the least and the
 most. The products are those of the model's graph and of nothing else, as plain loops in numba (fastmath) and by BLAS
-(numpy), each with its own copy of weights of the same sizes. Nothing here is a pass or a fail.
+(numpy), each with its own copy of weights of the same sizes, as float32. Nothing here is a pass or a fail.
 
 Other tools run as they come with pip, FastEnhancer when its file is given. The picture has cost against size: the share
 of a core over the number of parameters, of models and tools whose size is known.

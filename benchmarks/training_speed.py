@@ -164,6 +164,7 @@ def main(
     from training.evaluation.evaluate import write_json
     from training.one_sentence import one_sentence
 
+    keep_memory()
     with one_sentence():
         try:
             parsed = read_recipe(recipe, change)
@@ -173,7 +174,6 @@ def main(
             raise InputError(str(error)) from None
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
-        keep_memory()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         found = measure(parsed, rows, cache, device, steps)
         console = Console()

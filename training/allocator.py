@@ -13,9 +13,9 @@ def keep_memory() -> None:
     """Has glibc keep large blocks for the next step, and the system give them in large pages where it can.
 
     By itself it gives every block of 32 MB and more back at once, and the kernel clears gigabytes a step for the next
-    ones, page by page. Call it before torch is given anything large. Elsewhere than with glibc nothing changes.
+    ones, page by page. Call it before torch makes any tensor. Elsewhere than with glibc nothing changes.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks for it at its first large tensor
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once, at its first tensor of any size
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

@@ -230,6 +230,7 @@ def main(
     ] = [],  # noqa: B006
 ) -> None:
     """Train a recipe. Never opens a recording of the test split."""
+    keep_memory()
     with one_sentence():
         parsed = read_recipe(recipe, change)
         kind = TASKS[parsed.task]
@@ -243,7 +244,6 @@ def main(
         if threads:
             torch.set_num_threads(threads)
         torch.set_flush_denormal(True)
-        keep_memory()
         network = Network(parsed.network)
         if not freeze_weights(network, parsed.training):
             raise InputError(f"Nothing would learn: training.train_only is {parsed.training.train_only!r}.")

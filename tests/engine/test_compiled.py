@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -261,6 +263,13 @@ def test_a_faulty_step_is_silent_says_so_and_recovers(compiled: Compiled) -> Non
 
 
 # What cannot be compiled.
+
+
+def test_a_model_is_compiled_without_numba() -> None:
+    """Loading it takes longer than all else at the start of a process that has kept code."""
+    program = "import sys, rtsep.engine.compiled.compiler, rtsep.engine.compiled.step; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_an_unknown_operator_falls_back_to_onnxruntime_with_a_sentence(tmp_path: Path, models) -> None:

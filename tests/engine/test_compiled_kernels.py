@@ -15,9 +15,9 @@ from graphs import Network
 from onnx import TensorProto, helper, numpy_helper
 
 from rtsep.engine.compiled.compiler import UnsupportedError, compile_model, pack
-from rtsep.engine.compiled.memory import widens_halves
 from rtsep.engine.compiled.onnx_file import read
 from rtsep.engine.compiled.operators import OPERATORS
+from rtsep.engine.compiled.processor import widens_halves
 from rtsep.engine.compiled.step import CompiledStep
 from rtsep.model_spec import ModelSpec
 
@@ -306,11 +306,15 @@ def test_weights_are_read_as_halves_where_they_are_and_where_the_processor_widen
 
     window = values(1, SIZE)
     few = halves(SIZE, 64)
+    few[3, 5] = 0.0  # and what float16 would make a zero of is no half
+    small = few.copy()
+    small[3, 5] = 1e-9
     off, large = few.copy(), few.copy()
     off[7, 9], large[7, 9] = 1 + 2**-11, 1e5  # float16 has neither
-    sizes = [program(weights).weights.nbytes for weights in (few, off, large)]
+    with np.errstate(all="raise"):
+        sizes = [program(weights).weights.nbytes for weights in (few, off, large, small)]
     full = few.nbytes
-    assert full <= sizes[1] == sizes[2]
+    assert full <= sizes[1] == sizes[2] == sizes[3]
     here = CompiledStep(program(few)).step(window).copy()
     monkeypatch.setattr(compiler, "widens_halves", lambda: False)
     elsewhere = program(few)

@@ -93,8 +93,8 @@ class Pitch(nn.Module):
         if offset is not None:
             slow = slow - self.fold * (offset[..., 0] if stereo else offset).unsqueeze(-1)
         sound = self._rounded(slow)
-        # Through float64 and back: the sums are whole numbers, and exact as in a step. Nothing wraps round, for the
-        # newest sound moves back by a lag at most, and there is as much before it.
+        # Through float64 and back: the sums are whole numbers, and exact as in a step. A circular correlation of this
+        # length will do: the newest values move back by a lag at most, and at least as many lie before them.
         sound, size = sound.double(), sound.shape[-1]
         newest = F.pad(sound[..., -self.correlated :], (size - self.correlated, 0))
         products = torch.fft.irfft(torch.fft.rfft(newest) * torch.fft.rfft(sound).conj(), size).round()

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from rtsep.engine.compiled import records
-from rtsep.engine.compiled.memory import widens_halves
 from rtsep.engine.compiled.onnx_file import DTYPES, Graph, Node, OnnxFile
 from rtsep.engine.compiled.operator_writer import WRITERS, OperatorWriter
 from rtsep.engine.compiled.operators import OPERATORS, VIEWS
 from rtsep.engine.compiled.places import plan
+from rtsep.engine.compiled.processor import widens_halves
 from rtsep.engine.compiled.program import ROW, Program, aligned
 from rtsep.engine.compiled.record_writer import Array, PhaseTest, UnsupportedError, are_halves, merged, pack, steps_of
 from rtsep.engine.compiled.rewrite import hop_by_hop, join_depthwise, needed

@@ -47,7 +47,7 @@ def _product(record_at, begin, end):
     x, x_row, y, y_row = word[w.A], word[w.A_ROW], word[w.Y], word[w.Y_ROW]
     x_step, x_inner, y_inner, count = word[w.A_STEPS + 3], word[w.A_STEPS + 2], word[w.Y_STEPS + 2], word[w.COUNT]
     x_at, y_at = x + begin * x_row, y + begin * y_row
-    # The more rows of one stride, the less often weights are read: those of the program, or those within each.
+    # Weights are read once for all rows that go together, so those of the longer axis do: of the run, or within a row.
     times, x_next, y_next = inner, 4 * x_inner, 4 * y_inner
     x_stride, y_stride, together = x_row // 4, y_row // 4, end - begin
     if inner > end - begin:

@@ -12,7 +12,8 @@ import numpy as np
 from numba import carray, float32, int64, uint64, void
 
 from rtsep.engine.compiled.elementary import FUSED, compiled, exponential, logarithm, sigmoid, tangent
-from rtsep.engine.compiled.memory import floats, has_avx512, pointer_to_floats, read, tile, write
+from rtsep.engine.compiled.memory import floats, pointer_to_floats, read, tile, write
+from rtsep.engine.compiled.processor import has_avx512, widens_halves
 from rtsep.engine.compiled.records import (
     ABSOLUTE,
     ADD,
@@ -263,17 +264,23 @@ def _dot(a_at, b_at, count):
 
 
 def _tiles(rows, half):
-    """The tile of `rows` rows that is 1 to BLOCK_VECTORS vectors wide, or of one vector after the other."""
+    """The tile of `rows` rows, up to BLOCK_VECTORS vectors wide; or several beside each other, that are less wide.
+
+    With fewer registers than AVX-512 has, the sums of several rows of so many vectors would not stay in them.
+    """
     by_1, by_2, by_3, by_4 = (tile(rows, vectors, half) for vectors in (1, 2, 3, 4))
-    narrow = rows > 1 and not has_avx512()  # of several rows at once, more sums than these do not stay in registers
+    most = BLOCK_VECTORS if has_avx512() else BLOCK_VECTORS // rows
     size = 2 if half else 4
 
     @compiled(void(int64, int64, int64, int64, int64, int64, int64, int64, int64))
     def tiles(wide, weights, pitch, x, step, row, y, out, depth):
-        if narrow:
-            for v in range(wide):
-                by_1(weights + size * VECTOR * v, pitch, x, step, row, y + 4 * VECTOR * v, out, depth)
-        elif wide == 4:
+        while wide > most:
+            if most == 1:
+                by_1(weights, pitch, x, step, row, y, out, depth)
+            else:
+                by_2(weights, pitch, x, step, row, y, out, depth)
+            weights, y, wide = weights + size * VECTOR * most, y + 4 * VECTOR * most, wide - most
+        if wide == 4:
             by_4(weights, pitch, x, step, row, y, out, depth)
         elif wide == 3:
             by_3(weights, pitch, x, step, row, y, out, depth)
@@ -338,7 +345,8 @@ def _product(half):
     return product
 
 
-product, product_of_halves = _product(False), _product(True)
+product = _product(False)
+product_of_halves = _product(True) if widens_halves() else product  # never called where it is not what it says
 
 
 @compiled(void(int64, int64, int64, float32, int64, int64), fastmath=FUSED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import carray, float32, float64, int16, int64, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
@@ -15,18 +15,6 @@ intrinsic: Any = _intrinsic  # without types: what it returns takes other argume
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, VECTOR)
 _HALVES = ir.VectorType(ir.HalfType(), VECTOR)
-
-
-def widens_halves() -> bool:
-    """Whether the processor turns float16 into float32 by itself: of x86, all that have AVX2 do."""
-    features = binding.get_host_cpu_features()
-    x86 = binding.get_process_triple().startswith(("x86", "i386", "i686", "amd64"))
-    return not x86 or bool(features.get("f16c", False) or features.get("avx512f", False))
-
-
-def has_avx512() -> bool:
-    """Whether the processor has 32 registers of 16 values, so that larger tiles fit."""
-    return bool(binding.get_host_cpu_features().get("avx512f", False))
 
 
 @intrinsic

@@ -31,6 +31,8 @@ class Operand:
 class Program:
     """Records whose operands are offsets in values, the packed weights, and how the memory of a row is used.
 
+    Of weights that a record says are float16, two lie in the place of a value.
+
     `places` gives offset and shape of the window and the outputs in a row; `kept` offset and length of what a stream
     keeps from hop to hop in its own memory of `kept_values`.
     """

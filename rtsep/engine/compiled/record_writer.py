@@ -15,7 +15,7 @@ from rtsep.model_spec import ModelSpec
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 EXACT = 1 << 24  # float32 holds all integers below
-FEW = 8  # values
+FEW = 8  # values that are not worth a loop of vectors
 
 
 class UnsupportedError(ValueError):
@@ -31,7 +31,7 @@ class PhaseTest:
 
 def are_halves(weights: Array) -> bool:
     """Whether each is a number that float16 has, none of them infinite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         half = weights.astype(np.float16)
     return bool(np.isfinite(half).all() and np.array_equal(half.astype(np.float32), weights))
 
