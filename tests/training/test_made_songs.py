@@ -21,7 +21,7 @@ from tests.training.tiny import TINY
 from training.data import made_songs as module
 from training.data.bus_effects import active_rms, compressed, compressor_gain, echoes, panned
 from training.data.made_songs import Material, Singer, invented, made_song, singers, write_songs
-from training.data.manifest import Row
+from training.data.manifest import COLUMNS, Row
 from training.data.midi_library import MidiLibrary, TuneFile
 from training.data.singing import Voice, analysed, phrases, sing
 from training.data.tunes import DRUMS, Note, arranged, in_third, lumps, melody, read_tune, single_line, turned
@@ -165,12 +165,18 @@ def test_singers_are_voices_alone() -> None:
         replace(row("band", "accompaniment"), song="y"),
         row("speaker", "speech"),
         replace(row("narrow", "speech"), bandwidth=8000),
+        replace(row("telephone", "speech"), bandwidth=4000),
+        replace(row("speaker", "speech"), bandwidth=8000),  # also wide
+        replace(row("narrow", "speech", "valid"), bandwidth=8000),
         row("mixed", "speech"),
         row("other", "speech", "valid"),
         row("tested", "speech", "test"),
     ]
     found = {singer.name: (singer.spoken, singer.valid) for singer in singers(rows, ["bank"])}
-    assert found == {"bank": (False, True), "speaker": (True, False), "other": (True, True)}
+    wide = {"bank": (False, True), "speaker": (True, False), "other": (True, True)}
+    assert found == wide | {"narrow": (True, False)}
+    ends = {singer.name: singer.bandwidth for singer in singers(rows, ["bank"])}
+    assert ends == {"bank": None, "speaker": None, "other": None, "narrow": 8000}
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +235,22 @@ def test_a_song_is_in_tune_with_its_music(font: Path) -> None:
     assert -10.5 < level < 3.5
     again = made_song(singer, read_tune(midi(), "c"), font, np.random.default_rng(1))
     assert np.array_equal(again.vocals, song.vocals)
+
+
+@needs_fluidsynth
+def test_where_a_voice_lacks_treble_so_does_its_song(font: Path, tmp_path: Path) -> None:
+    narrow = Singer("kathleen", (replace(row("kathleen", "speech"), bandwidth=8000),), True, False)
+    song = made_song(narrow, read_tune(midi(), "c"), font, np.random.default_rng(1))
+    for part in (song.vocals, song.accompaniment):
+        power = np.square(np.abs(np.fft.rfft(part[:, 0])))
+        above = power[round(len(power) * 9000 / (RATE / 2)) :].sum() / power.sum()
+        below = power[round(len(power) * 4000 / (RATE / 2)) : round(len(power) * 7000 / (RATE / 2))].sum() / power.sum()
+        assert above < 1e-6 < below
+    files = [TuneFile("tune", midi(), "free", "here")]
+    made_of = Material([narrow], MidiLibrary(files, [(font, "free")], valid_tunes=0.0))
+    rows: list[list[object]] = []
+    list(write_songs(made_of, tmp_path, rows.append, 0.2, 0.0, seed=7))
+    assert rows and all(each[COLUMNS.split(",").index("bandwidth_hz")] == 8000 for each in rows)
 
 
 @needs_fluidsynth

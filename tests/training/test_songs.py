@@ -314,3 +314,21 @@ def test_band_limits_hit_both_parts(clips: list[Clip]) -> None:
     narrow = SongMixer(clips, {}, spec, seed=4).batch(0, 6)
     power = torch.fft.rfft(narrow.sum(1)).abs().square().mean((0, 1))
     assert power[int(18600 * 1.28) :].sum() < 1e-5 * power.sum()
+
+
+@pytest.mark.parametrize("part", ["vocals", "accompaniment"])
+def test_what_lacks_treble_is_not_told_by_it(clips: list[Clip], part: str) -> None:
+    """Vocals over another music: where the recording of either ends, so do both; a song as it is has its own band."""
+
+    def ending(row: Row | None, bandwidth: int) -> Row | None:
+        return row and replace(row, bandwidth=bandwidth)
+
+    songs = [replace(clip.song, **{part: ending(getattr(clip.song, part), 8000)}) for clip in clips]
+    narrow = [replace(clip, song=song) for clip, song in zip(clips, songs, strict=True)]
+    spec = replace(PLAIN, kinds={"remix": 1.0}, ratio=(0.0, 0.0))
+
+    def treble(those: list[Clip]) -> torch.Tensor:
+        power = torch.fft.rfft(SongMixer(those, {}, spec, seed=4).batch(0, 6)).abs().square().mean((0, 2))
+        return power[:, int(9500 * 1.28) :].sum(-1) / power.sum(-1)
+
+    assert (treble(clips) > 1e-5).all() and (treble(narrow) < 0.01 * treble(clips)).all()

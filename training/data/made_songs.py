@@ -3,9 +3,10 @@
     python -m training.data.made_songs OUT --data MANIFEST.csv [--music MANIFEST.csv] [--repos DIR] [--minutes M]
         [--seed N]
 
-A voice (of the manifest: banks of sung syllables, and speakers whose recordings are wide) sings the melody of a MIDI
-file, and FluidSynth plays the rest of it from a sound font; key, tempo and instruments change from song to song. A
-second voice or a double may join, and the voices go through what records do to them. What `made_songs.yaml` names is
+A voice (of the manifest: banks of sung syllables, and speakers) sings the melody of a MIDI file, and FluidSynth plays
+the rest of it from a sound font; key, tempo and instruments change from song to song. A second voice or a double may
+join, and the voices go through what records do to them. Where the recordings of a speaker lack treble, so does all of
+the song, and its rows say from where on. What `made_songs.yaml` names is
 fetched, or taken from DIR. Written are OUT/NAME-vocals.ogg, OUT/NAME-accompaniment.ogg (48 kHz, stereo) and
 OUT/manifest.csv, for `--dataset manifest=OUT/manifest.csv`. Singers and tunes of valid songs are in no others. Real
 singing of valid singers is laid over pieces of `--music`.
@@ -44,6 +45,7 @@ from training.data.midi_library import (
 )
 from training.data.public_sources import SourceUnavailable
 from training.data.singing import Voice, analysed, sing
+from training.data.song_clips import WIDE
 from training.data.sound_files import write_sound
 from training.data.tunes import Note, Tune, arranged, in_third, melody, single_line, turned
 
@@ -54,8 +56,8 @@ if TYPE_CHECKING:
 
 SONG_S = 75.0  # at most
 VOICE_S = 60.0  # of a singer's recordings that one song is sung with
-WIDE = 14000  # Hz; a speaker whose recordings end below would teach that treble is never a singer's
-SPEAKERS = 0.4  # share of the songs that speakers sing
+NARROWEST = 7000  # Hz, where recordings of a singer end; telephones are no singers
+SPEAKERS, NARROW = 0.4, 0.5  # shares: of the songs that speakers sing, and of these of narrow recordings
 BELOW_DB = (-2.0, 9.0)  # the voices under the music
 DOUBLED, THIRDS, COMPRESSED, ECHOES, BUS, MELODY_PLAYED = 0.2, 0.3, 0.6, 0.2, 0.4, 0.25  # of songs
 
@@ -69,6 +71,12 @@ class Singer:
     spoken: bool
     valid: bool
 
+    @property
+    def bandwidth(self) -> int | None:
+        """Hz, where the narrowest of its recordings ends; None if none lacks treble."""
+        least = min(row.bandwidth for row in self.rows)
+        return least if least < WIDE else None
+
 
 @dataclass
 class Material:
@@ -81,23 +89,29 @@ class Material:
 
 
 def singers(rows: Sequence[Row], valid: Sequence[str]) -> list[Singer]:
-    """The voices of a manifest that can sing alone: vocals that belong to no accompaniment, wide speech of one person.
+    """The voices of a manifest that can sing alone: vocals that belong to no accompaniment, speech of one person.
 
-    Those named in `valid`, and all of the valid split, are to validate on.
+    Of who has wide recordings those count alone. Those named in `valid`, and all of the valid split, are to validate
+    on; there all recordings are wide.
     """
     accompanied = {(row.corpus, row.song) for row in rows if row.kind == "accompaniment"}
-    found: dict[tuple[str, bool, str], list[Row]] = {}
+    found: dict[tuple[str, bool, str, bool], list[Row]] = {}
     for row in rows:
         spoken = row.kind == "speech"
         alone = row.kind == "vocals" and (row.corpus, row.song) not in accompanied
         named = row.speaker and row.speaker != "mixed"
-        if row.split != "test" and (alone or (spoken and named and row.bandwidth >= WIDE)):
-            found.setdefault((row.speaker or row.corpus, spoken, row.split), []).append(row)
+        narrow = spoken and row.bandwidth < WIDE
+        if narrow and (row.bandwidth < NARROWEST or row.split == "valid"):
+            continue
+        if row.split != "test" and (alone or (spoken and named)):
+            found.setdefault((row.speaker or row.corpus, spoken, row.split, narrow), []).append(row)
     made = [
-        Singer(name, tuple(those), spoken, split == "valid" or name in valid)
-        for (name, spoken, split), those in found.items()
+        (Singer(name, tuple(those), spoken, split == "valid" or name in valid), narrow)
+        for (name, spoken, split, narrow), those in found.items()
+        if sum(row.seconds for row in those) >= 8
     ]
-    return [singer for singer in made if sum(row.seconds for row in singer.rows) >= 8]
+    wide = {(singer.name, singer.valid) for singer, narrow in made if not narrow}
+    return [singer for singer, narrow in made if not (narrow and (singer.name, singer.valid) in wide)]
 
 
 @contextmanager
@@ -175,7 +189,17 @@ def made_song(singer: Singer, tune: Tune, font: Path, rng: np.random.Generator) 
     vocals = np.pad(vocals, ((0, len(music) - len(vocals)), (0, 0)))
     if rng.random() < ECHOES:
         vocals = echoes(vocals, RATE, rng.uniform(0.3, 0.7), rng)
+    if singer.bandwidth is not None:  # where the voice has nothing, the music has nothing either
+        vocals, music = (_without_treble(part, singer.bandwidth) for part in (vocals, music))
     return _mixed(vocals, music, f"{tune.name}, {key:+} semitones, {tempo:.2f} as fast", rng)
+
+
+def _without_treble(sound: Samples, bandwidth: float) -> Samples:
+    """`[samples, 2]` up to `bandwidth` Hz, without a delay."""
+    from scipy.signal import butter, sosfiltfilt
+
+    filtered: Samples = sosfiltfilt(butter(10, 0.95 * bandwidth, output="sos", fs=RATE), sound, axis=0)
+    return filtered
 
 
 def _most_sung(line: list[Note], seconds: float, rng: np.random.Generator) -> float:
@@ -278,7 +302,7 @@ def write_songs(
             for kind, part in (("vocals", song.vocals), ("accompaniment", song.accompaniment)):
                 name = f"made-{split}-{seed}-{number:04}-{kind}.ogg"
                 write_sound(folder / name, part, RATE)
-                about = (f"{seconds:.2f}", RATE, 2, "", *facts, song.about)
+                about = (f"{seconds:.2f}", RATE, 2, singer.bandwidth or "", *facts, song.about)
                 add([name, kind, split, singer.name, "made songs", *about])
             yield f"{split} {number}: {singer.name}, {song.about}"
 
@@ -295,6 +319,8 @@ def _any_song(
         return placed_song(row, music, rng), singer, facts
     spoken = rng.random() < SPEAKERS
     those = [singer for singer in here if singer.spoken == spoken] or here
+    narrow = rng.random() < NARROW
+    those = [singer for singer in those if (singer.bandwidth is not None) == narrow] or those
     # By the root of their minutes: a long recording is heard more often than a short one, and not by so much.
     chance = np.sqrt([sum(row.seconds for row in singer.rows) for singer in those])
     singer, tune = those[rng.choice(len(those), p=chance / chance.sum())], tunes[rng.integers(len(tunes))]

@@ -17,6 +17,8 @@ from training.data.augment.offline_augment import Copy, varied
 from training.data.manifest import STEMS, ForbiddenRow, Row
 from training.data.sound_files import SoundOnDisk
 
+WIDE = 14000  # Hz; what ends below lacks treble that one hears
+NO_LIMIT = 1e6  # Hz
 INSTRUMENTAL = "instrumental"  # the kind of a recording nobody sings in: an accompaniment without vocals
 
 
@@ -115,6 +117,11 @@ class Clip:
     def length(self) -> int:
         """Samples of the shorter part."""
         return min(part.shape[1] for part in self.parts.values())
+
+    def limit(self, part: str) -> float:
+        """Up to which frequency in Hz the recording of a part goes, where that is said and well below what is heard."""
+        row: Row | None = getattr(self.song, part)
+        return float(row.bandwidth) if row and row.bandwidth < WIDE else NO_LIMIT
 
 
 def open_clips(songs: Sequence[Song], rate: int, cache: Path | None = None) -> list[Clip]:

@@ -21,7 +21,7 @@ from training.data.augment.equaliser import Equaliser
 from training.data.augment.formant_shift import FormantShift
 from training.data.clip_store import Bank
 from training.data.manifest import STEMS
-from training.data.song_clips import Clip, spread
+from training.data.song_clips import NO_LIMIT, Clip, spread
 from training.data.speech_mixer import BaseMixer, active_power
 
 SILENT = 1e-7  # mean square, full scale 1: nobody sings
@@ -136,19 +136,22 @@ class SongMixer(BaseMixer):
         """One mixture, `[2, 2, samples]`."""
         spec = self.spec
         kind = self.kinds[rng.choice(len(self.kinds), p=self.chance)]
-        limit = 1e6
+        limit = NO_LIMIT
         if kind == "song":
             clip = self.songs.pick(rng)
             start, speed = self._start(clip, rng, voiced=False), self._speed(rng)
             accompaniment, vocals = (self._spectrum(clip, part, start, speed) for part in STEMS)
             vocals = self._formants_moved(vocals, rng)
         else:
-            accompaniment = self._accompaniment(rng) if kind != "vocals_only" else self._nothing()
-            vocals = self._nothing()
+            nothing = torch.zeros(2, self.bins, dtype=torch.complex64, device=self.device), NO_LIMIT
+            accompaniment, limit = self._accompaniment(rng) if kind != "vocals_only" else nothing
+            voice = nothing
             if kind == "speech":
-                vocals, limit = self._spoken(rng)
+                voice = self._spoken(rng)
             elif kind != "no_vocals":
-                vocals = self._sung(rng)
+                voice = self._sung(rng)
+            # What lacks treble must not be told by it from what has some.
+            vocals, limit = voice[0], min(limit, voice[1])
         accompaniment = self._staged(accompaniment, rng, spec.balance)
         if kind not in ("song", "no_vocals"):
             vocals = self._with_effects(vocals, rng)
@@ -191,23 +194,27 @@ class SongMixer(BaseMixer):
         loudest = float(mixture.abs().max())
         return waves * (min(wanted / power, 0.99 / loudest) if power > 1e-5 else 1.0)
 
-    def _accompaniment(self, rng: np.random.Generator) -> Tensor:
-        """Spectra `[2, bins]` of one accompaniment, sometimes with another below it."""
-        first = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
+    def _accompaniment(self, rng: np.random.Generator) -> tuple[Tensor, float]:
+        """Spectra `[2, bins]` of one accompaniment, sometimes with another below it, and how far in Hz they go."""
+        first, limit = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
         if rng.random() < self.spec.second_stem_share:
-            second = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
+            second, other = self._drawn(self.accompaniments, "accompaniment", rng, voiced=False)
             second = self._with_effects(second, rng)  # so that effects are no sign of a voice
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-15, -3) / 20)
-        return first
+            limit = max(limit, other)
+        return first, limit
 
-    def _sung(self, rng: np.random.Generator) -> Tensor:
-        """Spectra `[2, bins]` of one voice, sometimes with another."""
+    def _sung(self, rng: np.random.Generator) -> tuple[Tensor, float]:
+        """Spectra `[2, bins]` of one voice, sometimes with another, and up to which frequency in Hz both go."""
         voiced = rng.random() < self.spec.voiced_share
-        first = self._doubled(self._drawn(self.vocals, "vocals", rng, voiced), rng)
+        first, limit = self._drawn(self.vocals, "vocals", rng, voiced)
+        first = self._doubled(first, rng)
         if rng.random() < self.spec.second_stem_share:
-            second = self._staged(self._drawn(self.vocals, "vocals", rng, voiced), rng, 15.0)
+            second, other = self._drawn(self.vocals, "vocals", rng, voiced)
+            second = self._staged(second, rng, 15.0)
             first = self._even(first) + self._even(second) * 10 ** (rng.uniform(-12, 0) / 20)
-        return first
+            limit = min(limit, other)
+        return first, limit
 
     def _spoken(self, rng: np.random.Generator) -> tuple[Tensor, float]:
         """Spectra `[2, bins]` of one speaker in the middle, and up to which frequency in Hz the recording goes."""
@@ -221,13 +228,15 @@ class SongMixer(BaseMixer):
         limit = min(float(bank.bandwidth[clip[0]]), bank.rate * 0.48) * speed
         spectrum = self._doubled(self._formants_moved(spectrum, rng).expand(2, -1), rng)
         # Wide speech may keep its missing treble: half of the time, the music must not tell by it where speech is.
-        return spectrum, limit if rate < self.rate or rng.random() < 0.5 else 1e6
+        return spectrum, limit if rate < self.rate or rng.random() < 0.5 else NO_LIMIT
 
-    def _drawn(self, draw: _Draw, part: str, rng: np.random.Generator, voiced: bool) -> Tensor:
+    def _drawn(self, draw: _Draw, part: str, rng: np.random.Generator, voiced: bool) -> tuple[Tensor, float]:
+        """Spectra `[2, bins]` of a part of some clip, and up to which frequency in Hz its recording goes."""
         clip = draw.pick(rng)
         voice = part == "vocals"
-        spectrum = self._spectrum(clip, part, self._start(clip, rng, voiced), self._speed(rng, voice))
-        return self._formants_moved(spectrum, rng) if voice else spectrum
+        start, speed = self._start(clip, rng, voiced), self._speed(rng, voice)
+        spectrum = self._spectrum(clip, part, start, speed)
+        return self._formants_moved(spectrum, rng) if voice else spectrum, clip.limit(part) * speed
 
     def _start(self, clip: Clip, rng: np.random.Generator, voiced: bool) -> int:
         """Where a piece begins, in samples; `voiced` puts a second with vocals somewhere inside it."""
@@ -305,9 +314,6 @@ class SongMixer(BaseMixer):
         """Brought to an RMS of 0.1; what is all but silent stays so."""
         power = spectrum.abs().square().mean() / self.size
         return spectrum * (0.1 / power.clamp(min=SILENT).sqrt())
-
-    def _nothing(self) -> Tensor:
-        return torch.zeros(2, self.bins, dtype=torch.complex64, device=self.device)
 
 
 class _Draw:
