@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 SONG_S = 75.0  # at most
 VOICE_S = 60.0  # of a singer's recordings that one song is sung with
 NARROWEST = 7000  # Hz, where recordings of a singer end; telephones are no singers
-SPEAKERS, NARROW = 0.4, 0.5  # shares: of the songs that speakers sing, and of these of narrow recordings
+SPEAKERS, NARROW = 0.5, 0.5  # shares: of the songs that speakers sing, and of these of narrow recordings
 BELOW_DB = (-2.0, 9.0)  # the voices under the music
 DOUBLED, THIRDS, COMPRESSED, ECHOES, BUS, MELODY_PLAYED = 0.2, 0.3, 0.6, 0.2, 0.4, 0.25  # of songs
 
@@ -319,10 +319,12 @@ def _any_song(
         return placed_song(row, music, rng), singer, facts
     spoken = rng.random() < SPEAKERS
     those = [singer for singer in here if singer.spoken == spoken] or here
-    narrow = rng.random() < NARROW
-    those = [singer for singer in those if (singer.bandwidth is not None) == narrow] or those
-    # By the root of their minutes: a long recording is heard more often than a short one, and not by so much.
-    chance = np.sqrt([sum(row.seconds for row in singer.rows) for singer in those])
+    if spoken:
+        narrow = rng.random() < NARROW
+        those = [singer for singer in those if (singer.bandwidth is not None) == narrow] or those
+    # By the fourth root of their minutes: a long recording is heard a little more often than a short one, and of eight
+    # singers none in more than a tenth of all songs.
+    chance = np.power([sum(row.seconds for row in singer.rows) for singer in those], 0.25)
     singer, tune = those[rng.choice(len(those), p=chance / chance.sum())], tunes[rng.integers(len(tunes))]
     font, of_font = made_of.library.fonts[rng.integers(len(made_of.library.fonts))]
     licence = f"voice: {singer.rows[0].licence}; tune: {tune.licence}; sound font: {of_font}"
