@@ -22,7 +22,8 @@ torch.zeros(3)
 """
 FAULTS = """
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of 4 KiB, whatever the machine's default
-torch.ones(1 << 24)  # 64 MB
+for _ in range(30):  # the first few may find no gap that is wide enough
+    torch.ones(1 << 24)  # 64 MB
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     torch.ones(1 << 24)
@@ -47,8 +48,8 @@ def number(program: str, how: str) -> int:
 def test_large_tensors_take_the_place_of_the_ones_before() -> None:
     left = number(FAULTS, "left")
     assert left > 100_000  # pages, of 163,840 that were written to
-    # A machine that lacks memory takes some back by itself.
-    assert any(number(FAULTS, "kept") < 0.1 * left for _ in range(5))
+    # A machine that lacks memory may take some back by itself.
+    assert any(number(FAULTS, "kept") < 0.1 * left for _ in range(3))
 
 
 @pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel has no large pages")
