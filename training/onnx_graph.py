@@ -12,6 +12,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
+from rtsep.engine.compiled.record_writer import are_halves
 from training.network.phases import BRANCHES, Phases
 
 OPSET = 17
@@ -77,11 +78,9 @@ def keep_half(model: onnx.ModelProto) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < LEAST_HALF:
             continue
         value = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = value.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), value):
+        if are_halves(value):
             name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}/half"))
+            tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}/half"))
             casts.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]

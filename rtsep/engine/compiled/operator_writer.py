@@ -14,7 +14,7 @@ import numpy as np
 from rtsep.engine.compiled import records
 from rtsep.engine.compiled.onnx_file import DTYPES, Node
 from rtsep.engine.compiled.operators import BINARY, UNARY, is_correlation
-from rtsep.engine.compiled.record_writer import EXACT, FEW, Array, RecordWriter, UnsupportedError, merged, steps_of
+from rtsep.engine.compiled.record_writer import EXACT, Array, RecordWriter, UnsupportedError, merged, steps_of
 from rtsep.engine.compiled.rewrite import DEPTHWISE
 from rtsep.model_spec import ModelSpec
 
@@ -25,6 +25,7 @@ FUNCTIONS = {
     **{"Add": records.ADD, "Sub": records.SUBTRACT, "Mul": records.MULTIPLY, "Div": records.DIVIDE},
     **{"PRelu": records.PRELU, "Max": records.MAXIMUM, "Min": records.MINIMUM},
 }
+FEW = 8  # so many values are added in pairs, as rows
 
 
 class OperatorWriter(RecordWriter):
@@ -100,7 +101,7 @@ class OperatorWriter(RecordWriter):
         kept = [axis for axis in range(x.ndim) if axis not in summed]
         lines = x.transpose(*summed, *kept)
         count = int(np.prod(lines.shape[: len(summed)]))
-        if 0 < count <= FEW:  # in pairs, as rows
+        if 0 < count <= FEW:
             for axis in summed:
                 x = self._sum_of_pairs(x, axis)
             return x if keepdims else np.squeeze(x, tuple(summed))

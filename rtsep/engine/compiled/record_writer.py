@@ -15,7 +15,7 @@ from rtsep.model_spec import ModelSpec
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 EXACT = 1 << 24  # float32 holds all integers below
-FEW = 8  # values that are not worth a loop of vectors
+SHORT = 8  # fewer values are not worth a loop
 
 
 class UnsupportedError(ValueError):
@@ -73,7 +73,7 @@ def merged(shape: Shape, strides: list[Shape]) -> tuple[list[int], list[list[int
 
 def _longest_last(sizes: list[int], steps: list[list[int]]) -> None:
     """Turns axes so that the innermost one is worth a loop, where it is but a few values."""
-    if sizes and sizes[-1] < FEW and (longest := int(np.argmax(sizes))) != len(sizes) - 1:
+    if sizes and sizes[-1] < SHORT and (longest := int(np.argmax(sizes))) != len(sizes) - 1:
         for axes in (sizes, *steps):
             axes.append(axes.pop(longest))
 
