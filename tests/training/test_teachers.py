@@ -110,6 +110,13 @@ def test_targets_are_part_of_what_the_teacher_says(monkeypatch: pytest.MonkeyPat
     asked = (error * 10**0.3 < noise) & (clean[:, 0].square().sum(1) > 0)
     assert asked.any() and torch.allclose(found[asked, 0], expected[asked], atol=1e-6)
     assert torch.equal(found[~asked], clean[~asked])
+    ratio = clean[:, 0].square().sum(1) / noise
+    some = [*TAUGHT, "data.teacher=halves", "data.taught_share=0.25", "data.taught_gain=0"]
+    every, fewer = (
+        task(recipe("measures", *some, f"data.taught_below={top}")).examples(3, 6) != clean for top in (99, -1)
+    )
+    loud = ratio > 10**-0.1
+    assert every[loud].any() and not fewer[loud].any() and torch.equal(fewer[~loud], every[~loud])
     deaf = task(recipe("measures", *TAUGHT, "data.teacher=shouts")).examples(3, 6)
     assert torch.equal(deaf, clean)  # no nearer than the mixture: not asked
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from training.network.part import Memory, Part, StateSpec
 
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
 
+BLOCK = 64  # hops that are summed at once
 SILENT = 2.0  # hops of silence that stand before the first: a stream that begins within a word keeps it
 
 
@@ -41,16 +43,22 @@ class Offset(Part):
     def products(self) -> tuple[int, ...]:
         return (0,)
 
-    @torch.compiler.disable  # the compiler would unroll it, hop by hop
     @torch.no_grad()
     def forward(self, wave: Tensor) -> Tensor:
-        hops = wave.unflatten(-1, (-1, self.hop)).sum(-1) / self.hop
-        means = [*hops.unbind(-1), torch.zeros_like(hops[..., 0])]
-        total, weight, found = torch.zeros_like(means[0]), wave.new_zeros(()), []
-        for mean in means:
-            total, weight = total * self.keep + mean, weight * self.keep + 1.0
-            found.append(self._mean(total, weight))
-        return torch.stack(found, 1)
+        hops = F.pad(wave.unflatten(-1, (-1, self.hop)).sum(-1) / self.hop, (0, 1))
+        count, ages = hops.shape[-1], torch.arange(1, BLOCK + 1, device=wave.device)
+        # The sums of blocks, and then of what came before each: a loop over hops takes longer than a block of the TCN.
+        blocks = F.pad(hops, (0, -count % BLOCK)).unflatten(-1, (-1, BLOCK))
+        within = blocks @ self._fading(BLOCK, 1, wave)
+        before = F.pad(within[..., :-1, -1] @ self._fading(blocks.shape[-2] - 1, BLOCK, wave), (1, 0))
+        total = (within + before.unsqueeze(-1) * self.keep**ages).flatten(-2)[..., :count]
+        weight = (1 - self.keep ** torch.arange(1, count + 1, device=wave.device)) / (1 - self.keep)
+        return self._mean(total, weight).movedim(-1, 1)
+
+    def _fading(self, count: int, hops: int, like: Tensor) -> Tensor:
+        """`[count, count]`: what weighs each of `count` sums, so many hops apart, in each of those after it."""
+        steps = torch.arange(count, device=like.device)
+        return (self.keep ** ((steps - steps.unsqueeze(1)) * hops).clamp(min=0)).to(like.dtype).triu()
 
     def step(self, *inputs: Any) -> tuple[Tensor, Memory]:
         """The newest hop `[channels, hop]` and the memory → `[channels]`."""

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TaughtSpeechOptions:
     """`teacher` is a name of `training.teachers.TEACHERS`; `taught_share` is its share in the target, the rest is the
-    clean speech. It is asked where it leaves less of the noise, and of errors of its own, by `taught_gain` dB."""
+    clean speech. It is asked up to an SNR of `taught_below` dB, for teachers harm what is nearly clean and take time,
+    and heard where it leaves less of the noise, and of errors of its own, by `taught_gain` dB."""
 
     teacher: str = "deepfilternet3"
     taught_share: float = 0.5
     taught_gain: float = 3.0
+    taught_below: float = 12.0
 
     def __post_init__(self) -> None:
         if self.teacher not in TEACHERS:
@@ -63,10 +65,10 @@ class TaughtSpeechTask(SpeechTask):
 
     def _taught(self, speech: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """`[2, samples]`: the same mixture, parted otherwise."""
-        if speech.any() and noise.any():
+        options, power = self.recipe.options, np.square(noise).sum()
+        if 0 < np.square(speech).sum() < power * 10 ** (options.taught_below / 10):
             answer = self.teacher(speech + noise)
-            options = self.recipe.options
-            if np.square(answer - speech).sum() * 10 ** (options.taught_gain / 10) < np.square(noise).sum():
+            if np.square(answer - speech).sum() * 10 ** (options.taught_gain / 10) < power:
                 change = options.taught_share * (answer - speech)
                 speech, noise = speech + change, noise - change
         return np.stack([speech, noise])
