@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from scipy.signal import lfilter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +18,6 @@ from training.network.part import Memory, Part, StateSpec
 if TYPE_CHECKING:
     from training.network.spec import NetworkSpec
 
-BLOCK = 64  # hops that are summed at once
 SILENT = 2.0  # hops of silence that stand before the first: a stream that begins within a word keeps it
 
 
@@ -43,22 +43,14 @@ class Offset(Part):
     def products(self) -> tuple[int, ...]:
         return (0,)
 
+    @torch.compiler.disable  # nothing of it learns
     @torch.no_grad()
     def forward(self, wave: Tensor) -> Tensor:
         hops = F.pad(wave.unflatten(-1, (-1, self.hop)).sum(-1) / self.hop, (0, 1))
-        count, ages = hops.shape[-1], torch.arange(1, BLOCK + 1, device=wave.device)
-        # The sums of blocks, and then of what came before each: a loop over hops takes longer than a block of the TCN.
-        blocks = F.pad(hops, (0, -count % BLOCK)).unflatten(-1, (-1, BLOCK))
-        within = blocks @ self._fading(BLOCK, 1, wave)
-        before = F.pad(within[..., :-1, -1] @ self._fading(blocks.shape[-2] - 1, BLOCK, wave), (1, 0))
-        total = (within + before.unsqueeze(-1) * self.keep**ages).flatten(-2)[..., :count]
-        weight = (1 - self.keep ** torch.arange(1, count + 1, device=wave.device)) / (1 - self.keep)
+        # One compiled loop: as operations of torch, hop by hop, it takes longer than a block of the TCN.
+        total = torch.from_numpy(lfilter([1.0], [1.0, -self.keep], hops.cpu().numpy())).to(hops)
+        weight = (1 - self.keep ** torch.arange(1, hops.shape[-1] + 1, device=wave.device)) / (1 - self.keep)
         return self._mean(total, weight).movedim(-1, 1)
-
-    def _fading(self, count: int, hops: int, like: Tensor) -> Tensor:
-        """`[count, count]`: what weighs each of `count` sums, so many hops apart, in each of those after it."""
-        steps = torch.arange(count, device=like.device)
-        return (self.keep ** ((steps - steps.unsqueeze(1)) * hops).clamp(min=0)).to(like.dtype).triu()
 
     def step(self, *inputs: Any) -> tuple[Tensor, Memory]:
         """The newest hop `[channels, hop]` and the memory → `[channels]`."""
