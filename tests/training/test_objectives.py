@@ -14,7 +14,8 @@ from pystoi import stoi
 from tests.training.objectives import SPEECH_LOSSES, objective
 from tests.training.tiny import TINY
 from training.losses import Objective
-from training.losses.compressed_spectrum import compressed_error
+from training.losses.compressed_spectrum import CompressedSpectrum, compressed_error, erb_density
+from training.losses.loss import Context, Setup, Sound
 from training.losses.one_minus_estoi import Intelligibility, third_octaves
 from training.losses.pesq_proxy import PesqProxy
 from training.losses.spectrum import spectrum
@@ -53,6 +54,27 @@ def test_compressed_error_anchors() -> None:
     assert compressed_error(2 * pairs, pairs).item() == pytest.approx(1.3 * (2**0.3 - 1) ** 2 * base, rel=1e-3)
     # A turned sign leaves the magnitude right and the phase wrong.
     assert compressed_error(-pairs, pairs).item() == pytest.approx(0.3 * 4 * base, rel=1e-3)
+
+
+def test_bins_count_as_the_ear_divides_frequency() -> None:
+    """By hand: at a rate of 48 kHz 77 % of the ERB lie under 8 kHz (Glasberg & Moore: 21.4 lg(1 + 4.37 f / kHz))."""
+    hertz = torch.linspace(0, 24000, 24001)
+    density = erb_density(hertz)
+    assert density[:8000].sum().item() == pytest.approx(9.265 * math.log(1 + 4.37 * 8), rel=1e-2)
+    assert (density[:8000].sum() / density.sum()).item() == pytest.approx(0.77, abs=0.01)
+    base, setup = 0.1 * torch.randn(1, 1, 24000), Setup(("speech",), ("speech",))
+    at = 2 * math.pi * torch.arange(24000) / 48000
+
+    def error(hertz: float, erb: bool) -> float:
+        """Of a tone that is too much."""
+        sounds = Sound(base + 0.1 * (hertz * at).sin()), Sound(base)
+        return CompressedSpectrum(setup, erb=erb)(*sounds, Context(sounds[1], {}, {})).item()
+
+    assert error(500, False) == pytest.approx(error(12000, False), rel=0.5)
+    wanted = (4.37 * 12 + 1) / (4.37 * 0.5 + 1)  # how much narrower bands are at 500 Hz
+    assert error(500, True) / error(12000, True) == pytest.approx(
+        wanted * error(500, False) / error(12000, False), rel=0.05
+    )
 
 
 def test_third_octaves_partition_the_bins() -> None:

@@ -77,6 +77,18 @@ def test_the_step_chooses_as_the_sequence_does(seed: int, level: float, hertz: f
         assert torch.equal(there, windows[:, frame]) and torch.allclose(told, known[:, frame], atol=1e-5)
 
 
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_loop_and_spectra_give_the_same_sums(rate: int) -> None:
+    pitch = Pitch(NetworkSpec(**{**SPEC.to_dict(), "sample_rate": rate, "options": {}}))
+    sounds = torch.randint(-127, 128, (2, 7, pitch.past // pitch.fold), generator=torch.Generator().manual_seed(rate))
+    loop, spectra = pitch._by_loop(sounds.float()), pitch._by_spectra(sounds.float())
+    assert all(torch.equal(one, other) for one, other in zip(loop, spectra, strict=True))
+    lag, size = 1 + pitch.longest, sounds.shape[-1]
+    past = sounds[..., size - lag - pitch.correlated : size - lag]
+    expected = (sounds[..., -pitch.correlated :] * past).sum(-1), past.square().sum(-1)
+    assert all(torch.equal(one[..., 0].long(), other) for one, other in zip(loop, expected, strict=True))
+
+
 def test_silence_has_a_period_like_any_other_and_stays_silent() -> None:
     pitch = Pitch(SPEC)
     windows, known = pitch(torch.zeros(1, 1280), 10)

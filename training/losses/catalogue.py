@@ -15,6 +15,7 @@ from training.losses.metricgan import MetricGan
 from training.losses.mixit import Mixit
 from training.losses.one_and_rest import OneAndRest
 from training.losses.one_minus_estoi import OneMinusEstoi
+from training.losses.opinion import Opinion
 from training.losses.pesq_proxy import PesqProxyLoss
 from training.losses.pit import Pit
 from training.losses.quality_net import QualityNetLoss
@@ -42,6 +43,7 @@ LOSSES: dict[str, type[Loss]] = {
     "critic": Critic,
     "classifier": Classifier,
     "quality_net": QualityNetLoss,
+    "opinion": Opinion,
     "black_box": BlackBox,
     "codec": Codec,
     "deep_clustering": DeepClustering,

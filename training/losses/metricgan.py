@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from training.losses.loss import Context, Loss, Setup, Sound, mono_only
+from training.losses.narrow import RATE, narrow
 
-RATE = 16000
 WORST, BEST = 1.0, 4.64  # of PESQ-WB; the critic works from 0 to 1
 Label = Callable[[np.ndarray, np.ndarray], float]
 
@@ -88,7 +88,7 @@ class LearnedProxy(nn.Module):
             raise ValueError(f"PESQ is learned at 16000 or 48000 Hz, not {rate}.")
         if label is pesq_wb and importlib.util.find_spec("pesq") is None:
             raise ValueError("PESQ is learned from package pesq; install it: pip install 'rtsep[bench]'.")
-        self.factor, self.label, self.fresh, self.size = rate // RATE, label, fresh, memory
+        self.rate, self.label, self.fresh, self.size = rate, label, fresh, memory
         with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on the proxy's
             torch.manual_seed(seed)
             self.critic = network().eval().requires_grad_(False)
@@ -99,14 +99,14 @@ class LearnedProxy(nn.Module):
 
     def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
         with torch.autocast(estimate.device.type, enabled=False):
-            return (1 - self.critic(self._narrow(estimate), self._narrow(reference))).square()
+            return (1 - self.critic(narrow(estimate, self.rate), narrow(reference, self.rate))).square()
 
     def update(self, estimate: Tensor, reference: Tensor, mixture: Tensor) -> float:
         """Trains the critic on `[batch, samples]`; returns its mean squared error, NaN without a label."""
         outputs: list[tuple[Tensor, Tensor, float]] = []
         inputs: list[tuple[Tensor, Tensor, float]] = []
         with torch.no_grad():
-            waves = self._narrow(torch.stack([estimate, mixture, reference])[:, : self.fresh].float())
+            waves = narrow(torch.stack([estimate, mixture, reference])[:, : self.fresh], self.rate)
         for output, noisy, clean in waves.unbind(1):
             for heard, examples in ((output, outputs), (noisy, inputs)):
                 score = self.label(clean.cpu().double().numpy(), heard.cpu().double().numpy())
@@ -132,16 +132,6 @@ class LearnedProxy(nn.Module):
             self.optimizer.step()
         self.critic.eval().requires_grad_(False)
         return error.item()
-
-    def _narrow(self, wave: Tensor) -> Tensor:
-        """`[…, samples]` at 16 kHz, by the FFT."""
-        if self.factor == 1:
-            return wave.float()
-        size = wave.shape[-1] // self.factor
-        spectrum = torch.fft.rfft(wave[..., : size * self.factor].float())[..., : size // 2 + 1]
-        hertz = torch.arange(spectrum.shape[-1], device=wave.device) * (RATE / size)
-        taper = 0.5 + 0.5 * torch.cos(math.pi * ((hertz - 7400) / 600).clamp(0, 1))
-        return torch.fft.irfft(spectrum * taper / self.factor, size)
 
     def get_extra_state(self) -> dict[str, Any]:
         return {

@@ -92,18 +92,7 @@ class Pitch(nn.Module):
         slow = slow[:, :count]
         if offset is not None:
             slow = slow - self.fold * (offset[..., 0] if stereo else offset).unsqueeze(-1)
-        sound = self._rounded(slow)
-        # Through float64 and back: the sums are whole numbers, and exact as in a step. A circular correlation of this
-        # length will do: the newest values move back by a lag at most, and at least as many lie before them.
-        sound, size = sound.double(), sound.shape[-1]
-        newest = F.pad(sound[..., -self.correlated :], (size - self.correlated, 0))
-        products = torch.fft.irfft(torch.fft.rfft(newest) * torch.fft.rfft(sound).conj(), size).round()
-        squares = F.pad(sound.square().cumsum(-1), (1, 0))
-        lags = torch.arange(self.longest + 1, self.shortest - 2, -1, device=wave.device)
-        ends = size - lags
-        energies = squares[..., ends] - squares[..., ends - self.correlated]
-        own = squares[..., -1:] - squares[..., -1 - self.correlated, None]
-        found = products[..., lags].float(), energies.float(), own.float()
+        found = self._correlated(self._rounded(slow))
         lag, known = self._chosen(*found, lambda values, at: values.gather(-1, at))
         begins = torch.arange(count, device=wave.device) * self.hop + self.past - self.size
         index = (begins.unsqueeze(-1) - self._multiples(lag)).long().unsqueeze(-1)
@@ -136,6 +125,33 @@ class Pitch(nn.Module):
         if offset is not None:
             windows = windows - (offset[:, None, None] if stereo else offset)
         return windows, known
+
+    def _correlated(self, sounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of whole numbers `[..., samples]`: products with their past and its energies, of each lag, and their own.
+
+        Sums are exact, as in a step, so both ways give the same.
+        """
+        way = self._by_loop if sounds.device.type == "cpu" else self._by_spectra
+        return *way(sounds), sounds[..., -self.correlated :].square().sum(-1, keepdim=True)
+
+    def _by_loop(self, sounds: Tensor) -> tuple[Tensor, Tensor]:
+        from training.network.lag_products import lag_products  # compiled here, for who needs it
+
+        flat = sounds.contiguous().flatten(0, -2)
+        products, energies = (flat.new_empty(len(flat), self.longest - self.shortest + 3) for _ in range(2))
+        lag_products(flat.numpy(), self.correlated, self.longest + 1, products.numpy(), energies.numpy())
+        return products.unflatten(0, sounds.shape[:-1]), energies.unflatten(0, sounds.shape[:-1])
+
+    def _by_spectra(self, sounds: Tensor) -> tuple[Tensor, Tensor]:
+        """In float64. A circular correlation of this length will do: the newest values move back by a lag at most, and
+        at least as many lie before them."""
+        doubled, size = sounds.double(), sounds.shape[-1]
+        newest = F.pad(doubled[..., -self.correlated :], (size - self.correlated, 0))
+        products = torch.fft.irfft(torch.fft.rfft(newest) * torch.fft.rfft(doubled).conj(), size).round()
+        squares = F.pad(doubled.square().cumsum(-1), (1, 0))
+        lags = torch.arange(self.longest + 1, self.shortest - 2, -1, device=sounds.device)
+        ends = size - lags
+        return products[..., lags].float(), (squares[..., ends] - squares[..., ends - self.correlated]).float()
 
     def coherence(self, newest: Tensor, earlier: Tensor) -> Tensor:
         """Of pairs `[..., 2, bins]` and `[..., frames, 2, bins]`, −1 to 1: `[..., frames × BANDS]`, of each channel."""

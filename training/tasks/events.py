@@ -89,7 +89,9 @@ class EventsTask(Task):
     sources: ClassVar[tuple[str, ...]] = ("event", "rest")
     audio_channels = (1,)
     rows = ("noise",)
-    unfit = frozenset({"vocal_interference", "one_minus_estoi", "pesq_proxy", "metricgan", "quality_net", "black_box"})
+    unfit = frozenset(
+        {"vocal_interference", "one_minus_estoi", "pesq_proxy", "metricgan", "quality_net", "opinion", "black_box"}
+    )
     mix = MixSpec
     data_keys = ()
     Options = EventOptions

@@ -30,7 +30,9 @@ class InstrumentsTask(Task):
     sources = ("drums", "bass", "guitar", "keys", "strings", "winds")
     audio_channels = (1, 2)
     rows = (INSTRUMENT_STEM,)
-    unfit = frozenset({"vocal_interference", "one_minus_estoi", "pesq_proxy", "metricgan", "quality_net", "black_box"})
+    unfit = frozenset(
+        {"vocal_interference", "one_minus_estoi", "pesq_proxy", "metricgan", "quality_net", "opinion", "black_box"}
+    )
     mix = StemMixSpec
     data_keys = ()
 
