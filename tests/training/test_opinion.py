@@ -82,7 +82,7 @@ def test_it_neither_learns_nor_fills_checkpoints(file: Path) -> None:
     assert not list(loss.parameters()) and not loss.state_dict()
 
 
-def test_what_cannot_be_is_said_in_one_sentence(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_cannot_be_is_said_in_one_sentence(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="one channel, and the network has 2"):
         objective([ENTRY], audio_channels=2)
     with pytest.raises(ValueError, match="16000 or 48000 Hz, not 44100"):
