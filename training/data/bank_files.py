@@ -14,6 +14,7 @@ import numpy as np
 from rtsep.audio_io.file_lock import lock
 
 UNUSED_DAYS = 14
+LOCK = ".lock"  # held by who writes a bank
 UNFINISHED = ".bank-"  # begins the name of a folder that holds a bank while it is written
 
 

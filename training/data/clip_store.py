@@ -14,9 +14,11 @@ import numpy as np
 import soundfile
 import soxr
 import torch
+from filelock import FileLock
 from rich.console import Console
 
-from training.data.bank_files import UNFINISHED, mapped, remove_unused
+from training.data.bank_files import LOCK, UNFINISHED, mapped, remove_unused
+from training.data.file_marks import file_mark
 from training.data.manifest import ForbiddenRow, Row
 
 RATES = (16000, 48000)  # what banks hold; other rates are brought to the nearest above, at most 48 kHz
@@ -146,8 +148,7 @@ def data_hash(rows: Iterable[Row]) -> str:
 def _files_hash(rows: list[Row]) -> str:
     """Which files exactly: a recording that was made anew is decoded anew."""
     files = [path for row in rows for path in (row.path, *row.plus, row.minus) if path]
-    marks = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([file_mark(path) for path in files]).encode()).hexdigest()[:16]
 
 
 def _decoded(rows: list[Row], rate: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
@@ -162,20 +163,26 @@ def _cached(rows: list[Row], rate: int, cache: Path, threads: int) -> tuple[np.n
     try:
         return mapped(sound), np.load(lengths)
     except FileNotFoundError:
-        pass
-    cache.mkdir(parents=True, exist_ok=True)
-    if told := remove_unused(cache):
-        Console(stderr=True).print(told)
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache) as unfinished:
+        cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / LOCK):  # of several processes of a run one decodes, and the others read what it has made
+        if not lengths.exists():
+            if told := remove_unused(cache):
+                Console(stderr=True).print(told)
+            _fill(sound, lengths, _clips(rows, rate, threads))
+    return mapped(sound), np.load(lengths)
+
+
+def _fill(sound: Path, lengths: Path, clips: Iterable[np.ndarray]) -> None:
+    """Writes clips end to end, and how long each is; both files whole or neither."""
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=sound.parent) as unfinished:
         length = []
         with open(Path(unfinished, "sound"), "wb") as file:
-            for clip in _clips(rows, rate, threads):
+            for clip in clips:
                 clip.tofile(file)
                 length.append(len(clip))
         np.save(Path(unfinished, "lengths.npy"), np.array(length, np.int64))
         Path(unfinished, "sound").replace(sound)
         Path(unfinished, "lengths.npy").replace(lengths)
-    return mapped(sound), np.load(lengths)
 
 
 def _clips(rows: list[Row], rate: int, threads: int) -> Iterator[np.ndarray]:

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from training.data.augment.offline_augment import Copy, varied
+from training.data.file_marks import file_mark
 from training.data.manifest import STEMS, ForbiddenRow, Row
 from training.data.sound_files import SoundOnDisk
 
@@ -213,9 +214,7 @@ def _make(song: Song, copy: Copy | None, rate: int) -> np.ndarray:
 def _mark(song: Song, copy: Copy | None, rate: int) -> str:
     """Which files exactly, and what was made of them: what was made anew is decoded anew."""
     files = [(row.kind, row.take, path) for row in song.rows for path in (row.path, *row.plus, row.minus) if path]
-    marks = [
-        (kind, take, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for kind, take, path in files
-    ]
+    marks = [(kind, take, *file_mark(path)) for kind, take, path in files]
     return hashlib.sha256(repr((marks, copy, rate)).encode()).hexdigest()[:20]
 
 
