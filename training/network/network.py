@@ -85,7 +85,7 @@ class Network(nn.Module):
         """A copy as a step graph holds it, for `step` alone."""
         made = copy.deepcopy(self).eval().requires_grad_(False)
         made.encoder, made.separator = made.encoder.deployed(), made.separator.deployed()
-        made.head = made.head.deployed()
+        made.head, made.decoder = made.head.deployed(), made.decoder.deployed()
         return made
 
     @torch.no_grad()
