@@ -67,6 +67,15 @@ def test_held_out_rows_are_valid_and_not_trained_on() -> None:
             assert row.split == "valid"
 
 
+@pytest.mark.parametrize("above", [str(TINY.parent), "../tiny", "."])
+def test_what_is_held_out_stays_so_in_a_manifest_elsewhere(above: str, tmp_path: Path) -> None:
+    """Such as one that joins several, with absolute paths."""
+    header, *lines = TINY.read_text(encoding="utf-8").splitlines()
+    elsewhere = tmp_path / "m.csv"
+    elsewhere.write_text("\n".join([header, *(f"{above}/{line}" for line in lines)]), encoding="utf-8")
+    assert [row.split for row in read_manifest(elsewhere)] == [row.split for row in read_manifest(TINY)]
+
+
 def test_a_manifest_without_the_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,kind\na.wav,speech\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has no column"):

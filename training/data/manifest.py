@@ -81,13 +81,18 @@ def read_manifest(file: Path, held_out: Iterable[str] | None = None) -> list[Row
                 )
             except KeyError as missing:
                 raise ValueError(f"{file} has no column {missing}: it is not a manifest of recordings.") from None
-            if row.split == "train" and any(fnmatch(record["path"], pattern) for pattern in patterns):
+            if row.split == "train" and any(_matches(record["path"], pattern) for pattern in patterns):
                 row = replace(row, split="valid")
             if row.kind in (*STEMS, INSTRUMENT_STEM):  # NAME-vocals, NAME-accompaniment, NAME-drums
                 song, _, part = row.path.stem.rpartition("-")
                 row = replace(row, song=song, instrument=part if row.kind == INSTRUMENT_STEM else "")
             rows.append(row)
     return rows
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a path, or its end from a folder on, is meant: manifests elsewhere name recordings by longer paths."""
+    return fnmatch(path, pattern) or fnmatch(path, f"*/{pattern}")
 
 
 def event_of(note: str) -> str:
