@@ -1,6 +1,6 @@
 """Word errors of a recogniser behind the denoiser, by strength: what a preset for speech recognition rests on.
 
-    python -m benchmarks.word_errors --testset FOLDER [--model NAME] [--strength max --strength 12] [--json PATH]
+    python -m benchmarks.word_errors --testset FOLDER [--model NAME] [--strength max --strength 9] [--json PATH]
 
 Whisper tiny.en hears the clean, the noisy and the enhanced files (see `training.evaluation.word_errors`); what it
 hears in the clean file is the reference. English pairs only; by default those of 5 dB and above, where words are left
@@ -33,6 +33,7 @@ from training.evaluation.speech_metrics import bootstrap
 from training.evaluation.word_errors import WordErrors
 from training.one_sentence import one_sentence
 
+STRENGTHS = ["max", "12", "9", "6"]  # what the preset for speech recognition is chosen among
 Interval = tuple[float, float, float]
 
 
@@ -68,7 +69,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Interval]]:
 def main(
     testset: Annotated[Path, typer.Option(help="Folder with clean/ and noisy/, English speech.")],
     model: Annotated[str, typer.Option(help="An .onnx file, or the name of a shipped model.")] = "denoise",
-    strength: Annotated[list[str], typer.Option(help="In dB, or max; may be repeated.")] = ["max", "12"],  # noqa: B006
+    strength: Annotated[list[str], typer.Option(help="In dB, or max; may be repeated.")] = STRENGTHS,
     snr: Annotated[float, typer.Option(help="Pairs below this, in dB, are left out.")] = 5.0,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all numbers here.")] = None,
 ) -> None:
