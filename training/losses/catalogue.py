@@ -8,6 +8,7 @@ from training.losses.compressed_spectrum import CompressedSpectrum
 from training.losses.consistency import Consistency
 from training.losses.critic import Critic
 from training.losses.deep_clustering import DeepClustering
+from training.losses.discriminator import Discriminator
 from training.losses.event_classifier import Classifier
 from training.losses.loss import Loss
 from training.losses.magnitude import Magnitude
@@ -41,6 +42,7 @@ LOSSES: dict[str, type[Loss]] = {
     "mixit": Mixit,
     "additive": Additive,
     "critic": Critic,
+    "discriminator": Discriminator,
     "classifier": Classifier,
     "quality_net": QualityNetLoss,
     "opinion": Opinion,
