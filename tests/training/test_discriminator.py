@@ -19,7 +19,8 @@ ENTRY = {"loss": "discriminator", "of": "speech", "width": 4, "windows": [128, 5
 
 def made(channels: int = 1, **options: Any) -> Discriminator:
     setup = Setup(("speech", "noise"), ("speech", "noise"), 16000, audio_channels=channels)
-    return Discriminator(setup, **({"windows": (128, 512), "top": 6000.0, "width": 4} | options))
+    given: dict[str, Any] = {"windows": (128, 512), "top": 6000.0, "width": 4}
+    return Discriminator(setup, **(given | options))
 
 
 def sounds(seed: int, channels: int = 1, count: int = 4, size: int = 8192) -> tuple[Tensor, Tensor, Tensor]:
