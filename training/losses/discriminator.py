@@ -69,9 +69,7 @@ class Discriminator(Loss):
         if not windows or any(window < 128 or window % 4 for window in windows):
             raise ValueError("windows of the discriminators are multiples of 4 samples, 128 at least.")
         if not 1000.0 <= top <= setup.sample_rate / 2 or width < 1 or features < 0:
-            raise ValueError(
-                "discriminators see 1000 Hz to half the rate, have a channel, and features count at least 0."
-            )
+            raise ValueError("top is 1000 Hz to half the rate, width 1 at least, and features 0 at least.")
         self.features = features
         self.bins = {window: int(top * window / setup.sample_rate) + 1 for window in windows}
         with torch.random.fork_rng(devices=[]):  # the network's own start must not depend on them
