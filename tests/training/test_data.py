@@ -13,6 +13,7 @@ import torch
 
 from tests.training.tiny import TINY
 from training.data import clip_store
+from training.data.bank_files import LOCK
 from training.data.clip_store import Bank, ForbiddenRow, bank_rate, build_banks, decode
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
 from training.data.rooms import simulate_rooms
@@ -160,7 +161,7 @@ def test_a_bank_that_was_not_finished_is_made_anew(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(clip_store, "decode", broken)
     with pytest.raises(OSError, match="disk is gone"):
         build_banks(rows, {}, 1.0, tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == [LOCK]
     monkeypatch.setattr(clip_store, "decode", true)
     (bank,) = build_banks(rows, {}, 1.0, tmp_path / "cache").values()
     assert bank.length.tolist() == [16000] * 3
