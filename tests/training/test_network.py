@@ -84,11 +84,11 @@ def test_lengths_that_are_no_whole_hops_are_refused() -> None:
         {"offset_hops": 4},
         {"offset_hops": 64, "consistency": True},
         {"offset_hops": 64, "residual_source": True, "activity": True, "gate_residual": True},
-        {"offset_hops": 64, "kernel": 4, "max_lookahead_dilation": 2},
         {"filterbank": "short", "pitch_frames": -1},
         {"filterbank": "dual", "pitch_frames": 1},
         {"filterbank": "dual", "pitch_frames": 1, "audio_channels": 2},
-        {"filterbank": "short", "pitch_frames": 1, "kernel": 4, "max_lookahead_dilation": 2},
+        {"lookahead_hops": -1},
+        {"lookahead_hops": 1025},
         {"separator": "fourier"},
         {"options": {"slow_rate": 4}},
         {"separator": "slow_fast", "options": {"slow_rate": 1}},
@@ -160,6 +160,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
         **{"kernel": 4, "max_lookahead_dilation": 2, "norm": "batch", "filterbank": "folded"},
         **{"filter_bins": 6, "filter_frames": 3},
     },
+    "hops ahead": {"lookahead_hops": 3, "activity": True},
+    "hops and blocks ahead, filters": {
+        **{"lookahead_hops": 2, "kernel": 4, "max_lookahead_dilation": 2, "offset_hops": 16},
+        **{"filterbank": "short", "filter_bins": 6, "filter_frames": 3},
+    },
+    "hops ahead, offset, pitch frames, slow and fast": {
+        **{"lookahead_hops": 4, "filterbank": "folded", "pitch_frames": 2, "filter_bins": 6, "filter_frames": 3},
+        **{"separator": "slow_fast", "options": {"slow_channels": 12, "fine_window": 2048}, "offset_hops": 64},
+    },
+    "blocks ahead, pitch frames": {"max_lookahead_dilation": 2, "filterbank": "folded", "pitch_frames": 1},
     "all ahead, two bands": {"filterbank": "dual", "max_lookahead_dilation": 4, "norm": "batch"},
 }
 
@@ -202,6 +212,7 @@ def test_look_ahead_is_what_is_said_and_heard() -> None:
     other = wave.clone()
     other[:, 2560 + spec.synthesis_window + 2 * spec.hop :] *= 0.5  # from the last hop of what 2560 may know on
     assert not torch.equal(ahead(other)[..., 2560 : 2560 + spec.hop], ahead(wave)[..., 2560 : 2560 + spec.hop])
+    assert replace(spec, lookahead_hops=4).lookahead == 7 * spec.hop
     with pytest.raises(ValueError, match="max_lookahead_dilation"):
         replace(SMALL, max_lookahead_dilation=-1)
 

@@ -39,6 +39,9 @@ SPECS = {
     "consistency": replace(SMALL, consistency=True),
     "stereo": replace(STEREO, filterbank="folded", features=7, features_top=2000.0),
     "ahead": replace(SMALL, filterbank="short", kernel=4, max_lookahead_dilation=2, activity=True),
+    "hops ahead": replace(
+        SMALL, filterbank="folded", features=7, features_top=2000.0, lookahead_hops=4, pitch_frames=1
+    ),
     "slow and fast": replace(SMALL, separator="slow_fast", options={"slow_channels": 16}),
     "stereo, ahead": replace(STEREO, filterbank="folded", features=7, kernel=2, max_lookahead_dilation=64),
 }

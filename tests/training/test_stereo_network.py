@@ -33,6 +33,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gated": {"activity": True, "gate_residual": True},
     "batch norm": {"norm": "batch"},
     "slow and fast": {"separator": "slow_fast", "options": {"slow_channels": 16}},
+    "hops ahead, pitch frames": {
+        **{"filterbank": "folded", "pitch_frames": 2, "lookahead_hops": 3, "offset_hops": 16, "features": 7},
+    },
     "ahead": {"activity": True, "gate_residual": True, "kernel": 4, "max_lookahead_dilation": 2},
 }
 

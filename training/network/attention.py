@@ -87,7 +87,7 @@ class Attention(Separator):
         heads = cast(Attention.Options, spec.separator_options).heads
         if spec.channels % heads:
             raise ValueError(f"channels are a multiple of the {heads} heads, not {spec.channels}.")
-        if spec.lookahead:
+        if spec.max_lookahead_dilation:
             raise ValueError("max_lookahead_dilation is for the separators of convolutions, not for attention.")
         self.spec_of_state = StateSpec(tuple(spec.dilations), spec.kernel, 2 * spec.channels)
         self.input = nn.Linear(features, spec.channels)

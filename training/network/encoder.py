@@ -36,6 +36,8 @@ class Pairs(NamedTuple):
 class Encoder(Part):
     """Windows `[batch, frames, analysis_window]`, in stereo `[batch, frames, 2, analysis_window]` → features and Pairs.
 
+    With a look-ahead the pairs are of the frames so many hops ago: `late` fewer than there are features.
+
     Features `[batch, frames, features]`: first the `levels`, log powers; in stereo then what lies between the channels,
     and where there are filters how the phases moved, and last what is known of the pitch. No bias: silence gives exact
     zero pairs. With pitch frames it wants the sound itself too, of which a step sees the newest `past` samples.
@@ -44,7 +46,7 @@ class Encoder(Part):
     def __init__(self, spec: NetworkSpec, bank: Filterbank):
         super().__init__()
         self.folded, self.stereo = bank.folded, spec.audio_channels == 2
-        self.hop, self.synthesis_window, self.waits = spec.hop, spec.synthesis_window, spec.lookahead > 0
+        self.hop, self.synthesis_window, self.late = spec.hop, spec.synthesis_window, spec.lookahead // spec.hop
         self.bins, self.frames = spec.filter_bins, spec.filter_frames
         self.long = nn.Parameter(torch.from_numpy(bank.long).flatten(0, 1))  # [2L, A]
         self.short = nn.Parameter(torch.from_numpy(bank.short).flatten(0, 1))  # [2M, S], or [2M, S / 2] folded
@@ -64,8 +66,9 @@ class Encoder(Part):
         once = self.long.numel() + self.short.numel() + recent
         channels = 2 if self.stereo else 1
         read = channels * self.pitch.frames * 2 * self.pitch.bins * self.short.shape[1] if self.pitch else 0
+        read *= 2 if self.late else 1
         pitch = self.pitch.products + read if self.pitch else 0
-        return ((once + (again if self.waits else 0)) * channels + pitch,)
+        return ((once + (again if self.late else 0)) * channels + pitch,)
 
     def forward(
         self, windows: Tensor, wave: Tensor | None = None, offset: Tensor | None = None
@@ -81,24 +84,35 @@ class Encoder(Part):
             recent = multiframe.recent(lowest.flatten(-3, -2) if self.stereo else lowest, self.frames)
             if self.stereo:
                 recent = recent.unflatten(-2, (2, 2)).transpose(-4, -3)
-        pairs, recent = self._cleared(pairs, recent, offset)
-        features = self._features(pairs, recent)
+        found = self._cleared(pairs, recent, offset)
+        features = self._features(*found)
+        kept = Pairs(*found)
+        if self.late:  # what is known of the offset when the frame is masked
+            ends = windows.shape[1] - self.late
+            was = None if recent is None else recent[:, :ends]
+            kept = Pairs(*self._cleared(pairs[:, :ends], was, None if offset is None else offset[:, self.late :]))
         if self.pitch is None:
-            return features, Pairs(pairs, recent)
+            return features, kept
         assert wave is not None
-        return self._with_pitch(features, Pairs(pairs, recent), *self.pitch(wave, windows.shape[1], offset))
+        return self._with_pitch(features, found[0], kept, *self.pitch(wave, windows.shape[1], offset))
 
     def step(self, window: Tensor, *rest: Any) -> tuple[tuple[Tensor, Pairs], Memory]:
-        """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A]`.
+        """The window holds the newest frames, so that nothing need be remembered; `window` `[1, (2,) A + lookahead]`.
 
         `rest` is the newest `past` samples `[1, (2,) past]` or None, the offset `[(2)]` or None, where there can be
         any, and the memory.
         """
         *given, memory = rest
         past, offset = (*given, None, None)[:2]
-        pairs, recent = self._cleared(self.encode(window), self._recent(window), offset)
-        made = self._features(pairs, recent), Pairs(pairs, recent)
-        return self._with_pitch(*made, *self.pitch.step(past, offset)) if self.pitch else made, memory
+        ahead = self.late * self.hop
+        newest = window[..., ahead:] if ahead else window
+        found = self._cleared(self.encode(newest), self._recent(newest), offset)
+        features, kept = self._features(*found), Pairs(*found)
+        if ahead:
+            kept = self._kept(window[..., :-ahead], offset)
+        if self.pitch is None:
+            return (features, kept), memory
+        return self._with_pitch(features, found[0], kept, *self.pitch.step(past, offset)), memory
 
     def deployed(self) -> Self:
         """With the pairs of ones computed, so that a step graph need not."""
@@ -117,24 +131,30 @@ class Encoder(Part):
         if offset is None:
             return pairs, recent
         constant = offset[..., None, None] * (self._of_ones() if self.of_ones is None else self.of_ones)
-        return pairs - constant, None if recent is None else recent - self._lowest(constant).unsqueeze(-3)
+        of_pairs = constant if pairs.shape[-1] == constant.shape[-1] else constant[..., self.first_masked :]
+        return pairs - of_pairs, None if recent is None else recent - self._lowest(constant).unsqueeze(-3)
 
-    def _with_pitch(self, features: Tensor, pairs: Pairs, windows: Tensor, known: Tensor) -> tuple[Tensor, Pairs]:
-        """Adds the pairs of `windows` some periods ago, and how coherent they are with the newest."""
+    def _with_pitch(
+        self, features: Tensor, pairs: Tensor, kept: Pairs, windows: Tensor, known: Tensor, before: Tensor | None
+    ) -> tuple[Tensor, Pairs]:
+        """Adds how coherent the newest `pairs` are with `windows` some periods ago, and to what is kept the pairs of
+        such windows: of these, or of those `before`, as many periods before the frame that is masked."""
         assert self.pitch is not None
         bins = self.pitch.bins
         earlier = self.analyse(windows, bins)
-        newest = pairs.masked[..., self.first_masked : self.first_masked + bins]
+        newest = pairs[..., self.first_masked : self.first_masked + bins]
         seen = COHERENCE * self.pitch.coherence(newest, earlier)
         if self.stereo:
             seen = seen.flatten(-2)
-        return torch.cat([features, seen, known], -1), pairs._replace(earlier=earlier)
+        if before is not None:
+            earlier = self.analyse(before, bins)
+        return torch.cat([features, seen, known], -1), kept._replace(earlier=earlier)
 
-    def kept(self, window: Tensor) -> Pairs:
-        """Of a window `[1, (2,) A]` the pairs that are masked and filtered, and no features."""
-        short = window[..., -self.synthesis_window :]
-        masked = self.analyse(short) if self._long_informs_only() else self.encode(window)[..., self.first_masked :]
-        return Pairs(masked, self._recent(window))
+    def _kept(self, window: Tensor, offset: Tensor | None) -> Pairs:
+        """Of a window `[1, (2,) A]` the pairs that are masked and filtered, less an offset, and no features."""
+        informs = self._long_informs_only()
+        masked = self.analyse(window[..., -self.synthesis_window :]) if informs else self.encode(window)
+        return Pairs(*self._cleared(masked, self._recent(window), offset))
 
     def encode(self, window: Tensor) -> Tensor:
         """`[..., analysis_window]` → pairs `[..., 2, pairs]` (real, imaginary)."""

@@ -62,7 +62,7 @@ class Network(nn.Module):
     @property
     def window(self) -> int:
         """Samples that a step is given, newest last."""
-        return max(self.spec.analysis_window, self.separator.window, self.encoder.past) + self.spec.lookahead
+        return max(self.spec.analysis_window + self.spec.lookahead, self.separator.window, self.encoder.past)
 
     @property
     def state_spec(self) -> StateSpec:
@@ -91,6 +91,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def observe(self, wave: Tensor) -> None:
         """Before training: a separator that wants them gets the features of mixtures, shaped as for `forward`."""
+        wave = F.pad(wave, (0, self.spec.lookahead))
         offset = self.offset(self._turned(wave)) if self.offset else None
         self.separator.observe(self.encoder(self._windows(wave), self._turned(wave), offset)[0])
 
@@ -103,8 +104,9 @@ class Network(nn.Module):
         The trunk `[batch, hops + 1, channels]` is what the separator gives to the head. Its frame t knows the input up
         to the end of hop t, and its masks are of the bins of a window of two hops around the beginning of that hop.
         """
-        hop, windows = self.spec.hop, self._windows(wave)
-        count, late = wave.shape[-1] // hop + 1, self.spec.lookahead // hop
+        hop, late = self.spec.hop, self.spec.lookahead // self.spec.hop
+        wave = F.pad(wave, (0, self.spec.lookahead))
+        windows = self._windows(wave)
         offset, past = self.offset(self._turned(wave)) if self.offset else None, self._past(wave)
         features, pairs = self.encoder(windows, self._turned(wave), offset)
         if offset is not None:
@@ -116,16 +118,15 @@ class Network(nn.Module):
                 features = self.condition(features, condition.unsqueeze(1) if condition.ndim == 2 else condition)
             trunk = self.separator(features, *past)[:, late:]
             estimates = self.head(trunk)
-        if late:
-            pairs = pairs._make(None if each is None else each[:, :count] for each in pairs)
-        frames = self.decoder(pairs, estimates, windows[:, :count])  # [batch, T + 1, sources, (2,) S]
+        masked = windows[:, : windows.shape[1] - late]
+        frames = self.decoder(pairs, estimates, masked)  # [batch, T + 1, sources, (2,) S]
         hops = frames[:, 1:, ..., :hop] + frames[:, :-1, ..., hop:]
         return hops.movedim(1, -2).flatten(-2), estimates.activity[:, :-1], trunk
 
     def step(self, window: Tensor, memory: Memory, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Memory]:
         """One hop: `window [channels, samples]`, as many as the property of that name → frames, activity, memory.
 
-        Frames are `[sources, channels, S]`, of the old end of a window that is longer by the look-ahead; activities
+        Frames are `[sources, channels, S]`, of the sound that was newest `lookahead` samples ago; activities
         `[sources]` are probabilities. `condition` `[condition]`.
         """
         ahead, window = self.spec.lookahead, self._turned(window)
@@ -135,22 +136,19 @@ class Network(nn.Module):
             offset, memories[2] = self.offset.step(window[..., -self.spec.hop :], memories[2])
         if self.stereo:  # the first axis is that of the frames
             window = window.unsqueeze(0)
-        newest = window[..., -self.separator.window - ahead :]
+        newest = window[..., -self.separator.window :]
         if self.separator.window and offset is not None:
             newest = newest - offset.unsqueeze(-1)
         past = (newest if self.stereo else newest.unsqueeze(1),) if self.separator.window else ()
         earlier = window[..., -self.encoder.past :] if self.encoder.past else None
         if past or earlier is not None:
             window = window[..., -self.spec.analysis_window - ahead :]
-        (features, pairs), _ = self.encoder.step(window[..., ahead:] if ahead else window, earlier, offset, memory)
+        (features, pairs), _ = self.encoder.step(window, earlier, offset, memory)
         if self.condition is not None and condition is not None:
             features = self.condition(features, condition.unsqueeze(0))
         x, memories[0] = self.separator.step(features, *past, memories[0])
         estimates, memories[1] = self.head.step(x, memories[1])
-        if ahead:
-            window = window[..., : self.spec.analysis_window]
-            pairs = self.encoder.kept(window)
-        frames = self.decoder(pairs, estimates, window)[0]
+        frames = self.decoder(pairs, estimates, window[..., : self.spec.analysis_window])[0]
         activity = torch.sigmoid(estimates.activity[0])
         return frames if self.stereo else frames.unsqueeze(1), activity, self._together(memories)
 
@@ -173,7 +171,7 @@ class Network(nn.Module):
         spec = self.spec
         if wave.shape[-1] % spec.hop:
             raise ValueError(f"The number of samples must be a multiple of {spec.hop}, not {wave.shape[-1]}.")
-        around = (spec.analysis_window - spec.hop, spec.hop + spec.lookahead)
+        around = (spec.analysis_window - spec.hop, spec.hop)
         windows = F.pad(self._turned(wave), around).unfold(-1, spec.analysis_window, spec.hop)
         return windows.transpose(1, 2).contiguous() if self.stereo else windows  # else products are of one window each
 
@@ -183,7 +181,7 @@ class Network(nn.Module):
         if not size:
             return ()
         sound = self._turned(wave) if self.stereo else wave.unsqueeze(1)
-        padded = F.pad(sound, (size - spec.hop, spec.hop + spec.lookahead))
+        padded = F.pad(sound, (size - spec.hop, spec.hop))
         return (padded.unfold(-1, size, spec.hop).transpose(1, 2),)
 
     def _turned(self, sound: Tensor) -> Tensor:

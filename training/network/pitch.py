@@ -38,6 +38,9 @@ class Pitch(nn.Module):
 
     All that it computes is fixed; nothing is learnt here. `past` is how many of the newest samples it needs. In stereo
     the period is that of the middle, where a lead voice lies, and both middle and side are read.
+
+    With a look-ahead it is read twice: before the newest sound, which the features tell of, and before the frame that
+    is masked, `lookahead` samples ago, by the period that is known since.
     """
 
     bands: Tensor
@@ -47,16 +50,15 @@ class Pitch(nn.Module):
     def __init__(self, spec: NetworkSpec):
         super().__init__()
         rate, self.size, self.frames = spec.sample_rate, spec.synthesis_window, spec.pitch_frames
-        self.hop, self.channels = spec.hop, spec.audio_channels
+        self.hop, self.channels, self.lookahead = spec.hop, spec.audio_channels, spec.lookahead
         self.fold = next(n for n in range(max(1, round(rate / RATE)), 0, -1) if self.hop % n == 0)
         slow = rate / self.fold
         self.correlated = round(CORRELATED_S * slow)
         self.doublings = max(1, round(math.log2(RUMBLE_S * slow)))
         self.middle = MIDDLE_S * rate
         self.shortest, self.longest = round(slow / HIGHEST_HZ), round(slow / LOWEST_HZ)
-        samples = max(
-            self.fold * (self.correlated + self.longest + 1), self.frames * self.fold * (self.longest + 1) + self.size
-        )
+        reach = self.frames * self.fold * (self.longest + 1) + self.size + self.lookahead
+        samples = max(self.fold * (self.correlated + self.longest + 1), reach)
         self.past = -(-samples // self.hop) * self.hop
         lags = torch.arange(self.longest + 1, self.shortest - 2, -1, dtype=torch.float32)  # in the order of a `Conv`
         self.register_buffer("penalty", PENALTY * lags.log2(), persistent=False)
@@ -77,13 +79,14 @@ class Pitch(nn.Module):
 
     @torch.compiler.disable  # nothing of it learns
     @torch.no_grad()
-    def forward(self, wave: Tensor, count: int, offset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, wave: Tensor, count: int, offset: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Of `wave` `[batch, (2,) samples]`, for `count` frames of which the first ends with the first hop.
 
         Of each frame's past its own `offset` `[batch, count, (2)]` is taken away.
 
-        Gives the short windows so many periods earlier, float32 `[batch, count, (2,) frames, size]`, and the features
-        of correlation and lag, `[batch, count, 2]`.
+        Gives the short windows so many periods earlier, float32 `[batch, count, (2,) frames, size]`, the features of
+        correlation and lag, `[batch, count, 2]`, and with a look-ahead the windows before the frames that are masked,
+        which are so many fewer; else None.
         """
         stereo = self.channels == 2
         padded = F.pad(wave.float(), (self.past - self.hop, self.hop))
@@ -95,17 +98,26 @@ class Pitch(nn.Module):
         found = self._correlated(self._rounded(slow))
         lag, known = self._chosen(*found, lambda values, at: values.gather(-1, at))
         begins = torch.arange(count, device=wave.device) * self.hop + self.past - self.size
-        index = (begins.unsqueeze(-1) - self._multiples(lag)).long().unsqueeze(-1)
-        index = (index + torch.arange(self.size, device=wave.device)).clamp(0, padded.shape[-1] - 1)  # of NaN, anything
-        sounds = padded.unbind(1) if stereo else (padded,)
-        read = [sound.gather(1, index.flatten(1)).view(index.shape) for sound in sounds]
-        windows = torch.stack(read, 2) if stereo else read[0]
-        return windows if offset is None else windows - offset[..., None, None], known
+        first = begins.unsqueeze(-1) - self._multiples(lag)
+        windows = self._read(padded, first, offset)
+        if not self.lookahead:
+            return windows, known, None
+        late = self.lookahead // self.hop
+        return windows, known, self._read(padded, first - self.lookahead, offset)[:, late:]
 
-    def step(self, past: Tensor, offset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _read(self, sound: Tensor, first: Tensor, offset: Tensor | None) -> Tensor:
+        """Windows of `sound` `[batch, (2,) samples]` from `first` `[batch, count, frames]` on, less the offset."""
+        index = first.long().unsqueeze(-1) + torch.arange(self.size, device=sound.device)
+        index = index.clamp(0, sound.shape[-1] - 1)  # of NaN, anything
+        channels = sound.unbind(1) if self.channels == 2 else (sound,)
+        read = [channel.gather(1, index.flatten(1)).view(index.shape) for channel in channels]
+        windows = torch.stack(read, 2) if self.channels == 2 else read[0]
+        return windows if offset is None else windows - offset[..., None, None]
+
+    def step(self, past: Tensor, offset: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """The same of the newest samples `[1, (2,) past]` and an `offset` `[(2)]` or `[1]`.
 
-        Gives `[1, (2,) frames, size]` and `[1, 2]`.
+        Gives `[1, (2,) frames, size]`, `[1, 2]`, and `[1, (2,) frames, size]` or None.
         """
         stereo = self.channels == 2
         slow = (past[:, 0] if stereo else past).unflatten(-1, (-1, self.fold)).sum(-1)
@@ -119,12 +131,19 @@ class Pitch(nn.Module):
         found = products, energies, newest.square().sum(-1, keepdim=True)
         lag, known = self._chosen(*found, lambda values, at: values[0][at])
         now = past.shape[-1] - self.size
-        begins = (now - self._multiples(lag)).long().clamp(0, now)  # of NaN, anything
+        first = now - self._multiples(lag)
+        windows = self._read_newest(past, first, now, offset)
+        if not self.lookahead:
+            return windows, known, None
+        return windows, known, self._read_newest(past, first - self.lookahead, now, offset)
+
+    def _read_newest(self, past: Tensor, first: Tensor, now: int, offset: Tensor | None) -> Tensor:
+        """The same as `_read` in a step, `first` `[1, frames]`; no window begins behind `now`."""
+        begins = first.long().clamp(0, now)  # of NaN, anything
         index = begins.unsqueeze(-1) + torch.arange(self.size, device=past.device)
+        stereo = self.channels == 2
         windows = torch.stack([past[0, 0][index], past[0, 1][index]], 1) if stereo else past[0][index]
-        if offset is not None:
-            windows = windows - (offset[:, None, None] if stereo else offset)
-        return windows, known
+        return windows if offset is None else windows - (offset[:, None, None] if stereo else offset)
 
     def _correlated(self, sounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of whole numbers `[..., samples]`: products with their past and its energies, of each lag, and their own.

@@ -14,6 +14,7 @@ from training.network.separators import SEPARATORS
 
 # What keys were called in the first version: hashes of committed results go by these names.
 FIRST_NAMES = {"residual_source": "rest", "gate_residual": "gated", "max_lookahead_dilation": "ahead"}
+MAX_LOOKAHEAD_HOPS = 1024
 ADDED = {"separator": "tcn"}  # keys that came later, with the value that all networks had before
 
 
@@ -37,8 +38,10 @@ class NetworkSpec:
     by how likely it is active, and the first source gets back what that takes: where nobody sings, masks alone always
     take a little.
 
+    With `lookahead_hops` masks and filters are of a frame so many hops ago: what begins is heard before it is judged.
     Blocks with a dilation of at most `max_lookahead_dilation` hops read one tap of the future, of the `kernel` that
-    they have: for sound that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`.
+    they have: for sound that is known beforehand, as a song in a file is. The algorithmic latency grows by `lookahead`,
+    which is the sum of both.
 
     A `condition` is side information (see `conditions`): `film` for a vector with a place for each of `classes`,
     `attention` for a sequence of up to `side_frames` of `side_width` numbers. With an `activity_median` of so many
@@ -71,6 +74,7 @@ class NetworkSpec:
     residual_source: bool = False
     gate_residual: bool = False
     max_lookahead_dilation: int = 0
+    lookahead_hops: int = 0
     output_scaler: bool = False
     activity_median: int = 0
     condition: str = ""
@@ -103,6 +107,8 @@ class NetworkSpec:
                 f"max_lookahead_dilation must be a number of hops from 0 up, not {self.max_lookahead_dilation}, "
                 "and needs a kernel of two."
             )
+        if not 0 <= self.lookahead_hops <= MAX_LOOKAHEAD_HOPS:
+            raise ValueError(f"lookahead_hops must be from 0 to {MAX_LOOKAHEAD_HOPS}, not {self.lookahead_hops}.")
         if self.separator not in SEPARATORS:
             raise ValueError(f"separator must be one of {', '.join(sorted(SEPARATORS))}, not {self.separator!r}.")
         known = {each.name: each for each in fields(SEPARATORS[self.separator].Options)}
@@ -134,12 +140,12 @@ class NetworkSpec:
                 f"reach over {reach} samples, and the window has {self.analysis_window}."
             )
 
-        if self.pitch_frames < 0 or (self.pitch_frames and self.max_lookahead_dilation):
-            raise ValueError("pitch_frames is a number from 0 up, for networks without look-ahead.")
+        if self.pitch_frames < 0:
+            raise ValueError(f"pitch_frames is a number from 0 up, not {self.pitch_frames}.")
         if self.pitch_frames and self.filterbank in ("dual", "free"):
             raise ValueError("pitch_frames needs a filterbank whose short pairs are bands: not the dual, not the free.")
-        if self.offset_hops and (self.offset_hops < 8 or self.max_lookahead_dilation):
-            raise ValueError("offset_hops is 0 or a number of hops from 8 up, for networks without look-ahead.")
+        if self.offset_hops and self.offset_hops < 8:
+            raise ValueError(f"offset_hops is 0 or a number of hops from 8 up, not {self.offset_hops}.")
         if self.offset_hops and (self.consistency or self.gate_residual):  # these give sources back what is missing
             raise ValueError(
                 "offset_hops goes with neither consistency nor gate_residual: they bring the constant back."
@@ -181,7 +187,8 @@ class NetworkSpec:
     @property
     def lookahead(self) -> int:
         """Samples of the future that an estimate depends on, beyond its synthesis window."""
-        return self.hop * sum(dilation for dilation in self.dilations if dilation <= self.max_lookahead_dilation)
+        waits = sum(dilation for dilation in self.dilations if dilation <= self.max_lookahead_dilation)
+        return self.hop * (self.lookahead_hops + waits)
 
     @property
     def masked_sources(self) -> int:

@@ -74,7 +74,7 @@ class TCN(Separator):
     def __init__(self, spec: NetworkSpec, features: int, levels: int = 0):
         super().__init__(spec, features, levels)
         self.channels, self.hidden, self.dilations = spec.channels, spec.hidden, tuple(spec.dilations)
-        self.kernel, self.waits = spec.kernel, spec.lookahead > 0
+        self.kernel, self.waits = spec.kernel, spec.max_lookahead_dilation > 0
         self.bottleneck = nn.Linear(features, spec.channels)
         self.blocks = nn.ModuleList(
             Block(

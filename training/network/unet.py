@@ -76,7 +76,7 @@ class UNet(Separator):
     def __init__(self, spec: NetworkSpec, features: int, levels: int):
         super().__init__(spec, features, levels)
         options = cast(UNet.Options, spec.separator_options)
-        if spec.lookahead:
+        if spec.max_lookahead_dilation:
             raise ValueError("A unet does not look ahead: max_lookahead_dilation is 0.")
         self.levels, self.depth, self.images = levels, options.depth, spec.audio_channels
         places = levels // self.images
