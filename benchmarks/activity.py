@@ -64,6 +64,7 @@ def gate_levels(model: Model, pair: Pair) -> dict[str, np.ndarray]:
     voice = torch.from_numpy(clean[: hops * spec.hop] / (np.sqrt(np.mean(noisy**2)) + 1e-9)).float()
     speech = active_hops(voice[None, None], hops)[0, :, 0].numpy() > 0
     late = stream.latency // spec.hop  # the sound of a hop comes out so many hops later
+    activity = activity[spec.lookahead // spec.hop :]  # and what is said of it, these hops later
     kept = slice(0, hops - late)
     opened, gated = levels[:, late:]
     return {"speech": speech[kept], "activity": activity[kept], "open": opened, "gated": gated}

@@ -198,9 +198,9 @@ def karaoke(name: str = "karaoke") -> str:
     return markdown([f"{names}, {seconds:.0f} s", *HEADER], rows)
 
 
-def robustness() -> str:
+def robustness(name: str = "robustness") -> str:
     """What each model makes of speech that is unlike most: every cell, and whether it passes its bar; then peers."""
-    found = results("robustness")
+    found = results(name)
     parts = [markdown(["cells that miss the bar", "of", "missed", "by ESTOI of what is heard"], _missed(found))]
     for entry in found["models"]:
         rows = []

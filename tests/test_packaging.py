@@ -104,7 +104,7 @@ def test_the_wheel_works_without_the_checkout(place: Path, tmp_path: Path) -> No
     assert np.array_equal(np.load(tmp_path / "clean.npy"), expected)
     asked = "import rtsep.model as model; print(model.__file__, *model.shipped())"
     where, *models = run(place / "bin" / "python", "-c", asked, cwd=tmp_path).stdout.split()
-    assert models == ["denoise-small", "denoise", "karaoke"]
+    assert models == ["denoise-ahead", "denoise-small", "denoise", "karaoke"]
     assert where.startswith(str(place))
     assert run(program, "--version").stdout == f"rtsep {rtsep.__version__}\n"
 

@@ -36,7 +36,7 @@ def put_out(name: str) -> np.ndarray:
     return np.concatenate([*blocks, stream.flush()])
 
 
-@pytest.mark.parametrize("name", ["denoise", "denoise-small", "karaoke"])
+@pytest.mark.parametrize("name", ["denoise", "denoise-small", "denoise-ahead", "karaoke"])
 def test_ten_seconds_are_what_they_were(name: str) -> None:
     expected = np.load(REFERENCE)[name]
     found = put_out(name)[::STRIDE]

@@ -99,10 +99,10 @@ def configuration(model: FlatModel, file: Path, strength: float | None = None) -
     if strength is not None:
         dry = 10 ** (-strength / 20)
         # half a sample more than the delay, as the number of samples is rounded down
-        late = (spec.synthesis_window - spec.hop + 0.5) / spec.sample_rate
+        late = (spec.synthesis_window - spec.hop + spec.lookahead + 0.5) / spec.sample_rate
         nodes += [
             "{ type = builtin name = copy label = copy }",
-            f"""{{ type = builtin name = delay label = delay config = {{ max-delay = 0.1 }}
+            f"""{{ type = builtin name = delay label = delay config = {{ max-delay = {late + 0.1:.1f} }}
                       control = {{ "Delay (s)" = {late:.9f} }} }}""",
             f"""{{ type = builtin name = mix label = mixer
                       control = {{ "Gain 1" = {1 - dry:.6f} "Gain 2" = {dry:.6f} }} }}""",

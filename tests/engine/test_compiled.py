@@ -29,7 +29,7 @@ from tests.engine.test_inference import overlapped
 from tests.streams import CUTS, NETWORKS, in_pieces, noise
 
 DATA = Path(__file__).parents[1] / "data"
-SHIPPED = ["denoise", "denoise-small", "karaoke"]
+SHIPPED = ["denoise", "denoise-small", "denoise-ahead", "karaoke"]
 
 Compiled = Callable[[Network], rtsep.Model]
 

@@ -41,7 +41,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return folder / "clean_flat"
 
 
-@pytest.mark.parametrize("name", ["denoise-small", "denoise"])
+@pytest.mark.parametrize("name", ["denoise-small", "denoise", "denoise-ahead"])
 def test_the_program_is_the_stream(program: Path, tmp_path: Path, name: str) -> None:
     model = rtsep.load(name)
     (tmp_path / "flat.onnx").write_bytes(flat_model(name).content())

@@ -52,7 +52,7 @@ def test_every_kind_of_network_puts_out_the_same_bits(name: str, tmp_path: Path)
     assert np.array_equal(outputs(flat), outputs(step))
 
 
-@pytest.mark.parametrize("name", ["denoise-small", "denoise", "karaoke"])
+@pytest.mark.parametrize("name", ["denoise-small", "denoise", "denoise-ahead", "karaoke"])
 def test_the_shipped_models(name: str, tmp_path: Path) -> None:
     step, flat = rtsep.load(name), flat_of(name, tmp_path)
     assert flat.spec.weights_sha256 == step.spec.weights_sha256  # what is put around has no weights

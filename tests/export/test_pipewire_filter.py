@@ -68,15 +68,16 @@ def test_the_configuration_says_what_the_model_is(here: Path) -> None:
     assert_one_sentence(run("export-pipewire", "out"), "--overwrite")
 
 
-def test_strength_is_the_streams(here: Path) -> None:
+@pytest.mark.parametrize("name", ["denoise-small", "denoise-ahead"])
+def test_strength_is_the_streams(here: Path, name: str) -> None:
     """The mixture that the chain makes, done by hand with its numbers, against a stream of that strength."""
-    assert run("export-pipewire", "out", "--strength", "12", "--overwrite").exit_code == 0
-    text = Path("out/rtsep-denoise-small.conf").read_text("utf-8")
+    assert run("export-pipewire", "out", "--strength", "12", "--model", name, "--overwrite").exit_code == 0
+    text = Path(f"out/rtsep-{name}.conf").read_text("utf-8")
     sound = noisy(48000, 1, 0.5)[: 24000 // 128 * 128, 0].astype(np.float32)
     late = int(np.float32(number(text, "Delay (s)")) * 48000)  # the builtin's own arithmetic
     dry = np.concatenate([np.zeros(late, np.float32), sound])[: len(sound)]
-    mixed = number(text, "Gain 1") * filtered(Path("out/denoise-small.onnx"), sound, 0.0) + number(text, "Gain 2") * dry
-    stream: Stream = rtsep.load("denoise-small").stream(strength=12.0, block_multiple=128)
+    mixed = number(text, "Gain 1") * filtered(Path(f"out/{name}.onnx"), sound, 0.0) + number(text, "Gain 2") * dry
+    stream: Stream = rtsep.load(name).stream(strength=12.0, block_multiple=128)
     assert np.abs(mixed - stream.process(sound)).max() < 1e-5
 
 
