@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,8 @@ def period(pitch: Pitch, known: Tensor) -> Tensor:
 @pytest.mark.parametrize("hertz", [66.0, 80.0, 113.3, 220.0, 400.0, 470.0])
 def test_the_period_of_a_tone_is_found_and_its_past_is_the_same(hertz: float) -> None:
     pitch, wave = Pitch(SPEC), tone(hertz)
-    windows, known = pitch(wave, 75)
+    windows, known, before = pitch(wave, 75)
+    assert before is None  # without a look-ahead
     assert (period(pitch, known)[0, 40:] / (48000 / hertz) - 1).abs().max() < 0.006  # a sample and a half at the most
     assert (known[0, 40:, 0] / CORRELATION_SCALE).min() > 0.94
     for frame in (40, 60):
@@ -64,17 +67,36 @@ def test_hum_and_offsets_do_not_take_the_period_over(hertz: float, under: float)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from([1e-6, 1e-3, 0.1, 1.0]), st.floats(60, 600), st.floats(0, 1))
-def test_the_step_chooses_as_the_sequence_does(seed: int, level: float, hertz: float, share: float) -> None:
-    """Noise, tones and what lies between, at any level, with clicks: the very same windows."""
-    pitch, rng = Pitch(SPEC), torch.Generator().manual_seed(seed)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([1e-6, 1e-3, 0.1, 1.0]),
+    st.floats(60, 600),
+    st.floats(0, 1),
+    st.integers(0, 5),
+)
+def test_the_step_chooses_as_the_sequence_does(seed: int, level: float, hertz: float, share: float, late: int) -> None:
+    """Noise, tones and what lies between, at any level, with clicks: the very same windows, with any look-ahead."""
+    pitch, rng = Pitch(replace(SPEC, lookahead_hops=late)), torch.Generator().manual_seed(seed)
     wave = level * (share * tone(hertz, 6400) + (1 - share) * 0.1 * torch.randn(1, 6400, generator=rng))
     wave[0, torch.randint(6400, (2,), generator=rng)] = 5 * level
-    windows, known = pitch(wave, 50)
+    windows, known, before = pitch(wave, 50)
     for frame in range(pitch.past // 128 - 1, 50):
         end = (frame + 1) * 128
-        there, told = pitch.step(wave[:, end - pitch.past : end])
+        there, told, behind = pitch.step(wave[:, end - pitch.past : end])
         assert torch.equal(there, windows[:, frame]) and torch.allclose(told, known[:, frame], atol=1e-5)
+        if late:
+            assert before is not None and behind is not None and torch.equal(behind, before[:, frame - late])
+            assert before.shape[1] == 50 - late
+
+
+def test_with_a_look_ahead_the_newest_period_is_taken_from_the_masked_frame() -> None:
+    """A tone is the same one period before the newest frame and one period before the one four hops ago."""
+    pitch, wave = Pitch(replace(SPEC, lookahead_hops=4)), tone(220.0)
+    _, _, before = pitch(wave, 75)
+    assert before is not None
+    masked = wave.unfold(-1, 256, 128)[:, 39:70]  # frames 40 to 70: each ends with the hop of its number
+    off = (before[:, 40:71, 0] - masked).square().mean() / masked.square().mean()
+    assert off < 0.02
 
 
 @pytest.mark.parametrize("rate", [16000, 44100, 48000])
@@ -91,7 +113,7 @@ def test_loop_and_spectra_give_the_same_sums(rate: int) -> None:
 
 def test_silence_has_a_period_like_any_other_and_stays_silent() -> None:
     pitch = Pitch(SPEC)
-    windows, known = pitch(torch.zeros(1, 1280), 10)
+    windows, known, _ = pitch(torch.zeros(1, 1280), 10)
     assert windows.abs().max() == 0 and known.isfinite().all() and known[..., 0].abs().max() == 0
 
 
