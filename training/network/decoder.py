@@ -12,6 +12,7 @@ from training.network import multiframe, stereo
 from training.network.encoder import Pairs
 from training.network.filterbank import Filterbank, unfold
 from training.network.head import Estimates
+from training.network.masking import masking
 from training.network.part import Part
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Decoder(Part):
         spec = self.spec
         sources, places = spec.masked_sources, (2,) if spec.audio_channels == 2 else ()
         axis = -2 - len(places)  # of the sources in frames
+        if self.training and window.device.type == "cpu" and self.all_at_once(pairs, estimates):
+            return self.finished(self.masked_at_once(pairs, estimates), estimates, window)
         kept = masked(pairs.masked[..., -self.masked_pairs :].unsqueeze(axis - 1), estimates.gains)
         if pairs.recent is not None:
             bins = spec.filter_bins
@@ -73,6 +76,36 @@ class Decoder(Part):
             added = (pairs.earlier.unsqueeze(axis - 2) * estimates.earlier).sum(-3)
             bins = added.shape[-1]
             kept = torch.cat([kept[..., :bins] + added, kept[..., bins:]], -1)
+        return self.finished(kept, estimates, window)
+
+    @staticmethod
+    def all_at_once(pairs: Pairs, estimates: Estimates) -> bool:
+        """Whether `masking` can make what is kept: with filters, earlier periods and masks of real numbers."""
+        return pairs.recent is not None and pairs.earlier is not None and estimates.gains.shape[-2] == 1
+
+    def masked_at_once(self, pairs: Pairs, estimates: Estimates) -> Tensor:
+        """What is kept of the pairs, `[..., sources, (2,) 2, pairs]`, by `masking`."""
+        assert pairs.recent is not None and pairs.earlier is not None
+        spec, gains = self.spec, estimates.gains.squeeze(-2)
+        kept_pairs = pairs.masked[..., -self.masked_pairs :]
+        channels = spec.audio_channels
+        made, frames = spec.masked_sources * channels, gains.shape[:2].numel()
+        recent, earlier = pairs.recent, pairs.earlier
+        filters = multiframe.bounded(estimates.filters)
+        kept = masking(
+            kept_pairs.reshape(frames, channels, 2, -1),
+            recent.reshape(frames, -1, 2, recent.shape[-1]),
+            earlier.reshape(frames, channels, spec.pitch_frames, 2, -1),
+            gains.reshape(frames, made, -1),
+            filters.reshape(frames, made, -1, 2, recent.shape[-1]),
+            estimates.earlier.reshape(frames, made, spec.pitch_frames, -1),
+        )
+        return kept.view(*gains.shape[:-1], 2, -1)
+
+    def finished(self, kept: Tensor, estimates: Estimates, window: Tensor) -> Tensor:
+        """Frames of what is kept, and of the remainder where one is wanted."""
+        spec, places = self.spec, (2,) if self.spec.audio_channels == 2 else ()
+        axis, sources = -2 - len(places), spec.masked_sources
         frames = self.synthesise(kept)
         if spec.consistency or spec.residual_source:
             missing = (window[..., -spec.synthesis_window :] * self.fade - frames.sum(axis)).unsqueeze(axis)

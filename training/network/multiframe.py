@@ -47,13 +47,17 @@ def features(recent: Tensor) -> Tensor:
     return turned.flatten(-3)
 
 
+def bounded(filters: Tensor) -> Tensor:
+    """What a head says of filters, within −1 to 1: it keeps a live stream finite whatever comes in."""
+    return torch.tanh(filters * GENTLE)
+
+
 def filtered(recent: Tensor, filters: Tensor) -> Tensor:
     """Sum over the frames of `recent` `[..., frames, 2, bins]` times the bounded `filters`.
 
-    `filters` `[..., sources, frames, 2, bins]`; returns `[..., sources, 2, bins]`. The bound, tanh, keeps a live
-    stream finite whatever comes in.
+    `filters` `[..., sources, frames, 2, bins]`; returns `[..., sources, 2, bins]`.
     """
-    weights = torch.tanh(filters * GENTLE)
+    weights = bounded(filters)
     real, imaginary = recent.unsqueeze(-4).unbind(-2)
     weight_real, weight_imaginary = weights.unbind(-2)
     return torch.stack(

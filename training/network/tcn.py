@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.network.depthwise import depthwise
 from training.network.norm import NORMS, folded
 from training.network.part import Memory, Separator, StateSpec, linear_products
 
@@ -48,14 +49,16 @@ class Block(nn.Module):
         return x + self.narrow(F.prelu(mixed, self.slope[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        column = self.column(x)
-        frames = column.shape[1]
-        past = (self.kernel - 1) * self.dilation
-        padded = F.pad(column, (0, 0, past, 0))
+        frames = x.shape[1]
+        late = F.pad(x, (0, 0, self.delay, 0))[:, :frames] if self.delay else x
+        wide = self.widen(self.norm(x))
+        if wide.device.type == "cpu" and wide.dtype == torch.bfloat16:
+            return late + self.narrow(depthwise(wide, self.slope, self.depthwise, self.bias, self.dilation))
+        padded = F.pad(F.prelu(wide, self.slope[:1]), (0, 0, (self.kernel - 1) * self.dilation, 0))
         mixed = self.bias + sum(
             padded[:, k * self.dilation : k * self.dilation + frames] * self.depthwise[k] for k in range(self.kernel)
         )
-        return self.merge(F.pad(x, (0, 0, self.delay, 0))[:, :frames] if self.delay else x, mixed)
+        return self.merge(late, mixed)
 
 
 class TCN(Separator):
