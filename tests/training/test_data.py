@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.training.tiny import TINY
 from training.data import clip_store
@@ -18,7 +20,7 @@ from training.data.clip_store import Bank, ForbiddenRow, bank_rate, build_banks,
 from training.data.manifest import Row, held_out_patterns, read_manifest, scan_folder
 from training.data.rooms import simulate_rooms
 from training.data.rows import gather_rows
-from training.data.speech_mixer import Mixer, MixSpec, active_power
+from training.data.speech_mixer import Mixer, MixSpec, active_power, fast_size
 from training.data.synthetic_noise import FAMILIES, generated
 from training.tasks.speech import SpeechTask
 
@@ -287,3 +289,13 @@ def test_noise_of_every_rate_is_used(mixer: Mixer, rows: list[Row]) -> None:
     spectrum = both._noise_of("recorded", np.random.default_rng(0), np.array([True] * 20 + [False] * 40))
     constant = spectrum[:, 0].abs() > 0.9 * spectrum.abs().sum(-1)  # the narrow bank holds nothing but a constant
     assert not constant[:20].any() and 0 < constant[20:].sum() < 40
+
+
+@given(st.floats(10_000, 1_000_000))
+def test_pieces_have_sizes_that_an_fft_is_quick_with(samples: float) -> None:
+    size = rest = fast_size(samples)
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    assert rest == 1 and size % 16 == 0
+    assert abs(size / samples - 1) < 0.04

@@ -50,7 +50,9 @@ def test_values_and_gradients_are_those_of_torch(
     theirs, ours = found
     for name, a, b in zip(("out", "wide", "slope", "weights", "bias"), ours, theirs, strict=True):
         rounded = name in ("out", "wide")
-        torch.testing.assert_close(a, b, rtol=ROUNDING if rounded else 1e-4, atol=1e-4, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(
+            a, b, rtol=ROUNDING if rounded else 1e-4, atol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
+        )
 
 
 def test_what_is_not_a_number_stays_in_sight() -> None:

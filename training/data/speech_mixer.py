@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -312,8 +315,7 @@ class Mixer(BaseMixer):
     def _spectrum(self, bank: Bank, clips: np.ndarray, speed: float, rng: np.random.Generator, wrap: bool) -> Tensor:
         """Segments played at `speed` and brought to the mixer's rate, as spectra: zero-padding or cutting resamples."""
         bins = len(self.hertz)
-        # Sizes with small factors only, so that the FFT is fast.
-        taken = int(self.size * bank.rate / self.rate * speed) // 320 * 320
+        taken = fast_size(self.size * bank.rate / self.rate * speed)
         spectrum = torch.fft.rfft(bank.cut(clips, taken, rng, wrap).mul_(self.size / taken))[:, :bins]
         return torch.nn.functional.pad(spectrum, (0, bins - spectrum.shape[-1]))
 
@@ -348,6 +350,15 @@ def active_power(sound: Tensor, rate: int, below: float = 35.0) -> Tensor:
     power = sound[:, : sound.shape[-1] // frame * frame].unflatten(-1, (-1, frame)).square().mean(-1)
     active = (power > power.amax(-1, keepdim=True) * 10 ** (-below / 10)).float()
     return (power * active).sum(-1) / active.sum(-1).clamp(min=1)
+
+
+@cache
+def fast_size(samples: float) -> int:
+    """The multiple of 16 nearest to `samples` that has no prime factors but 2, 3 and 5: an FFT of another size can take
+    six times as long. From 10,000 samples on it is at most 4 % off."""
+    odd_parts = [3**threes * 5**fives for threes, fives in itertools.product(range(14), range(10))]
+    sizes = [odd * 2 ** max(4, round(math.log2(samples / odd))) for odd in odd_parts]
+    return min(sizes, key=lambda size: abs(math.log(size / samples)))
 
 
 def scale_(spectrum: Tensor, gain: Tensor) -> Tensor:

@@ -9,9 +9,7 @@ from torch import Tensor
 
 
 @torch.library.custom_op("rtsep::masking", mutates_args=(), device_types="cpu")
-def masking(
-    masked: Tensor, recent: Tensor, earlier: Tensor, gains: Tensor, filters: Tensor, early: Tensor
-) -> Tensor:
+def masking(masked: Tensor, recent: Tensor, earlier: Tensor, gains: Tensor, filters: Tensor, early: Tensor) -> Tensor:
     """What is kept of the pairs, `[frames, made, 2, pairs]`, on a CPU; all float32, shapes as in `masking_loops`.
 
     The same sums in torch are a dozen operators over parts of frames, and the gradient that its compiler makes of them

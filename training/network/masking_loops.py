@@ -18,7 +18,13 @@ f3, f4, f5 = float32[:, :, ::1], float32[:, :, :, ::1], float32[:, :, :, :, ::1]
 def forwards(masked, recent, earlier, gains, filters, early, kept):
     """Fills `kept`."""
     frames, made, _, pairs = kept.shape
-    channels, read, bins, periods, low = masked.shape[1], recent.shape[1], recent.shape[3], early.shape[2], early.shape[3]
+    channels, read, bins, periods, low = (
+        masked.shape[1],
+        recent.shape[1],
+        recent.shape[3],
+        early.shape[2],
+        early.shape[3],
+    )
     for t in range(frames):
         for o in range(made):
             c = o % channels
