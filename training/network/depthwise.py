@@ -22,7 +22,8 @@ def depthwise(wide: Tensor, slope: Tensor, weights: Tensor, bias: Tensor, dilati
     wide, out = wide.contiguous(), torch.empty_like(wide, memory_format=torch.contiguous_format)
     room = slope.new_empty(frames, width), slope.new_empty(width)
     given = [each.detach().contiguous().numpy() for each in (slope, weights, bias)]
-    forwards(_bits(wide), *given, dilation, *(each.numpy() for each in room), _bits(out))
+    arrays = [_bits(wide), *given, dilation, *(each.numpy() for each in room), _bits(out)]
+    forwards(*arrays)
     return out
 
 
@@ -43,7 +44,8 @@ def _depthwise_backward(
     room = [slope.new_empty(frames, width), slope.new_empty(frames, width), slope.new_empty(2, width)]
     of_weights, of_bias, of_slope = torch.zeros_like(weights), torch.zeros_like(bias), slope.new_zeros(2, width)
     made = _bits(of_wide), of_weights.numpy(), of_bias.numpy(), of_slope.numpy()
-    backwards(_bits(wide), *given, dilation, _bits(gradient.contiguous()), *(each.numpy() for each in room), *made)
+    arrays = [_bits(wide), *given, dilation, _bits(gradient.contiguous()), *(each.numpy() for each in room), *made]
+    backwards(*arrays)
     return of_wide, of_slope.sum(1), of_weights, of_bias
 
 

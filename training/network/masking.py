@@ -18,7 +18,7 @@ def masking(masked: Tensor, recent: Tensor, earlier: Tensor, gains: Tensor, filt
     from training.network.masking_loops import forwards  # compiled here, for who needs it
 
     kept = gains.new_empty(*gains.shape[:2], 2, gains.shape[2])
-    forwards(*_arrays(masked, recent, earlier, gains, filters, early), kept.numpy())
+    forwards(*_arrays(masked, recent, earlier, gains, filters, early, kept))
     return kept
 
 
@@ -85,5 +85,6 @@ def _arrays(*tensors: Tensor) -> list[Any]:
     return [each.detach().contiguous().numpy() for each in tensors]
 
 
-def _empty(*like: Tensor) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(each, memory_format=torch.contiguous_format) for each in like)
+def _empty(first: Tensor, second: Tensor, third: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    made = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in (first, second, third)]
+    return made[0], made[1], made[2]
