@@ -14,15 +14,13 @@ from torch import Tensor
 
 @torch.library.custom_op("rtsep::depthwise", mutates_args=(), device_types="cpu")
 def depthwise(wide: Tensor, slope: Tensor, weights: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """`wide` bfloat16 `[batch, frames, hidden]` → the same shape; `slope` `[2]`, `weights` `[kernel, hidden]` (oldest
+    """`wide` bfloat16 `[batch, frames, hidden]` → the same shape; `slope` `[2]`, `weights` `[3, hidden]` (oldest
     first) and `bias` `[hidden]` are float32. Frames before the first are silent."""
     from training.network.depthwise_loops import forwards  # compiled here, for who needs it
 
-    frames, width = wide.shape[1:]
     wide, out = wide.contiguous(), torch.empty_like(wide, memory_format=torch.contiguous_format)
-    room = slope.new_empty(frames, width), slope.new_empty(width)
     given = [each.detach().contiguous().numpy() for each in (slope, weights, bias)]
-    arrays = [_bits(wide), *given, dilation, *(each.numpy() for each in room), _bits(out)]
+    arrays = [_bits(wide), *given, dilation, _bits(out)]
     forwards(*arrays)
     return out
 
@@ -41,10 +39,10 @@ def _depthwise_backward(
     frames, width = wide.shape[1:]
     wide, of_wide = wide.contiguous(), torch.empty_like(wide, memory_format=torch.contiguous_format)
     given = [each.detach().contiguous().numpy() for each in (slope, weights, bias)]
-    room = [slope.new_empty(frames, width), slope.new_empty(frames, width), slope.new_empty(2, width)]
+    before = slope.new_empty(frames, width)
     of_weights, of_bias, of_slope = torch.zeros_like(weights), torch.zeros_like(bias), slope.new_zeros(2, width)
     made = _bits(of_wide), of_weights.numpy(), of_bias.numpy(), of_slope.numpy()
-    arrays = [_bits(wide), *given, dilation, _bits(gradient.contiguous()), *(each.numpy() for each in room), *made]
+    arrays = [_bits(wide), *given, dilation, _bits(gradient.contiguous()), before.numpy(), *made]
     backwards(*arrays)
     return of_wide, of_slope.sum(1), of_weights, of_bias
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import float32, int64, intp, uint16, void
+from numba import float32, intp, uint16, void
 
 from rtsep.engine.compiled.elementary import FUSED, compiled
 from rtsep.engine.compiled.memory import intrinsic
@@ -42,87 +42,62 @@ def narrowed(typing: Any, value: Any) -> Any:
     return uint16(float32), code
 
 
-@compiled(void(uint16[:, ::1], float32, rows), fastmath=FUSED)
-def _activated(wide, slope, column):
-    """PReLU of a whole sequence, float32."""
-    frames, width = column.shape
-    for t in range(frames):
-        for i in range(width):
-            u = widened(wide[t, i])
-            column[t, i] = u if u > np.float32(0) else u * slope
+@compiled(float32(uint16, float32), fastmath=FUSED)
+def _activated(bits, slope):
+    """PReLU of a bfloat16."""
+    u = widened(bits)
+    return u if u > np.float32(0) else u * slope
 
 
-@compiled(void(rows, rows, line, int64, int64, line), fastmath=FUSED)
-def _mixed(column, weights, bias, dilation, t, mixed):
-    """The convolution's sum at frame t."""
-    width, kernel = len(mixed), len(weights)
-    if kernel == 3 and t >= 2 * dilation:  # as nearly always: the sum stays in a register
-        for i in range(width):
-            older = bias[i] + column[t - 2 * dilation, i] * weights[0, i]
-            mixed[i] = older + column[t - dilation, i] * weights[1, i] + column[t, i] * weights[2, i]
-        return
-    for i in range(width):
-        mixed[i] = bias[i]
-    for k in range(kernel):
-        past = t - (kernel - 1 - k) * dilation
-        if past >= 0:
-            for i in range(width):
-                mixed[i] += column[past, i] * weights[k, i]
-
-
-@compiled(void(shorts, line, rows, line, intp, rows, line, shorts), fastmath=FUSED)
-def forwards(wide, slope, weights, bias, dilation, column, mixed, out):
-    """Fills `out` `[batch, frames, hidden]`; `column` `[frames, hidden]` and `mixed` `[hidden]` are room to work in."""
+@compiled(void(shorts, line, rows, line, intp, shorts), fastmath=FUSED)
+def forwards(wide, slope, weights, bias, dilation, out):
+    """Fills `out` `[batch, frames, hidden]`. What a tap reads before the first frame is that frame, times nothing."""
     batch, frames, width = wide.shape
-    after = slope[1]
+    first, after, nothing = slope[0], slope[1], np.float32(0)
     for b in range(batch):
-        _activated(wide[b], slope[0], column)
         for t in range(frames):
-            _mixed(column, weights, bias, dilation, t, mixed)
+            old, oldest = max(t - dilation, 0), max(t - 2 * dilation, 0)
+            there = np.float32(t >= dilation), np.float32(t >= 2 * dilation)
             for i in range(width):
-                x = mixed[i]
-                out[b, t, i] = narrowed(x if x > np.float32(0) else x * after)
+                x = bias[i] + _activated(wide[b, t, i], first) * weights[2, i]
+                x += there[0] * _activated(wide[b, old, i], first) * weights[1, i]
+                x += there[1] * _activated(wide[b, oldest, i], first) * weights[0, i]
+                out[b, t, i] = narrowed(x if x > nothing else x * after)
 
 
-@compiled(void(shorts, line, rows, line, intp, shorts, rows, rows, rows, shorts, rows, line, rows), fastmath=FUSED)
-def backwards(
-    wide, slope, weights, bias, dilation, gradient, column, before, sums, of_wide, of_weights, of_bias, of_slope
-):
-    """Fills the gradients: `of_wide` like `wide`, `of_weights` `[kernel, hidden]`, `of_bias` `[hidden]`, all but
-    `of_wide` zero before, and `of_slope` `[2, hidden]`, whose rows want to be summed.
+@compiled(void(shorts, line, rows, line, intp, shorts, rows, shorts, rows, line, rows), fastmath=FUSED)
+def backwards(wide, slope, weights, bias, dilation, gradient, before, of_wide, of_weights, of_bias, of_slope):
+    """Fills the gradients: `of_wide` like `wide`, `of_weights` `[3, hidden]`, `of_bias` `[hidden]`, all but `of_wide`
+    zero before, and `of_slope` `[2, hidden]`, whose rows want to be summed.
 
-    Room to work in: `column` and `before` (gradients of the sums) `[frames, hidden]`, `sums` `[2, hidden]`.
+    Room to work in: `before` `[frames, hidden]`, the gradients of the convolution's sums.
     """
     batch, frames, width = wide.shape
-    kernel = len(weights)
-    first, after = slope[0], slope[1]
-    mixed, back = sums[0], sums[1]
+    first, after, nothing = slope[0], slope[1], np.float32(0)
     for b in range(batch):
-        _activated(wide[b], first, column)
         for t in range(frames):
-            _mixed(column, weights, bias, dilation, t, mixed)
+            old, oldest = max(t - dilation, 0), max(t - 2 * dilation, 0)
+            there = np.float32(t >= dilation), np.float32(t >= 2 * dilation)
             for i in range(width):
-                x, g = mixed[i], widened(gradient[b, t, i])
-                positive = x > np.float32(0)
-                of_slope[1, i] += np.float32(0) if positive else g * x
-                g = g if positive else g * after
-                before[t, i] = g
-                of_bias[i] += g
-            for k in range(kernel):
-                past = t - (kernel - 1 - k) * dilation
-                if past >= 0:
-                    for i in range(width):
-                        of_weights[k, i] += before[t, i] * column[past, i]
+                x = bias[i] + _activated(wide[b, t, i], first) * weights[2, i]
+                x += there[0] * _activated(wide[b, old, i], first) * weights[1, i]
+                x += there[1] * _activated(wide[b, oldest, i], first) * weights[0, i]
+                g = widened(gradient[b, t, i])
+                of_slope[1, i] += nothing if x > nothing else g * x
+                before[t, i] = g if x > nothing else g * after
+            for i in range(width):
+                of_bias[i] += before[t, i]
+                of_weights[2, i] += before[t, i] * _activated(wide[b, t, i], first)
+            for i in range(width):
+                of_weights[1, i] += there[0] * before[t, i] * _activated(wide[b, old, i], first)
+            for i in range(width):
+                of_weights[0, i] += there[1] * before[t, i] * _activated(wide[b, oldest, i], first)
         for t in range(frames):
+            soon, late = min(t + dilation, frames - 1), min(t + 2 * dilation, frames - 1)
+            there = np.float32(t + dilation < frames), np.float32(t + 2 * dilation < frames)
             for i in range(width):
-                back[i] = np.float32(0)
-            for k in range(kernel):
-                later = t + (kernel - 1 - k) * dilation
-                if later < frames:
-                    for i in range(width):
-                        back[i] += before[later, i] * weights[k, i]
-            for i in range(width):
-                u, g = widened(wide[b, t, i]), back[i]
-                positive = u > np.float32(0)
-                of_slope[0, i] += np.float32(0) if positive else g * u
-                of_wide[b, t, i] = narrowed(g if positive else g * first)
+                g = before[t, i] * weights[2, i] + there[0] * before[soon, i] * weights[1, i]
+                g += there[1] * before[late, i] * weights[0, i]
+                u = widened(wide[b, t, i])
+                of_slope[0, i] += nothing if u > nothing else g * u
+                of_wide[b, t, i] = narrowed(g if u > nothing else g * first)

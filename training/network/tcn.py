@@ -52,7 +52,7 @@ class Block(nn.Module):
         frames = x.shape[1]
         late = F.pad(x, (0, 0, self.delay, 0))[:, :frames] if self.delay else x
         wide = self.widen(self.norm(x))
-        if wide.device.type == "cpu" and wide.dtype == torch.bfloat16:
+        if wide.device.type == "cpu" and wide.dtype == torch.bfloat16 and self.kernel == 3:
             return late + self.narrow(depthwise(wide, self.slope, self.depthwise, self.bias, self.dilation))
         padded = F.pad(F.prelu(wide, self.slope[:1]), (0, 0, (self.kernel - 1) * self.dilation, 0))
         mixed = self.bias + sum(
