@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import float32, intp, uint16, void
+from numba.types import UniTuple
 
 from rtsep.engine.compiled.elementary import FUSED, compiled
 from rtsep.engine.compiled.memory import intrinsic
@@ -49,6 +50,13 @@ def _activated(bits, slope):
     return u if u > np.float32(0) else u * slope
 
 
+@compiled(float32(UniTuple(uint16, 3), *[float32] * 4), fastmath=FUSED)
+def _weighted(taps, slope, newest, old, oldest):
+    """The sum of three taps, newest first, each times its weight."""
+    total = _activated(taps[0], slope) * newest
+    return total + _activated(taps[1], slope) * old + _activated(taps[2], slope) * oldest
+
+
 @compiled(void(shorts, line, rows, line, intp, shorts), fastmath=FUSED)
 def forwards(wide, slope, weights, bias, dilation, out):
     """Fills `out` `[batch, frames, hidden]`. What a tap reads before the first frame is that frame, times nothing."""
@@ -59,9 +67,8 @@ def forwards(wide, slope, weights, bias, dilation, out):
             old, oldest = max(t - dilation, 0), max(t - 2 * dilation, 0)
             there = np.float32(t >= dilation), np.float32(t >= 2 * dilation)
             for i in range(width):
-                x = bias[i] + _activated(wide[b, t, i], first) * weights[2, i]
-                x += there[0] * _activated(wide[b, old, i], first) * weights[1, i]
-                x += there[1] * _activated(wide[b, oldest, i], first) * weights[0, i]
+                taps = wide[b, t, i], wide[b, old, i], wide[b, oldest, i]
+                x = bias[i] + _weighted(taps, first, weights[2, i], there[0] * weights[1, i], there[1] * weights[0, i])
                 out[b, t, i] = narrowed(x if x > nothing else x * after)
 
 
@@ -79,9 +86,8 @@ def backwards(wide, slope, weights, bias, dilation, gradient, before, of_wide, o
             old, oldest = max(t - dilation, 0), max(t - 2 * dilation, 0)
             there = np.float32(t >= dilation), np.float32(t >= 2 * dilation)
             for i in range(width):
-                x = bias[i] + _activated(wide[b, t, i], first) * weights[2, i]
-                x += there[0] * _activated(wide[b, old, i], first) * weights[1, i]
-                x += there[1] * _activated(wide[b, oldest, i], first) * weights[0, i]
+                taps = wide[b, t, i], wide[b, old, i], wide[b, oldest, i]
+                x = bias[i] + _weighted(taps, first, weights[2, i], there[0] * weights[1, i], there[1] * weights[0, i])
                 g = widened(gradient[b, t, i])
                 of_slope[1, i] += nothing if x > nothing else g * x
                 before[t, i] = g if x > nothing else g * after
