@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import float32, intp, uint16, void
-from numba.types import UniTuple
+from numba.core.types import UniTuple
 
 from rtsep.engine.compiled.elementary import FUSED, compiled
 from rtsep.engine.compiled.memory import intrinsic
